@@ -1,0 +1,1 @@
+"""Mercato: a GPU marketplace that anyone can run."""

@@ -1,0 +1,1 @@
+"""Offer search: columns in memory and the query language run over them."""

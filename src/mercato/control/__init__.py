@@ -1,0 +1,1 @@
+"""The control plane: the API, the loops and the only truth."""

@@ -1,0 +1,1 @@
+"""HTTP: parse, authorize, call one flow, answer."""

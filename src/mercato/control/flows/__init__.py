@@ -1,0 +1,1 @@
+"""The verbs, each file a story told in order."""

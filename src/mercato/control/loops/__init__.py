@@ -1,0 +1,1 @@
+"""The reconcilers, one file each, all of the same shape."""

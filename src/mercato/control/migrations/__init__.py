@@ -1,0 +1,1 @@
+"""The schema's one line of history, as numbered SQL files."""

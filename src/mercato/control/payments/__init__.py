@@ -1,0 +1,1 @@
+"""How money comes in and goes out: one port, several providers."""

@@ -1,0 +1,1 @@
+"""SQL by table: rows in, the market's data out."""

@@ -1,0 +1,1 @@
+"""The Serverless Engine's process."""

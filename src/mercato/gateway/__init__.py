@@ -1,0 +1,1 @@
+"""The public door for hosts that cannot be reached directly."""

@@ -1,0 +1,1 @@
+"""The trade: plain data and pure functions, which can do nothing."""

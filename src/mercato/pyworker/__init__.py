@@ -1,0 +1,1 @@
+"""The small server inside each serverless worker."""

@@ -1,0 +1,1 @@
+"""Serverless decisions: as pure as the market, and a customer of it."""
