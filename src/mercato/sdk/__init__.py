@@ -1,1 +1,6 @@
-"""Mercato's API as Python."""
+"""For programs: a typed client of the public API."""
+
+from mercato.sdk.client import AsyncMercato, Mercato
+from mercato.sdk.errors import Failure
+
+__all__ = ["AsyncMercato", "Failure", "Mercato"]

@@ -1,0 +1,237 @@
+"""The two clients: `Mercato`, which blocks, and `AsyncMercato`, which is awaited.
+
+Both are tables of the calls in calls.py and admin_calls.py; what a method takes and answers is
+written there once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
+
+from mercato.sdk import admin_calls, calls
+from mercato.sdk.transport import Awaiting, Blocking
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from mercato.sdk.call import Call
+    from mercato.sdk.shapes import Charge, Instance
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Does(Generic[P, T]):
+    """A method of `Mercato` that makes one call."""
+
+    def __init__(self, describe: Callable[P, Call[T]]) -> None:
+        self._describe = describe
+        self.__doc__ = describe.__doc__
+
+    def __get__(self, client: Mercato, _owner: type[Mercato]) -> Callable[P, T]:
+        def method(*args: P.args, **kwargs: P.kwargs) -> T:
+            return client.send(self._describe(*args, **kwargs))
+
+        return method
+
+
+class _Awaits(Generic[P, T]):
+    """A method of `AsyncMercato` that makes one call."""
+
+    def __init__(self, describe: Callable[P, Call[T]]) -> None:
+        self._describe = describe
+        self.__doc__ = describe.__doc__
+
+    def __get__(
+        self, client: AsyncMercato, _owner: type[AsyncMercato]
+    ) -> Callable[P, Awaitable[T]]:
+        async def method(*args: P.args, **kwargs: P.kwargs) -> T:
+            return await client.send(self._describe(*args, **kwargs))
+
+        return method
+
+
+class Mercato:
+    """A client that blocks: `with Mercato(url, key) as market: market.search("num_gpus>=2")`."""
+
+    def __init__(self, url: str, key: str | None = None, **transport: Any) -> None:
+        """Talk to the server at `url` as the account of `key`; see `transport.Blocking`."""
+        self.transport = Blocking(url, key, **transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.transport.close()
+
+    def send(self, call: Call[T]) -> T:
+        """Make a call and read its answer."""
+        return self.transport.send(call)
+
+    def fetch(self, call: Call[Any]) -> Any:
+        """Make a call; the decoded JSON as the server gave it."""
+        return self.transport.fetch(call)
+
+    search = _Does(calls.search)
+    rent = _Does(calls.rent)
+    instance = _Does(calls.instance)
+    start = _Does(calls.start)
+    stop = _Does(calls.stop)
+    label = _Does(calls.label)
+    reboot = _Does(calls.reboot)
+    recycle = _Does(calls.recycle)
+    destroy = _Does(calls.destroy)
+    attach_key = _Does(calls.attach_key)
+    templates = _Does(calls.templates)
+    create_template = _Does(calls.create_template)
+    delete_template = _Does(calls.delete_template)
+    user = _Does(calls.user)
+    ssh_keys = _Does(calls.ssh_keys)
+    add_ssh_key = _Does(calls.add_ssh_key)
+    delete_ssh_key = _Does(calls.delete_ssh_key)
+    api_keys = _Does(calls.api_keys)
+    create_api_key = _Does(calls.create_api_key)
+    delete_api_key = _Does(calls.delete_api_key)
+    machines = _Does(calls.machines)
+    list_machine = _Does(calls.list_machine)
+    unlist_machine = _Does(calls.unlist_machine)
+    delete_machine = _Does(calls.delete_machine)
+    join_token = _Does(calls.join_token)
+    accounts = _Does(admin_calls.accounts)
+    create_account = _Does(admin_calls.create_account)
+    add_credit = _Does(admin_calls.add_credit)
+    all_machines = _Does(admin_calls.all_machines)
+    loops = _Does(admin_calls.loops)
+
+    def instances(self) -> list[Instance]:
+        """All the account's instances, page after page."""
+        rows: list[Instance] = []
+        after: str | None = None
+        while True:
+            page, after = self.send(calls.instances_page(after))
+            rows += page
+            if not after:
+                return rows
+
+    def charges(self, first_day: int, last_day: int) -> list[Charge]:
+        """What the account's contracts cost between two times, newest first."""
+        rows: list[Charge] = []
+        after: str | None = None
+        while True:
+            page, after = self.send(calls.charges_page(first_day, last_day, after))
+            rows += page
+            if not after:
+                return rows
+
+    def logs(self, instance: int, *, tail: int = 1_000, daemon: bool = False) -> str:
+        """The last `tail` lines of an instance's output, or of its host's log about it."""
+        return self.transport.result(
+            self.send(calls.request_logs(instance, tail=tail, daemon=daemon))
+        )
+
+    def execute(self, instance: int, command: str) -> str:
+        """Run a shell command in an instance; what it printed."""
+        return self.transport.result(self.send(calls.request_command(instance, command)))
+
+
+class AsyncMercato:
+    """The same, for asyncio: `async with AsyncMercato(url, key) as market: await market.user()`."""
+
+    def __init__(self, url: str, key: str | None = None, **transport: Any) -> None:
+        """Talk to the server at `url` as the account of `key`; see `transport.Awaiting`."""
+        self.transport = Awaiting(url, key, **transport)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.transport.close()
+
+    async def send(self, call: Call[T]) -> T:
+        """Make a call and read its answer."""
+        return await self.transport.send(call)
+
+    async def fetch(self, call: Call[Any]) -> Any:
+        """Make a call; the decoded JSON as the server gave it."""
+        return await self.transport.fetch(call)
+
+    search = _Awaits(calls.search)
+    rent = _Awaits(calls.rent)
+    instance = _Awaits(calls.instance)
+    start = _Awaits(calls.start)
+    stop = _Awaits(calls.stop)
+    label = _Awaits(calls.label)
+    reboot = _Awaits(calls.reboot)
+    recycle = _Awaits(calls.recycle)
+    destroy = _Awaits(calls.destroy)
+    attach_key = _Awaits(calls.attach_key)
+    templates = _Awaits(calls.templates)
+    create_template = _Awaits(calls.create_template)
+    delete_template = _Awaits(calls.delete_template)
+    user = _Awaits(calls.user)
+    ssh_keys = _Awaits(calls.ssh_keys)
+    add_ssh_key = _Awaits(calls.add_ssh_key)
+    delete_ssh_key = _Awaits(calls.delete_ssh_key)
+    api_keys = _Awaits(calls.api_keys)
+    create_api_key = _Awaits(calls.create_api_key)
+    delete_api_key = _Awaits(calls.delete_api_key)
+    machines = _Awaits(calls.machines)
+    list_machine = _Awaits(calls.list_machine)
+    unlist_machine = _Awaits(calls.unlist_machine)
+    delete_machine = _Awaits(calls.delete_machine)
+    join_token = _Awaits(calls.join_token)
+    accounts = _Awaits(admin_calls.accounts)
+    create_account = _Awaits(admin_calls.create_account)
+    add_credit = _Awaits(admin_calls.add_credit)
+    all_machines = _Awaits(admin_calls.all_machines)
+    loops = _Awaits(admin_calls.loops)
+
+    async def instances(self) -> list[Instance]:
+        """All the account's instances, page after page."""
+        rows: list[Instance] = []
+        after: str | None = None
+        while True:
+            page, after = await self.send(calls.instances_page(after))
+            rows += page
+            if not after:
+                return rows
+
+    async def charges(self, first_day: int, last_day: int) -> list[Charge]:
+        """What the account's contracts cost between two times, newest first."""
+        rows: list[Charge] = []
+        after: str | None = None
+        while True:
+            page, after = await self.send(calls.charges_page(first_day, last_day, after))
+            rows += page
+            if not after:
+                return rows
+
+    async def logs(self, instance: int, *, tail: int = 1_000, daemon: bool = False) -> str:
+        """The last `tail` lines of an instance's output, or of its host's log about it."""
+        address = await self.send(calls.request_logs(instance, tail=tail, daemon=daemon))
+        return await self.transport.result(address)
+
+    async def execute(self, instance: int, command: str) -> str:
+        """Run a shell command in an instance; what it printed."""
+        return await self.transport.result(
+            await self.send(calls.request_command(instance, command))
+        )
