@@ -1,1 +1,1 @@
-"""The mercato command."""
+"""For people: the `mercato` program."""

@@ -1,0 +1,95 @@
+"""`mercato machines, list, unlist`: what a host does."""
+
+from typing import Annotated
+
+import typer
+
+from mercato.cli.session import Session, print_table
+from mercato.cli.text import money
+from mercato.cli.tree import speaks
+
+app = typer.Typer()
+
+Machine = Annotated[int, typer.Argument(metavar="MACHINE", help="The machine's id.")]
+
+
+@speaks(app, "machines")
+def machines(session: Session) -> None:
+    """The machines that you host.
+
+    Example: mercato machines --raw
+    """
+    from mercato.sdk import calls
+
+    session.give(
+        calls.machines(),
+        lambda rows: print_table(
+            ("ID>", "HOST", "GPUS", "DISK>", "VERIFIED", "REL>", "$/GPU/H>", "HELD", "TROUBLE"),
+            [
+                (
+                    each.id,
+                    each.hostname,
+                    f"{each.num_gpus}x {each.gpu_name}",
+                    f"{each.disk_space or 0:.0f}G",
+                    each.verification,
+                    "-" if each.reliability2 is None else f"{each.reliability2:.1%}",
+                    money(each.listed_gpu_cost) if each.listed is not False else "not listed",
+                    each.gpu_occupancy,
+                    each.error_description,
+                )
+                for each in rows
+            ],
+            "You host no machines. Join one with: mercato agent join URL TOKEN",
+        ),
+    )
+
+
+@speaks(app, "list")
+def list_machine(  # noqa: PLR0913 - a listing has these terms, each an option
+    session: Session,
+    machine: Machine,
+    *,
+    gpu: Annotated[float, typer.Option("--gpu", help="Dollars per GPU and hour.")],
+    disk: Annotated[float, typer.Option("--disk", help="Dollars per GB and month.")] = 0.10,
+    up: Annotated[float, typer.Option("--up", help="Dollars per GB sent.")] = 0.0,
+    down: Annotated[float, typer.Option("--down", help="Dollars per GB received.")] = 0.0,
+    min_bid: Annotated[
+        float | None, typer.Option("--min-bid", help="The least bid per GPU and hour.")
+    ] = None,
+    min_chunk: Annotated[
+        int, typer.Option("--min-chunk", help="The fewest GPUs let together.")
+    ] = 1,
+    duration: Annotated[
+        str | None, typer.Option("--for", help="How long contracts may run: '3 months'.")
+    ] = None,
+) -> None:
+    """Put a machine on sale, or change its prices; signed contracts keep theirs.
+
+    Example: mercato list 3 --gpu 0.35 --disk 0.10 --min-bid 0.15 --min-chunk 2
+    """
+    from mercato.sdk import calls
+
+    session.do(
+        calls.list_machine(
+            machine,
+            gpu=gpu,
+            disk=disk,
+            up=up,
+            down=down,
+            min_bid=min_bid,
+            min_chunk=min_chunk,
+            duration=duration,
+        ),
+        f"Machine {machine} is on sale at {money(gpu)} per GPU and hour.",
+    )
+
+
+@speaks(app, "unlist")
+def unlist(session: Session, machine: Machine) -> None:
+    """Take a machine off sale; contracts that were signed go on.
+
+    Example: mercato unlist 3
+    """
+    from mercato.sdk import calls
+
+    session.do(calls.unlist_machine(machine), f"Machine {machine} is off sale.")

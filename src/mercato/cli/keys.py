@@ -1,0 +1,143 @@
+"""`mercato key` and `mercato ssh-key`: who may ask for you, and what opens your instances."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mercato.cli.errors import Trouble
+from mercato.cli.session import Session, print_line, print_table
+from mercato.cli.tree import speaks
+
+app = typer.Typer()
+api = typer.Typer(help="Your API keys: list, create, rm.", no_args_is_help=True)
+ssh = typer.Typer(help="The public keys that open your instances.", no_args_is_help=True)
+app.add_typer(api, name="key")
+app.add_typer(ssh, name="ssh-key")
+
+
+@speaks(api, "list")
+def list_api(session: Session) -> None:
+    """Your API keys, without their secrets.
+
+    Example: mercato key list
+    """
+    from mercato.sdk import calls
+
+    session.give(
+        calls.api_keys(),
+        lambda keys: print_table(
+            ("ID>", "NAME", "PERMISSIONS"),
+            [(each.id, each.name, _shown(each.permissions)) for each in keys],
+            "You have no API keys.",
+        ),
+    )
+
+
+def _shown(permissions: Any) -> str:
+    return "all" if permissions is None else json.dumps(permissions)
+
+
+@speaks(api, "create")
+def create_api(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="What it is for.")],
+    permissions: Annotated[
+        Path | None,
+        typer.Option("--permissions", help='A JSON file such as {"api": {"instance_read": {}}}.'),
+    ] = None,
+) -> None:
+    """Make an API key; its secret is shown this once.
+
+    Example: mercato key create training --permissions readonly.json
+    """
+    from mercato.sdk import calls
+
+    granted = None
+    if permissions is not None:
+        try:
+            granted = json.loads(permissions.read_text())
+        except (OSError, ValueError) as error:
+            raise Trouble(f"cannot read {permissions}: {error}") from error
+    session.give(
+        calls.create_api_key(name, granted), lambda key: print_line(f"Key {key.id}: {key.key}")
+    )
+
+
+@speaks(api, "rm")
+def remove_api(session: Session, key: Annotated[int, typer.Argument(help="The key's id.")]) -> None:
+    """Revoke an API key.
+
+    Example: mercato key rm 3
+    """
+    from mercato.sdk import calls
+
+    session.do(calls.delete_api_key(key), f"Key {key} is revoked.")
+
+
+@speaks(ssh, "list")
+def list_ssh(session: Session) -> None:
+    """Your public keys.
+
+    Example: mercato ssh-key list
+    """
+    from mercato.sdk import calls
+
+    session.give(
+        calls.ssh_keys(),
+        lambda keys: print_table(
+            ("ID>", "PUBLIC KEY"),
+            [(each.id, each.public_key[:100]) for each in keys],
+            "You have no SSH keys. Add one with: mercato ssh-key add",
+        ),
+    )
+
+
+@speaks(ssh, "add")
+def add_ssh(
+    session: Session,
+    key: Annotated[
+        str | None, typer.Argument(help="A public key, or its file. Default: ~/.ssh/id_*.pub")
+    ] = None,
+) -> None:
+    """Let a public key into every instance rented from now on.
+
+    For example:
+
+        mercato ssh-key add
+
+        mercato ssh-key add ~/.ssh/work.pub
+    """
+    from mercato.sdk import calls
+
+    text = public_key(key)
+    session.give(calls.add_ssh_key(text), lambda added: print_line(f"SSH key {added.id} is added."))
+
+
+def public_key(given: str | None) -> str:
+    """The text of a public key: given as text, as a file, or found in ~/.ssh.
+
+    Raises:
+        Trouble: when there is none.
+    """
+    if given is not None and given.lstrip().startswith(("ssh-", "ecdsa-", "sk-")):
+        return given.strip()
+    names = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
+    places = [Path.home() / ".ssh" / name for name in names] if given is None else [Path(given)]
+    for place in places:
+        if place.is_file():
+            return place.read_text().strip()
+    looked = "in ~/.ssh (make one with: ssh-keygen -t ed25519)" if given is None else f"at {given}"
+    raise Trouble(f"there is no public key {looked}")
+
+
+@speaks(ssh, "rm")
+def remove_ssh(session: Session, key: Annotated[int, typer.Argument(help="The key's id.")]) -> None:
+    """Forget a public key.
+
+    Example: mercato ssh-key rm 3
+    """
+    from mercato.sdk import calls
+
+    session.do(calls.delete_ssh_key(key), f"SSH key {key} is removed.")

@@ -1,0 +1,147 @@
+"""The `mercato` program: a table of commands, each imported when it runs: it starts fast."""
+
+import sys
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from mercato import __version__
+
+if TYPE_CHECKING:
+    import typer
+
+
+class Command(NamedTuple):
+    """A row of the table: the module that has it, who it is for, what it does."""
+
+    module: str
+    audience: str
+    purpose: str
+
+
+COMMANDS: Final[dict[str, Command]] = {
+    "up": Command("up", "start", "a whole market on this machine: server, database, agent, demo"),
+    "login": Command("login", "start", "remember a server's address and your key"),
+    "offers": Command("offers", "rent", "search for machines to rent"),
+    "rent": Command("renting", "rent", "rent an offer"),
+    "ps": Command("renting", "rent", "your instances"),
+    "show": Command("renting", "rent", "everything about one instance"),
+    "start": Command("renting", "rent", "start a stopped instance"),
+    "stop": Command("renting", "rent", "stop an instance, keep its disk"),
+    "reboot": Command("renting", "rent", "restart an instance's container"),
+    "rm": Command("renting", "rent", "destroy instances for good"),
+    "ssh": Command("inside", "rent", "a shell, or a command, inside an instance"),
+    "logs": Command("inside", "rent", "an instance's output"),
+    "exec": Command("inside", "rent", "run a command inside and print what it printed"),
+    "bill": Command("billing", "rent", "credit, and what your rentals cost"),
+    "key": Command("keys", "rent", "your API keys"),
+    "ssh-key": Command("keys", "rent", "the public keys that open your instances"),
+    "template": Command("templates", "rent", "what rentals run, under a name"),
+    "machines": Command("hosting", "host", "the machines that you host"),
+    "list": Command("hosting", "host", "put a machine on sale, or change its prices"),
+    "unlist": Command("hosting", "host", "take a machine off sale"),
+    "agent": Command("agents", "host", "join this machine to a market, run its agent"),
+    "serve": Command("serving", "run", "run the control plane"),
+    "admin": Command("admin", "run", "accounts, credit, machines, loops"),
+    "completion": Command("completion", "run", "print the script that completes in your shell"),
+}
+"""Every command. `mercato --help` is drawn from this table."""
+
+_AUDIENCES: Final = {
+    "start": "Begin here",
+    "rent": "For renters",
+    "host": "For hosts",
+    "run": "For operators",
+}
+
+_EXAMPLES: Final = """\
+Examples:
+  mercato up                                     a market on this machine, with a demonstration
+  mercato login http://127.0.0.1:8400 KEY        speak to a server as the owner of KEY
+  mercato offers 'gpu_name=RTX_4090 num_gpus>=2' --order dph
+  mercato rent 512 --image debian:12 --wait
+  mercato ssh 7
+
+Each command has its own --help. Those that speak to a server take --url, --api-key and --raw
+(JSON for programs); MERCATO_URL and MERCATO_API_KEY stand in for the first two.
+"""
+
+
+def main() -> None:
+    """Run the program on the process's arguments; exits with its status."""
+    arguments = sys.argv[1:]
+    if arguments in (["--version"], ["-V"]):
+        sys.stdout.write(f"mercato {__version__}\n")
+        return
+    if arguments in ([], ["--help"], ["-h"], ["help"]) and not _completing():
+        sys.stdout.write(overview())
+        return
+    raise SystemExit(_run(arguments))
+
+
+def overview() -> str:
+    """What `mercato --help` says."""
+    lines = [
+        "Mercato: a GPU marketplace that anyone can run.",
+        "",
+        "Usage: mercato COMMAND ...",
+        "",
+    ]
+    width = max(map(len, COMMANDS))
+    for audience, title in _AUDIENCES.items():
+        lines.append(f"{title}:")
+        lines += [
+            f"  {name:<{width}}  {command.purpose}"
+            for name, command in COMMANDS.items()
+            if command.audience == audience
+        ]
+        lines.append("")
+    return "\n".join(lines) + "\n" + _EXAMPLES
+
+
+def _completing() -> bool:
+    import os
+
+    return "_MERCATO_COMPLETE" in os.environ
+
+
+def _run(arguments: list[str]) -> int:
+    from mercato.cli.errors import Trouble
+
+    try:
+        return _dispatch(arguments)
+    except Trouble as trouble:
+        return _say(arguments, trouble.message, "trouble", 0, trouble.exit_code)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has left; say nothing more, not even at exit.
+        sys.stdout = None
+        return 0
+    except Exception as error:
+        from mercato.market.errors import Refusal
+        from mercato.sdk.errors import Failure
+
+        if isinstance(error, Failure):
+            return _say(arguments, error.message, error.code, error.status, 1)
+        if isinstance(error, Refusal):
+            return _say(arguments, str(error), error.code, 0, 1)
+        raise
+
+
+def _dispatch(arguments: list[str]) -> int:
+    from mercato.cli.tree import tree
+
+    root: typer.core.TyperGroup = tree()
+    result = root.main(args=arguments, prog_name="mercato", standalone_mode=True)
+    return result if isinstance(result, int) else 0
+
+
+def _say(arguments: list[str], message: str, code: str, status: int, exit_code: int) -> int:
+    """Tell a trouble in one line on stderr: JSON when JSON was asked for."""
+    if "--raw" in arguments:
+        import json
+
+        line = json.dumps({"error": code or "failed", "msg": message, "status": status})
+    else:
+        line = f"mercato: {' '.join(message.split())}"
+    sys.stderr.write(line + "\n")
+    return exit_code

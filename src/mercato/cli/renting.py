@@ -1,0 +1,190 @@
+"""`mercato rent, ps, show, start, stop, reboot, rm`: a rental from the outside."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from mercato.cli.errors import Trouble
+from mercato.cli.session import Session, print_json, print_line, print_table
+from mercato.cli.text import money, span
+from mercato.cli.tree import speaks
+from mercato.cli.waiting import until_running
+
+app = typer.Typer()
+
+Instance = Annotated[int, typer.Argument(metavar="INSTANCE", help="The instance's id.")]
+Instances = Annotated[list[int], typer.Argument(metavar="INSTANCE...", help="Instances' ids.")]
+
+
+@speaks(app, "rent")
+def rent(  # noqa: PLR0913 - a rental has these parts, each an option
+    session: Session,
+    offer: Annotated[int, typer.Argument(help="The offer's id, as `mercato offers` shows it.")],
+    *,
+    image: Annotated[str | None, typer.Option("--image", "-i", help="A Docker image.")] = None,
+    template: Annotated[
+        str | None, typer.Option("--template", help="A template's hash, instead of an image.")
+    ] = None,
+    disk: Annotated[float, typer.Option("--disk", "-d", help="Gigabytes of disk.")] = 10.0,
+    env: Annotated[
+        str | None, typer.Option("--env", "-e", help="Docker style: '-e A=1 -p 8080:8080'")
+    ] = None,
+    onstart: Annotated[
+        str | None, typer.Option("--onstart", help="A shell command to run on every start.")
+    ] = None,
+    label: Annotated[str | None, typer.Option("--label", "-l", help="A name of your own.")] = None,
+    jupyter: Annotated[bool, typer.Option("--jupyter", help="Start a JupyterLab too.")] = False,
+    login: Annotated[
+        str | None, typer.Option("--login", help="For a private image: '-u USER -p PASS HOST'")
+    ] = None,
+    bid: Annotated[
+        float | None, typer.Option("--bid", help="Bid $/h: cheaper, and may be interrupted.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until it runs.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait at most.")] = 900.0,
+) -> None:
+    """Rent an offer.
+
+    For example:
+
+        mercato rent 512 --image debian:12 --disk 20 --wait
+
+        mercato rent 512 --image pytorch/pytorch --env '-e MODE=train -p 8080:8080' --label mine
+    """
+    from mercato.sdk import calls
+
+    if image is None and template is None:
+        raise Trouble("what should run? Give --image or --template", exit_code=2)
+    runtype = "ssh_direct ssh_proxy"
+    answer = session.market.send(
+        calls.rent(
+            offer,
+            image=image,
+            template=template,
+            disk_gb=disk,
+            env=env,
+            onstart=onstart,
+            label=label,
+            runtype=f"jupyter_direct {runtype}" if jupyter else runtype,
+            login=login,
+            bid=bid,
+        )
+    )
+    if wait:
+        instance = until_running(session.market, answer.new_contract, timeout)
+        if session.raw:
+            print_json(instance)
+            return
+        print_line(f"Instance {instance.id} runs. Next: mercato ssh {instance.id}")
+    elif session.raw:
+        print_json(answer)
+    else:
+        print_line(f"Rented: instance {answer.new_contract}. Next: mercato ps")
+
+
+@speaks(app, "ps")
+def ps(session: Session) -> None:
+    """Your instances.
+
+    Example: mercato ps --raw
+    """
+    if session.raw:
+        print_json(session.market.instances())
+        return
+    now = time.time()  # noqa: TID251 - ages are shown to a person, against the wall clock
+    print_table(
+        ("ID>", "STATE", "GPUS", "$/H>", "DISK>", "IMAGE", "SSH", "LABEL", "AGE>", "MESSAGE"),
+        [
+            (
+                each.id,
+                each.actual_status or each.cur_state or "new",
+                f"{each.num_gpus}x {each.gpu_name}",
+                money(each.dph_total),
+                f"{each.disk_space or 0:.0f}G",
+                each.image_uuid,
+                "-" if each.door() is None else "{}:{}".format(*(each.door() or ())),
+                each.label,
+                span(None if each.start_date is None else now - each.start_date),
+                (each.status_msg or "")[:60],
+            )
+            for each in session.market.instances()
+        ],
+        "You rent nothing. Search with: mercato offers",
+    )
+
+
+@speaks(app, "show")
+def show(session: Session, instance: Instance) -> None:
+    """Everything about one instance, as the API gives it.
+
+    Example: mercato show 7 --raw
+    """
+    from mercato.sdk import calls
+
+    answer = session.market.fetch(calls.instance(instance))["instances"]
+    if answer is None:
+        raise Trouble(f"you have no instance {instance}")
+    if session.raw:
+        print_json(answer)
+        return
+    print_table(
+        ("FIELD", "VALUE"),
+        [(name, value) for name, value in sorted(answer.items()) if value not in (None, "", [])],
+        "",
+    )
+
+
+@speaks(app, "start")
+def start(session: Session, instances: Instances) -> None:
+    """Start stopped instances, once their GPUs are free.
+
+    Example: mercato start 7
+    """
+    from mercato.sdk import calls
+
+    for instance in instances:
+        session.do(calls.start(instance), f"Instance {instance} is starting.")
+
+
+@speaks(app, "stop")
+def stop(session: Session, instances: Instances) -> None:
+    """Stop instances: their disks are kept and billed, their GPUs are let go.
+
+    Example: mercato stop 7 8
+    """
+    from mercato.sdk import calls
+
+    for instance in instances:
+        session.do(calls.stop(instance), f"Instance {instance} is stopping.")
+
+
+@speaks(app, "reboot")
+def reboot(session: Session, instances: Instances) -> None:
+    """Restart instances' containers in place.
+
+    Example: mercato reboot 7
+    """
+    from mercato.sdk import calls
+
+    for instance in instances:
+        session.do(calls.reboot(instance), f"Instance {instance} is rebooting.")
+
+
+@speaks(app, "rm")
+def rm(
+    session: Session,
+    instances: Instances,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Destroy instances and their disks for good.
+
+    Example: mercato rm 7 --yes
+    """
+    from mercato.sdk import calls
+
+    if not yes and not session.raw:
+        typer.confirm(f"Destroy {', '.join(map(str, instances))} and all data in it?", abort=True)
+    for instance in instances:
+        session.do(calls.destroy(instance), f"Instance {instance} is destroyed.")
