@@ -27,9 +27,7 @@ def completion(
 
         mercato completion zsh > "${fpath[1]}/_mercato"
     """
-    from typer.completion import (
-        get_completion_script,  # type: ignore[attr-defined] # re-exported by use, not by name
-    )
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     if shell not in {"bash", "zsh", "fish"}:
         raise Trouble(f"no completion for {shell!r}: choose bash, zsh or fish", exit_code=2)

@@ -130,6 +130,10 @@ def _run(arguments: list[str]) -> int:
 def _dispatch(arguments: list[str]) -> int:
     from mercato.cli.tree import tree
 
+    if _completing():
+        from typer.completion import get_completion_inspect_parameters
+
+        get_completion_inspect_parameters()  # registers the shells
     root: typer.core.TyperGroup = tree()
     result = root.main(args=arguments, prog_name="mercato", standalone_mode=True)
     return result if isinstance(result, int) else 0
