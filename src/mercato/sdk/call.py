@@ -25,7 +25,8 @@ class Call(Generic[T]):
     query: Mapping[str, Any] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
     repeatable: bool = True
-    """True when making it twice does what making it once does."""
+    """True when making it twice does what making it once does. A call that is not carries a name
+    of its own, by which the server knows it again when its answer was lost."""
 
     @property
     def url_path(self) -> str:

@@ -59,8 +59,7 @@ def rent(  # noqa: PLR0913 - a rental has these parts, each named
 ) -> Call[Rented]:
     """Rent an offer: from an image, or a template by its hash.
 
-    `bid` in dollars an hour makes it interruptible. Never repeated by itself, since each
-    answered call is a rental.
+    `bid` in dollars an hour makes it interruptible.
     """
     body = {
         "client_id": "me",

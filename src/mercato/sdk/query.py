@@ -60,7 +60,7 @@ _CONSTANTS: Final[dict[str, bool | None]] = {
 _COMPARISON: Final = re.compile(
     r"\s*([A-Za-z0-9_]+)"
     r"(?:\s*(==|!=|>=|<=|=|>|<)|\s+(not eq|not in|noteq|notin|neq|nin|eq|gte|gt|lte|lt|in)\b)"
-    r'\s*(\[[^\]]*\]|"[^"]*"|[^\s]+)'
+    r'\s*(\[[^\]]*\]|"[^"]*"|[^\s=<>!][^\s]*)'
 )
 
 

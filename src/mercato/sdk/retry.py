@@ -8,17 +8,9 @@ GROWTH: Final = 2.0
 RETRY_AFTER_MAX_S: Final = 60.0
 """A server that asks for a longer wait is believed: the caller is told instead of held."""
 
-BUSY: Final = 429
-UNWELL: Final = frozenset({502, 503, 504})
-
-
-def worth_repeating(status: int, *, repeatable: bool) -> bool:
-    """Say whether an answer with `status` may differ next time.
-
-    A call that was refused for its rate did nothing, so even one that must not happen twice is
-    made again; a 50x may have done its work before it failed.
-    """
-    return status == BUSY or (repeatable and status in UNWELL)
+WORTH_REPEATING: Final = frozenset({429, 502, 503, 504})
+"""Statuses after which the same call may be answered otherwise. A call that must not happen twice
+carries an `Idempotency-Key`, by which the server knows its repetition."""
 
 
 def delay_s(attempt: int, retry_after: str | None, luck: float) -> float | None:

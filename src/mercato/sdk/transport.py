@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -12,7 +13,7 @@ import msgspec
 from mercato import __version__
 from mercato.sdk.call import Call, answer_of, read
 from mercato.sdk.errors import TimedOut, Unreachable
-from mercato.sdk.retry import delay_s, worth_repeating
+from mercato.sdk.retry import WORTH_REPEATING, delay_s
 
 T = TypeVar("T")
 
@@ -32,17 +33,16 @@ def _content(call: Call[Any]) -> bytes | None:
     return None if call.body is None else msgspec.json.encode(call.body)
 
 
-def _content_headers(call: Call[Any]) -> dict[str, str]:
-    return {} if call.body is None else {"Content-Type": "application/json"}
+def _call_headers(call: Call[Any], name: str) -> dict[str, str]:
+    headers = {} if call.body is None else {"Content-Type": "application/json"}
+    if not call.repeatable:
+        headers["Idempotency-Key"] = name
+    return headers
 
 
 def _unreachable(base_url: str, error: Exception) -> Unreachable:
     why = str(error) or type(error).__name__
     return Unreachable(f"cannot reach {base_url}: {why}", code="unreachable")
-
-
-def _never_sent(error: httpx2.TransportError) -> bool:
-    return isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
 
 
 class Blocking:
@@ -81,6 +81,7 @@ class Blocking:
     def fetch(self, call: Call[Any]) -> Any:
         """Make a call; the decoded JSON as the server gave it."""
         attempt = 0
+        headers = _call_headers(call, secrets.token_hex(16))
         while True:
             wait: float | None
             try:
@@ -89,14 +90,14 @@ class Blocking:
                     self.base_url + call.url_path,
                     params=call.parameters(),
                     content=_content(call),
-                    headers=_content_headers(call),
+                    headers=headers,
                 )
             except (httpx2.TransportError, httpx2.InvalidURL) as error:
-                wait = _after_error(call, error, attempt, self._luck())
+                wait = _after_error(error, attempt, self._luck())
                 if wait is None:
                     raise _unreachable(self.base_url, error) from error
             else:
-                wait = _after_answer(call, answer, attempt, self._luck())
+                wait = _after_answer(answer, attempt, self._luck())
                 if wait is None:
                     return answer_of(call, answer.status_code, answer.content)
             self._pause(wait)
@@ -151,6 +152,7 @@ class Awaiting:
     async def fetch(self, call: Call[Any]) -> Any:
         """Make a call; the decoded JSON as the server gave it."""
         attempt = 0
+        headers = _call_headers(call, secrets.token_hex(16))
         while True:
             wait: float | None
             try:
@@ -159,14 +161,14 @@ class Awaiting:
                     self.base_url + call.url_path,
                     params=call.parameters(),
                     content=_content(call),
-                    headers=_content_headers(call),
+                    headers=headers,
                 )
             except (httpx2.TransportError, httpx2.InvalidURL) as error:
-                wait = _after_error(call, error, attempt, self._luck())
+                wait = _after_error(error, attempt, self._luck())
                 if wait is None:
                     raise _unreachable(self.base_url, error) from error
             else:
-                wait = _after_answer(call, answer, attempt, self._luck())
+                wait = _after_answer(answer, attempt, self._luck())
                 if wait is None:
                     return answer_of(call, answer.status_code, answer.content)
             await asyncio.sleep(wait)
@@ -190,19 +192,14 @@ class Awaiting:
         raise TimedOut(f"no result after {deadline_s:.0f} s", code="timed_out")
 
 
-def _after_error(call: Call[Any], error: Exception, attempt: int, luck: float) -> float | None:
-    if not isinstance(error, httpx2.TransportError) or isinstance(
-        error, httpx2.UnsupportedProtocol
-    ):
+def _after_error(error: Exception, attempt: int, luck: float) -> float | None:
+    hopeless = not isinstance(error, httpx2.TransportError)
+    if hopeless or isinstance(error, httpx2.UnsupportedProtocol):
         return None
-    if call.repeatable or _never_sent(error):
-        return delay_s(attempt, None, luck)
-    return None
+    return delay_s(attempt, None, luck)
 
 
-def _after_answer(
-    call: Call[Any], answer: httpx2.Response, attempt: int, luck: float
-) -> float | None:
-    if not worth_repeating(answer.status_code, repeatable=call.repeatable):
+def _after_answer(answer: httpx2.Response, attempt: int, luck: float) -> float | None:
+    if answer.status_code not in WORTH_REPEATING:
         return None
     return delay_s(attempt, answer.headers.get("Retry-After"), luck)
