@@ -1,0 +1,154 @@
+"""The agent's one connection: outbound, to the control plane, kept for ever."""
+
+import asyncio
+import contextlib
+import random
+from typing import Final
+
+import aiohttp
+import msgspec
+import structlog
+
+from mercato import __version__
+from mercato.agent.sync import CHANGES_GATHERED_S, Host
+from mercato.market.hardware import Hardware
+from mercato.wire.agent import (
+    PROTOCOL,
+    SYNC_PERIOD_S,
+    Answer,
+    Ask,
+    Desired,
+    Join,
+    Joined,
+    Observed,
+    Poke,
+    ToAgent,
+)
+
+_log = structlog.get_logger()
+
+BACKOFF_FIRST_S: Final = 0.5
+BACKOFF_MOST_S: Final = 15.0
+FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
+_READS: Final = msgspec.json.Decoder(ToAgent)
+
+
+class AgentTrouble(Exception):  # noqa: N818 - one line for the host
+    """The agent cannot go on; the message is one line that says what to do."""
+
+
+async def join(url: str, token: str, hardware: Hardware) -> Joined:
+    """Make this machine known to the control plane at `url`. Refuses with AgentTrouble."""
+    body = msgspec.json.encode(Join(protocol=PROTOCOL, agent=__version__, hardware=hardware))
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    timeout = aiohttp.ClientTimeout(total=30.0)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.post(f"{url.rstrip('/')}/agent/v1/join", data=body, headers=headers) as answer,
+        ):
+            said = await answer.read()
+            if answer.status in {401, 403}:
+                raise AgentTrouble(
+                    "the join token is wrong, used or out of date; ask the market for a new one"
+                )
+            if answer.status != 200:
+                raise AgentTrouble(f"{url} refused this machine: {_message(said, answer.status)}")
+            return msgspec.json.decode(said, type=Joined)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise AgentTrouble(f"{url} cannot be reached: {error}") from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise AgentTrouble(f"{url} does not answer as a market does: {error}") from error
+
+
+def _message(said: bytes, status: int) -> str:
+    try:
+        return str(msgspec.json.decode(said)["msg"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return f"status {status}"
+
+
+async def stay_connected(url: str, key: str, host: Host, luck: random.Random) -> None:
+    """Speak with the control plane for ever, connecting again whenever the line is lost.
+
+    Refuses with AgentTrouble when the key is wrong: trying again would not help.
+    """
+    wait_s = BACKOFF_FIRST_S
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session:
+        while True:
+            try:
+                async with session.ws_connect(
+                    f"{url.rstrip('/')}/agent/v1/connect",
+                    max_msg_size=FRAME_BYTES_MAX,
+                    heartbeat=4 * SYNC_PERIOD_S,
+                ) as line:
+                    _log.info("connected", url=url)
+                    wait_s = BACKOFF_FIRST_S
+                    await _converse(line, host)
+                _log.warning("the line was closed", code=line.close_code)
+            except aiohttp.WSServerHandshakeError as refused:
+                if refused.status in {401, 403}:
+                    raise AgentTrouble(
+                        "the machine key is wrong or was revoked; join again with a new token"
+                    ) from refused
+                _log.warning("not connected", status=refused.status)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                _log.warning("not connected", why=str(error) or type(error).__name__)
+            # Spread, so that a thousand agents do not come back in one instant.
+            await asyncio.sleep(wait_s * luck.uniform(0.5, 1.5))
+            wait_s = min(2 * wait_s, BACKOFF_MOST_S)
+
+
+async def _converse(line: aiohttp.ClientWebSocketResponse, host: Host) -> None:
+    """Tell and be told until the line is lost."""
+    telling = asyncio.create_task(_tell(line, host))
+    answering: set[asyncio.Task[None]] = set()
+    try:
+        async for frame in line:
+            if frame.type is not aiohttp.WSMsgType.TEXT:
+                continue
+            if telling.done():
+                break
+            heard = _heard(frame.data)
+            if isinstance(heard, Desired):
+                host.take(heard)
+            elif isinstance(heard, Poke):
+                host.changed.set()
+            elif isinstance(heard, Ask):
+                task = asyncio.create_task(_answer(line, host, heard))
+                answering.add(task)
+                task.add_done_callback(answering.discard)
+    finally:
+        for task in (telling, *answering):
+            task.cancel()
+        ended = await asyncio.gather(telling, *answering, return_exceptions=True)
+    for outcome in ended:
+        if isinstance(outcome, Exception) and not isinstance(outcome, ConnectionError):
+            raise outcome
+
+
+def _heard(text: str) -> Desired | Poke | Ask | None:
+    try:
+        heard: Desired | Poke | Ask = _READS.decode(text)
+    except msgspec.DecodeError as error:
+        _log.error("a frame could not be read", why=str(error))
+        return None
+    return heard
+
+
+async def _tell(line: aiohttp.ClientWebSocketResponse, host: Host) -> None:
+    """Report at once, on every change, and at least every period."""
+    while True:
+        host.changed.clear()
+        await _send(line, await host.observe())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(host.changed.wait(), SYNC_PERIOD_S * 0.9)
+        await asyncio.sleep(CHANGES_GATHERED_S)
+
+
+async def _answer(line: aiohttp.ClientWebSocketResponse, host: Host, ask: Ask) -> None:
+    await _send(line, await host.answer(ask))
+
+
+async def _send(line: aiohttp.ClientWebSocketResponse, frame: Observed | Answer) -> None:
+    await line.send_str(msgspec.json.encode(frame).decode())

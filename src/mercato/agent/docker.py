@@ -1,0 +1,353 @@
+"""The Docker Engine, through its API.
+
+Containers are ours when they carry our owner's label; nobody else's are ever listed, let alone
+touched. Several agents may share an engine: each has its own owner name.
+"""
+
+import asyncio
+import contextlib
+import datetime as dt
+import io
+import tarfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import aiodocker
+import aiohttp
+
+from mercato.agent import environment, isolation
+from mercato.agent import ports as port_rules
+from mercato.agent.docker_image import ensure_image
+from mercato.agent.docker_session import DockerSession
+from mercato.agent.docker_usage import UsageReader
+from mercato.agent.engine import Contained, EngineDown, Measured, StepFailed
+from mercato.wire.agent import DesiredInstance
+
+STOP_GRACE_S: Final = 10
+"""How long a container may take to end before it is killed."""
+
+_QUOTA_DRIVERS: Final = {"btrfs", "zfs", "devicemapper"}
+
+
+class DockerEngine:
+    """One Docker Engine, for one agent."""
+
+    def __init__(
+        self, owner: str, machine: int, gpu_uuids: Mapping[int, str], public_ip: str
+    ) -> None:
+        """Prepare; nothing is asked of the engine yet.
+
+        `owner` names this agent among all that may share the engine. `gpu_uuids` maps a GPU's index
+        to its UUID; empty when the GPUs are only declared.
+        """
+        self._owner = owner
+        self._machine = machine
+        self._gpu_uuids = gpu_uuids
+        self._public_ip = public_ip
+        self._docker: aiodocker.Docker | None = None
+        self._usage = UsageReader()
+        self._info: dict[str, Any] = {}
+        self._preparing = asyncio.Lock()
+        self._quota = False
+        self._events: aiodocker.channel.ChannelSubscriber | None = None
+        self.trouble = ""
+        """What is wrong with this engine for the host to put right; empty when nothing is."""
+
+    async def contents(self) -> tuple[Contained, ...]:
+        """Every container of this agent."""
+        async with self._asking() as docker:
+            listed = await docker.containers.list(
+                all=True, filters={"label": [f"mercato.owner={self._owner}"]}
+            )
+            found = await asyncio.gather(*(self._inspect(docker, entry.id) for entry in listed))
+        return tuple(container for container in found if container is not None)
+
+    async def measure(self, instance: int) -> Measured | None:
+        """What a running container uses; None when it does not run."""
+        async with self._asking() as docker:
+            return await self._usage.read(docker, self._name(instance))
+
+    async def make(
+        self, desired: DesiredInstance, ports: Mapping[str, int], tell: Callable[[str], None]
+    ) -> None:
+        """Get the image, make the container and start it, in the place of an older one."""
+        async with self._asking() as docker:
+            old = await self._inspect(docker, self._name(desired.id))
+            if old is None or old.revision != desired.revision:
+                if old is not None:
+                    await self._remove(docker, desired.id)
+                await ensure_image(docker, desired.image, desired.login, tell, fresh=bool(old))
+                tell("Creating the container")
+                await self._create(docker, desired, ports)
+            tell("Starting the container")
+            await self._start(docker, desired)
+
+    async def start(self, desired: DesiredInstance) -> None:
+        """Start the container that is there."""
+        async with self._asking() as docker:
+            await self._start(docker, desired)
+
+    async def stop(self, instance: int) -> None:
+        """Stop the container; nothing when it does not run."""
+        async with self._asking() as docker, _gone_is_fine():
+            await docker.containers.container(self._name(instance)).stop(
+                t=STOP_GRACE_S, timeout=STOP_GRACE_S + 30.0
+            )
+
+    async def remove(self, instance: int) -> None:
+        """Remove the container and its disk; nothing when it is not there."""
+        async with self._asking() as docker:
+            await self._remove(docker, instance)
+
+    async def logs(self, instance: int, tail: int) -> str:
+        """The last lines that the container printed."""
+        async with self._asking() as docker:
+            container = docker.containers.container(self._name(instance))
+            try:
+                lines = await container.log(stdout=True, stderr=True, tail=tail)
+            except aiodocker.DockerError as error:
+                raise StepFailed(f"there are no logs: {error.message}") from error
+        return "".join(lines)
+
+    async def exec_start(
+        self,
+        instance: int,
+        argv: Sequence[str],
+        *,
+        tty: bool = False,
+        env: Mapping[str, str] | None = None,
+        workdir: str | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> DockerSession:
+        """Start a command in the container, as root. Refuses with StepFailed."""
+        async with self._asking() as docker:
+            try:
+                command = await docker.containers.container(self._name(instance)).exec(
+                    list(argv), stdin=True, tty=tty, user="0", environment=env, workdir=workdir
+                )
+                stream = command.start(detach=False)
+                await stream.__aenter__()
+            except aiodocker.DockerError as error:
+                raise StepFailed(f"the command could not be started: {error.message}") from error
+        session = DockerSession(command, stream, tty=tty)
+        if size is not None:
+            await session.resize(*size)
+        return session
+
+    async def pid(self, instance: int) -> int:
+        """The host's process id of the container's first process; 0 when it does not run."""
+        shown: dict[str, Any] = {}
+        async with self._asking() as docker, _gone_is_fine():
+            shown = await docker.containers.container(self._name(instance)).show()
+        return int(shown["State"]["Pid"]) if shown else 0
+
+    async def wait_for_change(self) -> None:
+        """Return when the engine tells of an event in a container of ours."""
+        async with self._asking() as docker:
+            if self._events is None:
+                filters = f'{{"type":["container"],"label":["mercato.owner={self._owner}"]}}'
+                self._events = docker.events.subscribe(filters=filters)  # type: ignore[no-untyped-call]
+            event = await self._events.get()
+            while event is not None and str(event.get("Action", "")).startswith("exec_"):
+                event = await self._events.get()
+            if event is None:
+                self._events, docker.events.task = None, None
+                raise EngineDown("the Docker Engine closed its event stream")
+
+    async def close(self) -> None:
+        """Let go of the engine; its containers stay as they are."""
+        if self._docker is not None:
+            await self._docker.events.stop()  # type: ignore[no-untyped-call]
+            await self._docker.close()
+            self._docker = None
+
+    @contextlib.asynccontextmanager
+    async def _asking(self) -> AsyncIterator[aiodocker.Docker]:
+        """The engine, ready; every way of not reaching it becomes EngineDown."""
+        try:
+            if self._docker is None:
+                self._docker = aiodocker.Docker()
+            async with self._preparing:
+                if not self._info:
+                    await self._prepare(self._docker)
+            yield self._docker
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            self._info = {}
+            said = str(error) or type(error).__name__
+            raise EngineDown(f"the Docker Engine does not answer: {said}") from error
+        except aiodocker.DockerError as error:
+            if error.status == 900:  # aiodocker's own number for a connection that failed
+                self._info = {}
+                raise EngineDown(f"the Docker Engine does not answer: {error.message}") from error
+            raise StepFailed(f"Docker refuses: {error.message}") from error
+
+    async def _prepare(self, docker: aiodocker.Docker) -> None:
+        info = dict(await docker.system.info())
+        backing = dict(info.get("DriverStatus") or []).get("Backing Filesystem", "")
+        driver = info.get("Driver", "")
+        self._quota = driver in _QUOTA_DRIVERS or (driver == "overlay2" and backing == "xfs")
+        networks = await docker.networks.list(filters={"name": [isolation.NETWORK]})
+        if not any(network["Name"] == isolation.NETWORK for network in networks):
+            with contextlib.suppress(aiodocker.DockerError):  # another agent was faster
+                await docker.networks.create(isolation.NETWORK_CONFIG)
+        self.trouble = await isolation.raise_firewall()
+        self._info = info
+
+    def _name(self, instance: int) -> str:
+        return f"mercato-{self._owner}-{instance}"
+
+    async def _inspect(self, docker: aiodocker.Docker, name: str) -> Contained | None:
+        try:
+            shown = await docker.containers.container(name).show()
+        except aiodocker.DockerError as error:
+            if error.status == 404:
+                return None
+            raise
+        if not shown["Config"]["Labels"].get("mercato.instance"):
+            return None
+        return contained(shown)
+
+    async def _remove(self, docker: aiodocker.Docker, instance: int) -> None:
+        self._usage.forget(self._name(instance))
+        async with _gone_is_fine():
+            await docker.containers.container(self._name(instance)).delete(
+                force=True, v=True, timeout=60.0
+            )
+
+    async def _start(self, docker: aiodocker.Docker, desired: DesiredInstance) -> None:
+        container = docker.containers.container(self._name(desired.id))
+        try:
+            if desired.ssh:
+                script = desired.onstart.encode()
+                archive = _tar(environment.ONSTART_PATH, script)
+                await container.put_archive("/", archive)  # type: ignore[no-untyped-call]
+            await container.start()
+        except aiodocker.DockerError as error:
+            raise StepFailed(f"the container could not be started: {error.message}") from error
+        if desired.onstart and not desired.ssh:
+            with contextlib.suppress(aiodocker.DockerError):  # the image may have no shell
+                command = await container.exec(["/bin/sh", "-c", desired.onstart], user="0")
+                await command.start(detach=True)
+
+    async def _create(
+        self, docker: aiodocker.Docker, desired: DesiredInstance, allocation: Mapping[str, int]
+    ) -> None:
+        config = self.container_config(desired, allocation)
+        try:
+            try:
+                await docker.containers.create(config, name=self._name(desired.id))
+            except aiodocker.DockerError as error:
+                if "storage" not in error.message.lower() or not self._quota:
+                    raise
+                self._quota = False  # the file system could, but was mounted without quotas
+                config["HostConfig"].pop("StorageOpt")
+                await docker.containers.create(config, name=self._name(desired.id))
+        except aiodocker.DockerError as error:
+            if "no space left" in error.message.lower():
+                raise StepFailed("the host's disk is full") from error
+            raise StepFailed(f"the container could not be made: {error.message}") from error
+
+    def container_config(
+        self, desired: DesiredInstance, allocation: Mapping[str, int]
+    ) -> dict[str, Any]:
+        """The whole of what the engine is told of a container."""
+        published = {
+            wish: outside
+            for wish, outside in allocation.items()
+            if not (desired.ssh and wish == port_rules.SSH)  # the agent itself answers there
+        }
+        variables = environment.environment(desired, allocation, self._public_ip)
+        config: dict[str, Any] = {
+            "Image": desired.image,
+            "Hostname": desired.hostname or f"C.{desired.id}",
+            "Env": [f"{name}={value}" for name, value in variables.items()],
+            "Labels": self._labels(desired),
+            "ExposedPorts": {port_rules.inside(w, p): {} for w, p in published.items()},
+            "Volumes": {},
+            "HostConfig": isolation.host_config(
+                desired,
+                published,
+                gpu_requests=self._gpu_requests(desired.gpus),
+                disk_quota=self._quota,
+            ),
+        }
+        if desired.ssh:
+            config |= {"Entrypoint": ["/bin/sh", "-c", environment.KEEP_ALIVE], "Cmd": []}
+            config |= {"User": "0", "WorkingDir": "/", "StopSignal": "SIGTERM"}
+            config["Healthcheck"] = {"Test": ["NONE"]}
+            return config
+        if desired.entrypoint is not None:
+            config["Entrypoint"] = [desired.entrypoint]
+        if desired.args:
+            config["Cmd"] = list(desired.args)
+        return config
+
+    def _labels(self, desired: DesiredInstance) -> dict[str, str]:
+        return {
+            "mercato.owner": self._owner,
+            "mercato.machine": str(self._machine),
+            "mercato.instance": str(desired.id),
+            "mercato.revision": str(desired.revision),
+            "mercato.boots": str(desired.boots),
+            "mercato.ssh": str(int(desired.ssh)),
+            "mercato.gpus": ",".join(map(str, desired.gpus)),
+        }
+
+    def _gpu_requests(self, gpus: Sequence[int]) -> list[dict[str, Any]]:
+        """Exactly these GPUs and no other; none when they are only declared."""
+        if not self._gpu_uuids or not gpus:
+            return []
+        uuids = [self._gpu_uuids[index] for index in gpus]
+        if "nvidia" in self._info.get("Runtimes", {}) or not self._info.get("CDISpecDirs"):
+            return [{"Driver": "nvidia", "DeviceIDs": uuids, "Capabilities": [["gpu"]]}]
+        return [{"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={uuid}" for uuid in uuids]}]
+
+
+@contextlib.asynccontextmanager
+async def _gone_is_fine() -> AsyncIterator[None]:
+    """Let a container that is not there, or was stopped already, be as good as done."""
+    try:
+        yield
+    except aiodocker.DockerError as error:
+        if error.status not in {304, 404, 409}:
+            raise
+
+
+def contained(shown: Mapping[str, Any]) -> Contained:
+    """One container of ours from the engine's own description of it."""
+    labels, state = shown["Config"]["Labels"], shown["State"]
+    gpus = labels.get("mercato.gpus", "")
+    trouble = str(state.get("Error", ""))
+    return Contained(
+        instance=int(labels["mercato.instance"]),
+        revision=int(labels["mercato.revision"]),
+        boots=int(labels["mercato.boots"]),
+        running=bool(state["Running"]),
+        ssh=labels.get("mercato.ssh") == "1",
+        gpus=tuple(int(index) for index in gpus.split(",") if index),
+        created_at_ms=_milliseconds(shown["Created"]) or 0,
+        started_at_ms=_milliseconds(state["StartedAt"]),
+        finished_at_ms=_milliseconds(state["FinishedAt"]),
+        exit_code=None if state["Running"] else int(state["ExitCode"]),
+        trouble="it was out of memory" if state.get("OOMKilled") else trouble,
+    )
+
+
+def _milliseconds(stamp: str) -> int | None:
+    """The engine's time stamp in milliseconds; None for its word for never."""
+    if stamp.startswith("0001-"):
+        return None
+    # Python reads at most six digits of a second; the engine writes nine.
+    head, _, tail = stamp.rstrip("Z").partition(".")
+    read = dt.datetime.fromisoformat(f"{head}.{tail[:6].ljust(6, '0')}+00:00")
+    return round(read.timestamp() * 1_000)
+
+
+def _tar(path: str, contents: bytes) -> bytes:
+    """A tar archive of one file, private to root."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo(path.lstrip("/"))
+        entry.size, entry.mode = len(contents), 0o700
+        archive.addfile(entry, io.BytesIO(contents))
+    return buffer.getvalue()

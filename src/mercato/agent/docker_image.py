@@ -1,0 +1,108 @@
+"""Getting an image: from the machine itself, or from a registry with its progress told."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import aiodocker
+
+from mercato.agent.engine import StepFailed
+from mercato.wire.agent import RegistryLogin
+
+_DONE: Final = {"Pull complete", "Already exists"}
+
+
+class PullProgress:
+    """Where a pull stands, from the engine's messages to one line for a person."""
+
+    def __init__(self, image: str) -> None:
+        """Begin with nothing known of `image`."""
+        self._image = image
+        self._layers: dict[str, tuple[float, bool]] = {}
+
+    def heard(self, message: dict[str, Any]) -> str:
+        """The line after one more message of the engine."""
+        layer, status = message.get("id"), str(message.get("status", ""))
+        if layer and not status.startswith("Pulling from"):
+            self._layers[layer] = self._layer(layer, status, message.get("progressDetail") or {})
+        if not self._layers:
+            return f"Pulling: {self._image}"
+        done = sum(finished for _, finished in self._layers.values())
+        share = sum(share for share, _ in self._layers.values()) / len(self._layers)
+        return f"Pulling: layer {done}/{len(self._layers)} {share:.0%}"
+
+    def _layer(self, layer: str, status: str, detail: dict[str, Any]) -> tuple[float, bool]:
+        if status in _DONE:
+            return 1.0, True
+        share, _ = self._layers.get(layer, (0.0, False))
+        if status == "Downloading" and detail.get("total"):
+            return max(share, 0.8 * float(detail["current"]) / float(detail["total"])), False
+        if status == "Extracting" and detail.get("total"):
+            return max(share, 0.8 + 0.2 * float(detail["current"]) / float(detail["total"])), False
+        return share, False
+
+
+async def ensure_image(
+    docker: aiodocker.Docker,
+    image: str,
+    login: RegistryLogin | None,
+    tell: Callable[[str], None],
+    *,
+    fresh: bool = False,
+) -> None:
+    """Make sure the image is on this machine. Refuses with StepFailed.
+
+    What is here is used as it is; `fresh` asks the registry for a newer one first and is content
+    with what is here when there is none to be had.
+    """
+    here = await _is_here(docker, image)
+    if here and not fresh:
+        return
+    progress = PullProgress(image)
+    tell(progress.heard({}))
+    try:
+        # An error in the middle of the stream is raised by aiodocker as one at its beginning is.
+        async for message in docker.images.pull(
+            _with_registry(image, login), auth=_auth(login), stream=True, timeout=None
+        ):
+            tell(progress.heard(message))
+    except aiodocker.DockerError as error:
+        if not here:
+            raise StepFailed(_explained(image, error.message)) from error
+
+
+async def _is_here(docker: aiodocker.Docker, image: str) -> bool:
+    try:
+        await docker.images.inspect(image)
+    except aiodocker.DockerError as error:
+        if error.status == 404:
+            return False
+        raise
+    return True
+
+
+def _with_registry(image: str, login: RegistryLogin | None) -> str:
+    """The image's name with its registry in it, which a login needs."""
+    first, slash, _ = image.partition("/")
+    names_registry = bool(slash) and ("." in first or ":" in first or first == "localhost")
+    if login is None or names_registry:
+        return image
+    registry = login.registry or "docker.io"
+    path = image if slash or registry != "docker.io" else f"library/{image}"
+    return f"{registry}/{path}"
+
+
+def _auth(login: RegistryLogin | None) -> dict[str, str] | None:
+    if login is None:
+        return None
+    return {"username": login.user, "password": login.password}
+
+
+def _explained(image: str, complaint: str) -> str:
+    said = complaint.strip()
+    if "no space left" in said.lower():
+        return f"the host's disk is full: image {image} does not fit on it"
+    if "not found" in said or "manifest unknown" in said:
+        return f"image {image} was not found; check its name and tag"
+    if "denied" in said or "unauthorized" in said or "authentication" in said:
+        return f"image {image} cannot be read; if it is private, check the registry login: {said}"
+    return f"image {image} could not be pulled: {said}"

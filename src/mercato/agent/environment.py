@@ -1,0 +1,66 @@
+"""The environment and the first process of an instance. Pure.
+
+The first process works in an image that has nothing but `/bin/sh`, `sleep` and `wait`.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from mercato.agent import ports as port_rules
+from mercato.wire.agent import DesiredInstance
+
+ONSTART_PATH: Final = "/root/onstart.sh"
+
+KEEP_ALIVE: Final = f"""\
+trap 'exit 0' TERM INT
+if [ -s {ONSTART_PATH} ]; then
+  if [ -x /bin/bash ]; then /bin/bash {ONSTART_PATH} & else /bin/sh {ONSTART_PATH} & fi
+fi
+while :; do sleep 86400 & wait $!; done
+"""
+"""Runs the start script on every start and then waits to be told to end."""
+
+DATA_DIRECTORY: Final = "/workspace/"
+
+
+def environment(
+    desired: DesiredInstance, allocation: Mapping[str, int], public_ip: str
+) -> dict[str, str]:
+    """Every variable that a container gets.
+
+    What the renter asked for wins over our conveniences, but not over what names the instance or
+    says how it is reached.
+    """
+    conveniences = {
+        "DATA_DIRECTORY": DATA_DIRECTORY,
+        "GPU_COUNT": str(len(desired.gpus)),
+        "PUBLIC_IPADDR": public_ip,
+        "SSH_PUBLIC_KEY": "\n".join(desired.ssh_keys),
+    } | _jupyter(desired, allocation, public_ip)
+    return conveniences | desired.env | _facts(desired, allocation)
+
+
+def _facts(desired: DesiredInstance, allocation: Mapping[str, int]) -> dict[str, str]:
+    facts = {"CONTAINER_ID": str(desired.id), "VAST_CONTAINERLABEL": f"C.{desired.id}"}
+    for wish, outside in allocation.items():
+        port, protocol = port_rules.split(wish)
+        facts[f"VAST_{protocol.upper()}_PORT_{port}"] = str(outside)
+    return facts
+
+
+def _jupyter(
+    desired: DesiredInstance, allocation: Mapping[str, int], public_ip: str
+) -> dict[str, str]:
+    if desired.jupyter is None:
+        return {}
+    token = desired.jupyter.token
+    outside = allocation.get(port_rules.JUPYTER, 8_080)
+    return {
+        "JUPYTER_TOKEN": token,
+        "OPEN_BUTTON_TOKEN": token,
+        "JUPYTER_SERVER_ROOT": desired.jupyter.directory,
+        "JUPYTER_SERVER_URL": f"http://{public_ip}:{outside}/",
+        "JUPYTER_DIR": desired.jupyter.directory,
+        "JUPYTER_PORT": "8080",
+        "JUPYTER_TYPE": "lab" if desired.jupyter.lab else "notebook",
+    }

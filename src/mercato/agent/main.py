@@ -1,0 +1,268 @@
+"""The agent as a program: join a market, then run for ever.
+
+python -m mercato.agent.main join URL TOKEN --data DIR
+python -m mercato.agent.main run --data DIR
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+import signal
+import sqlite3
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from mercato.agent import client
+from mercato.agent.client import AgentTrouble
+from mercato.agent.clock import SystemClock
+from mercato.agent.daemon_log import DaemonLog
+from mercato.agent.docker import DockerEngine
+from mercato.agent.engine import Engine
+from mercato.agent.facts.machine import read_hardware
+from mercato.agent.facts.net import port_is_free, read_network
+from mercato.agent.hardware_file import BadHardwareFile, read_hardware_file
+from mercato.agent.memory import Memory
+from mercato.agent.pretend_engine import PretendEngine
+from mercato.agent.sync import Door, Host, NoDoor
+from mercato.market.hardware import Hardware
+
+PORT_FIRST: Final = 40_000
+PORT_LAST: Final = 40_199
+
+_IDENTITY: Final = "machine.json"
+_MEMORY: Final = "agent.sqlite"
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who this machine is, kept in its data directory, readable by its owner only."""
+
+    url: str
+    machine: int
+    machine_key: str
+    owner: str
+    """Marks this agent's containers among all on the engine."""
+    pretend: bool = False
+    hardware_file: str | None = None
+    public_ip: str | None = None
+    port_first: int = PORT_FIRST
+    port_last: int = PORT_LAST
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """How a machine presents itself, chosen when it joins."""
+
+    pretend: bool = False
+    """No Docker Engine: containers are pretended."""
+    hardware_file: Path | None = None
+    public_ip: str | None = None
+    """The address by which renters reach it; found out when None."""
+    port_first: int = PORT_FIRST
+    port_last: int = PORT_LAST
+
+
+async def join(url: str, token: str, data: Path, setup: Setup) -> int:
+    """Make this machine known to a market and keep its key in `data`; its machine id.
+
+    Refuses with AgentTrouble: wrong token, unreachable market, joined before.
+    """
+    _claim(data)
+    hardware = await asyncio.to_thread(_hardware, setup)
+    joined = await client.join(url, token, hardware)
+    identity = Identity(
+        url=url,
+        machine=joined.machine,
+        machine_key=joined.machine_key,
+        owner=secrets.token_hex(4),
+        pretend=setup.pretend,
+        hardware_file=str(setup.hardware_file.resolve()) if setup.hardware_file else None,
+        public_ip=setup.public_ip,
+        port_first=setup.port_first,
+        port_last=setup.port_last,
+    )
+    _write_private(data / _IDENTITY, msgspec.json.encode(identity))
+    return joined.machine
+
+
+def _claim(data: Path) -> None:
+    """Make the data directory; refuses when it is another machine's."""
+    if (data / _IDENTITY).exists():
+        raise AgentTrouble(f"{data} already belongs to a machine; choose another directory")
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise AgentTrouble(f"{data} cannot be made: {error.strerror}") from error
+
+
+def joined_machine(data: Path) -> int | None:
+    """The machine id that `data` holds; None when no machine has joined from there."""
+    return _identity(data).machine if (data / _IDENTITY).exists() else None
+
+
+async def run(
+    data: Path,
+    *,
+    url: str | None = None,
+    stop_all: bool = False,
+    ready: Callable[[], None] | None = None,
+) -> None:
+    """Be this machine's agent until cancelled. Containers outlive it unless `stop_all`.
+
+    `url` replaces the market's address given at joining. Refuses with AgentTrouble.
+    """
+    identity = _identity(data)
+    memory = _memory(data)
+    log = DaemonLog()
+    hardware = await asyncio.to_thread(_hardware, _setup(identity))
+    engine, make_door = _engine(identity, hardware)
+    host = Host(
+        machine=identity.machine,
+        hardware=hardware,
+        engine=engine,
+        memory=memory,
+        door=make_door(data),
+        clock=SystemClock(),
+        boot=secrets.token_hex(8),
+        daemon_log=log.tail,
+        port_is_free=port_is_free,
+    )
+    work = [
+        asyncio.create_task(host.run()),
+        asyncio.create_task(
+            client.stay_connected(
+                url or identity.url, identity.machine_key, host, random.SystemRandom()
+            )
+        ),
+    ]
+    if ready is not None:
+        ready()
+    try:
+        done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.gather(*done)
+    finally:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        if stop_all:
+            await host.stop_all()
+        await engine.close()
+        memory.close()
+
+
+def _engine(identity: Identity, hardware: Hardware) -> tuple[Engine, Callable[[Path], Door]]:
+    """The engine of this machine, and what makes the way into its containers."""
+    if identity.pretend:
+        return PretendEngine(SystemClock()), lambda _data: NoDoor()
+    uuids = {} if hardware.simulated else {gpu.index: gpu.uuid for gpu in hardware.gpus}
+    engine = DockerEngine(identity.owner, identity.machine, uuids, hardware.network.public_ip)
+    return engine, lambda _data: NoDoor()
+
+
+def _hardware(setup: Setup) -> Hardware:
+    if setup.hardware_file is None:
+        return read_hardware(setup.port_first, setup.port_last, setup.public_ip)
+    reached = read_network(setup.port_first, setup.port_last, setup.public_ip)
+    try:
+        return read_hardware_file(setup.hardware_file, reached)
+    except BadHardwareFile as bad:
+        raise AgentTrouble(str(bad)) from bad
+
+
+def _setup(identity: Identity) -> Setup:
+    return Setup(
+        pretend=identity.pretend,
+        hardware_file=Path(identity.hardware_file) if identity.hardware_file else None,
+        public_ip=identity.public_ip,
+        port_first=identity.port_first,
+        port_last=identity.port_last,
+    )
+
+
+def _identity(data: Path) -> Identity:
+    path = data / _IDENTITY
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Identity)
+    except FileNotFoundError:
+        raise AgentTrouble(f"no machine has joined from {data}; run `agent join` first") from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise AgentTrouble(f"{path} cannot be read: {error}") from error
+
+
+def _memory(data: Path) -> Memory:
+    """The agent's memory; refuses when another agent is running from the same directory."""
+    path = data / _MEMORY
+    try:
+        return Memory(path)
+    except sqlite3.Error as error:
+        raise AgentTrouble(f"{path} cannot be used: {error}") from error
+
+
+def _write_private(path: Path, contents: bytes) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    draft = path.with_suffix(".draft")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(contents)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program; its exit status. Trouble is one line on standard error."""
+    given = _parser().parse_args(arguments)
+    try:
+        if given.verb == "join":
+            setup = Setup(
+                pretend=given.pretend,
+                hardware_file=given.hardware,
+                public_ip=given.public_ip,
+                port_first=given.port_first,
+                port_last=given.port_last,
+            )
+            machine = asyncio.run(join(given.url, given.token, given.data, setup))
+            sys.stdout.write(f"joined as machine {machine}\n")
+        else:
+            asyncio.run(_until_told_to_end(run(given.data, url=given.url, stop_all=given.stop_all)))
+    except AgentTrouble as trouble:
+        sys.stderr.write(f"mercato agent: {trouble}\n")
+        return 1
+    return 0
+
+
+async def _until_told_to_end(work: Awaitable[None]) -> None:
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mercato agent")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    joining = verbs.add_parser("join", help="make this machine known to a market")
+    joining.add_argument("url")
+    joining.add_argument("token")
+    joining.add_argument("--pretend", action="store_true", help="no Docker: pretend containers")
+    joining.add_argument("--hardware", type=Path, help="a TOML file that declares the machine")
+    joining.add_argument("--public-ip", help="the address by which renters reach this machine")
+    joining.add_argument("--port-first", type=int, default=PORT_FIRST)
+    joining.add_argument("--port-last", type=int, default=PORT_LAST)
+    running = verbs.add_parser("run", help="be this machine's agent")
+    running.add_argument("--url", help="the market's address, when it has moved")
+    running.add_argument("--stop-all", action="store_true", help="remove all containers at the end")
+    for verb in (joining, running):
+        verb.add_argument("--data", type=Path, default=Path("/var/lib/mercato-agent"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""Doing a plan: long steps, each journaled before it begins, one at a time per instance.
+
+A step that is cut off by a crash needs no undoing: the next plan sees how far it came.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+
+from mercato.agent import ports as port_rules
+from mercato.agent.clock import Clock
+from mercato.agent.engine import Contained, Engine, EngineDown, StepFailed
+from mercato.agent.memory import Failure, Memory
+from mercato.agent.plan import Action, Forget, Make, Remove, Restart, Settle, Start, Stop
+from mercato.market.hardware import Network
+from mercato.wire.agent import DesiredInstance
+
+_log = structlog.get_logger()
+
+BringsUp = Make | Start | Restart
+_FIRST_WORDS: Final = {Make: "Preparing", Start: "Starting", Restart: "Rebooting"}
+
+
+class Steps:
+    """The steps that are under way on one machine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        memory: Memory,
+        clock: Clock,
+        *,
+        network: Network,
+        port_is_free: Callable[[int], bool],
+        changed: Callable[[], None],
+    ) -> None:
+        """Nothing is under way yet. `changed` is called whenever there is something to tell."""
+        self._engine = engine
+        self._memory = memory
+        self._clock = clock
+        self._span = (network.port_first, network.port_last)
+        self._port_is_free = port_is_free
+        self._changed = changed
+        self._tasks: dict[int, tuple[Action, asyncio.Task[None]]] = {}
+        self._progress: dict[int, str] = {}
+
+    def progress(self, instance: int) -> str | None:
+        """What the step that brings an instance up says; None when there is no such step."""
+        return self._progress.get(instance)
+
+    @property
+    def busy(self) -> Collection[int]:
+        """The instances that have a step under way."""
+        return self._tasks.keys()
+
+    def begin(self, actions: Sequence[Action], containers: Mapping[int, Contained]) -> None:
+        """Begin every action whose instance has nothing under way.
+
+        `containers` is what the plan saw; what needs GPUs waits for what frees them.
+        """
+        for action in actions:
+            instance = instance_of(action)
+            if isinstance(action, Settle):
+                self._memory.change(instance, settled=True)
+            elif isinstance(action, Forget):
+                self._memory.forget(instance)
+            elif instance not in self._tasks:
+                self._begin(action, instance, containers)
+
+    def give_up(self, desired: Mapping[int, DesiredInstance]) -> None:
+        """Cancel what brings up an instance that is no longer wanted so."""
+        for instance, (action, task) in self._tasks.items():
+            if isinstance(action, BringsUp) and not _still_wanted(action, desired.get(instance)):
+                task.cancel()
+
+    async def finish(self) -> None:
+        """Cancel everything and wait for it; what was half done is found by the next plan."""
+        tasks = [task for _, task in self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, action: Action, instance: int, containers: Mapping[int, Contained]) -> None:
+        work: Coroutine[Any, Any, None]
+        if isinstance(action, Stop):
+            work = self._stop(instance)
+        elif isinstance(action, Remove):
+            work = self._remove(instance)
+        else:
+            assert isinstance(action, BringsUp)
+            self._progress[instance] = _FIRST_WORDS[type(action)]
+            work = self._bring_up(action, self._freeing(action.desired, containers))
+        task = asyncio.create_task(self._guarded(action, instance, work))
+        self._tasks[instance] = (action, task)
+
+    def _freeing(
+        self, desired: DesiredInstance, containers: Mapping[int, Contained]
+    ) -> list[asyncio.Task[None]]:
+        """The steps under way that free GPUs which `desired` needs."""
+        return [
+            task
+            for instance, (action, task) in self._tasks.items()
+            if isinstance(action, Stop | Remove)
+            and instance in containers
+            and set(containers[instance].gpus) & set(desired.gpus)
+        ]
+
+    async def _guarded(
+        self, action: Action, instance: int, work: Coroutine[Any, Any, None]
+    ) -> None:
+        """Do the work; turn its failure into something told."""
+        try:
+            await work
+        except StepFailed as failure:
+            _log.warning("step failed", instance=instance, why=str(failure))
+            if isinstance(action, BringsUp):
+                self._memory.change(
+                    instance,
+                    failure=Failure(
+                        revision=action.desired.revision,
+                        boots=action.desired.boots,
+                        message=str(failure),
+                    ),
+                    settled=False,
+                    step="",
+                )
+        except EngineDown as down:
+            _log.warning("step interrupted", instance=instance, why=str(down))
+        finally:
+            self._tasks.pop(instance, None)
+            self._progress.pop(instance, None)
+            self._changed()
+
+    async def _stop(self, instance: int) -> None:
+        self._memory.change(instance, stopped=True, step="stop", step_at_ms=self._clock.now_ms())
+        await self._engine.stop(instance)
+        self._memory.change(instance, step="")
+
+    async def _remove(self, instance: int) -> None:
+        self._memory.change(instance, step="remove", step_at_ms=self._clock.now_ms())
+        await self._engine.remove(instance)
+        self._memory.forget(instance)
+
+    async def _bring_up(self, action: BringsUp, freeing: Sequence[asyncio.Task[None]]) -> None:
+        desired = action.desired
+        if freeing:
+            self._tell(desired.id, "Waiting for its GPUs")
+            await asyncio.gather(*freeing)
+        if await self._gpus_are_held(desired):
+            return  # the next plan tries again
+        name = type(action).__name__.lower()
+        self._memory.change(
+            desired.id, boots=desired.boots, step=name, step_at_ms=self._clock.now_ms()
+        )
+        if isinstance(action, Make):
+            ports = self._ports(desired)
+            await self._engine.make(desired, ports, lambda said: self._tell(desired.id, said))
+        else:
+            if isinstance(action, Restart):
+                self._memory.change(desired.id, stopped=True)
+                await self._engine.stop(desired.id)
+            await self._engine.start(desired)
+        self._memory.change(desired.id, failure=None, settled=False, stopped=False, step="")
+
+    async def _gpus_are_held(self, desired: DesiredInstance) -> bool:
+        """Whether another container still runs on GPUs that this one needs."""
+        needed = set(desired.gpus)
+        return any(
+            other.running and other.instance != desired.id and needed & set(other.gpus)
+            for other in await self._engine.contents()
+        )
+
+    def _ports(self, desired: DesiredInstance) -> dict[str, int]:
+        """The instance's outside ports, kept from now on."""
+        try:
+            ports = port_rules.allocate(
+                port_rules.wishes(desired),
+                self._memory.of(desired.id).ports,
+                set(self._memory.ports_of_others(desired.id)),
+                self._span,
+                self._port_is_free,
+            )
+        except port_rules.NoPortLeft as none_left:
+            raise StepFailed(str(none_left)) from none_left
+        self._memory.change(desired.id, ports=ports)
+        return ports
+
+    def _tell(self, instance: int, said: str) -> None:
+        if instance in self._progress and self._progress[instance] != said:
+            self._progress[instance] = said
+            self._changed()
+
+
+def instance_of(action: Action) -> int:
+    """The instance that an action is about."""
+    return action.desired.id if isinstance(action, BringsUp) else action.instance
+
+
+def _still_wanted(action: BringsUp, wanted: DesiredInstance | None) -> bool:
+    return wanted is not None and wanted.running and wanted.revision == action.desired.revision

@@ -1,0 +1,267 @@
+"""A machine's day: look, tell, plan, do.
+
+The host looks at its containers, tells the control plane everything it sees, is told everything
+that should be, and does the difference. A lost connection changes nothing here.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import structlog
+
+from mercato import __version__
+from mercato.agent.clock import Clock
+from mercato.agent.engine import Contained, Engine, EngineDown, Measured, StepFailed, run_to_end
+from mercato.agent.memory import Memory
+from mercato.agent.plan import Seen, plan
+from mercato.agent.ports import SSH
+from mercato.agent.standing import observed_instance
+from mercato.agent.steps import Steps
+from mercato.market.hardware import Hardware
+from mercato.wire.agent import (
+    SYNC_PERIOD_S,
+    Answer,
+    Ask,
+    Desired,
+    DesiredInstance,
+    Logs,
+    Observed,
+    ObservedInstance,
+)
+
+_log = structlog.get_logger()
+
+EXECUTE_BYTES_MAX: Final = 1_000_000
+"""What a command prints beyond this is dropped."""
+
+CHANGES_GATHERED_S: Final = 0.05
+"""Changes this close together are told in one report."""
+
+
+class Door(Protocol):
+    """The way in by SSH: one listening port per instance."""
+
+    async def open(self, instance_id: int, port: int) -> None:
+        """Listen on `port` for `instance_id`; the same call again changes nothing."""
+        ...
+
+    async def close(self, instance_id: int) -> None:
+        """Stop listening; nothing when it is not open."""
+        ...
+
+    def set_keys(self, instance_id: int, keys: tuple[str, ...]) -> None:
+        """Let these public keys in, and no other."""
+        ...
+
+
+class NoDoor:
+    """No way in by SSH: the pretend engine has nowhere to go."""
+
+    async def open(self, instance_id: int, port: int) -> None:
+        """Do nothing."""
+
+    async def close(self, instance_id: int) -> None:
+        """Do nothing."""
+
+    def set_keys(self, instance_id: int, keys: tuple[str, ...]) -> None:
+        """Do nothing."""
+
+
+class Host:
+    """One machine under one agent."""
+
+    def __init__(  # noqa: PLR0913 - the parts that a machine is made of
+        self,
+        *,
+        machine: int,
+        hardware: Hardware,
+        engine: Engine,
+        memory: Memory,
+        door: Door,
+        clock: Clock,
+        boot: str,
+        daemon_log: Callable[[int], str],
+        port_is_free: Callable[[int], bool],
+    ) -> None:
+        """Put the parts together; nothing is looked at yet. `boot` names this run of the agent."""
+        self.machine = machine
+        self.hardware = hardware
+        self.changed = asyncio.Event()
+        """Set when there is something to tell."""
+        self._engine = engine
+        self._memory = memory
+        self._door = door
+        self._boot = boot
+        self._daemon_log = daemon_log
+        self._desired: dict[int, DesiredInstance] = {}
+        self._desired_generation = 0
+        self._told_what_should_be = False
+        self._due = asyncio.Event()
+        self._trouble = ""
+        self._steps = Steps(
+            engine,
+            memory,
+            clock,
+            network=hardware.network,
+            port_is_free=port_is_free,
+            changed=self._something_changed,
+        )
+
+    def take(self, desired: Desired) -> None:
+        """Be told everything that should be here. An older word than the last is ignored."""
+        if desired.machine != self.machine or desired.generation < self._desired_generation:
+            _log.warning("ignored what is not for this machine or is out of date")
+            return
+        self._desired = {wanted.id: wanted for wanted in desired.instances}
+        self._desired_generation = desired.generation
+        self._told_what_should_be = True
+        self._steps.give_up(self._desired)
+        self._due.set()
+
+    async def run(self) -> None:
+        """Do what should be done, for ever: on being told, on a change, and now and then."""
+        watcher = asyncio.create_task(self._watch())
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._due.wait(), SYNC_PERIOD_S)
+                self._due.clear()
+                await self.act()
+        finally:
+            watcher.cancel()
+            await self._steps.finish()
+
+    async def act(self) -> None:
+        """Look, and begin to do the difference."""
+        if not self._told_what_should_be:
+            await self._look()
+            return
+        seen = await self._look()
+        self._steps.begin(plan(self._desired, seen), seen.containers)
+        await self._tend_doors(seen)
+
+    async def observe(self) -> Observed:
+        """Everything on the machine as it is now, written down before it is told."""
+        seen = await self._look()
+        measured = await self._measure(seen)
+        for instance, reading in measured.items():
+            counters = self._memory.of(instance).counters
+            self._memory.change(
+                instance, counters=counters.seen(seen.containers[instance], reading)
+            )
+        return Observed(
+            agent=__version__,
+            boot=self._boot,
+            generation=self._memory.next_generation(),
+            desired_generation=self._desired_generation,
+            sees=seen.sees,
+            trouble=self._trouble,
+            hardware=self.hardware,
+            instances=self._instances(seen, measured) if seen.sees else (),
+        )
+
+    async def answer(self, ask: Ask) -> Answer:
+        """Do work that has an answer, within its deadline."""
+        try:
+            async with asyncio.timeout(ask.deadline_s):
+                return await self._answer(ask)
+        except TimeoutError:
+            return Answer(id=ask.id, error=f"not done within {ask.deadline_s:g} s")
+        except (EngineDown, StepFailed) as trouble:
+            return Answer(id=ask.id, error=str(trouble))
+
+    async def stop_all(self) -> None:
+        """Remove every container of this agent, for a market that leaves nothing behind."""
+        with contextlib.suppress(EngineDown, StepFailed):
+            containers = await self._engine.contents()
+            await asyncio.gather(
+                *(self._engine.remove(container.instance) for container in containers),
+                return_exceptions=True,
+            )
+
+    async def _answer(self, ask: Ask) -> Answer:
+        work = ask.work
+        if isinstance(work, Logs):
+            if work.daemon:
+                return Answer(id=ask.id, output=self._daemon_log(work.tail))
+            return Answer(id=ask.id, output=await self._engine.logs(work.instance, work.tail))
+        argv = ("/bin/sh", "-c", work.command)
+        ran = await run_to_end(self._engine, work.instance, argv, EXECUTE_BYTES_MAX)
+        return Answer(id=ask.id, output=ran.output, exit_code=ran.exit_code)
+
+    async def _look(self) -> Seen:
+        try:
+            contents = await self._engine.contents()
+        except (EngineDown, StepFailed) as down:
+            if self._trouble != str(down):
+                _log.warning("cannot see the containers", why=str(down))
+            self._trouble = str(down)
+            return Seen(sees=False)
+        self._trouble = getattr(self._engine, "trouble", "")
+        containers = {container.instance: container for container in contents}
+        self._note_what_runs(containers)
+        return Seen(sees=True, containers=containers, memory=dict(self._memory.instances))
+
+    def _note_what_runs(self, containers: dict[int, Contained]) -> None:
+        """What runs was not stopped, whatever was about to be done before a crash."""
+        for instance, container in containers.items():
+            memory = self._memory.of(instance)
+            if container.running and memory.stopped and instance not in self._steps.busy:
+                self._memory.change(instance, stopped=False)
+
+    async def _measure(self, seen: Seen) -> dict[int, Measured]:
+        running = [number for number, held in seen.containers.items() if held.running]
+        try:
+            readings = await asyncio.gather(*(self._engine.measure(number) for number in running))
+        except (EngineDown, StepFailed):
+            return {}
+        return {
+            number: reading
+            for number, reading in zip(running, readings, strict=True)
+            if reading is not None
+        }
+
+    def _instances(self, seen: Seen, measured: dict[int, Measured]) -> tuple[ObservedInstance, ...]:
+        return tuple(
+            observed_instance(
+                instance,
+                self._desired.get(instance),
+                seen.containers.get(instance),
+                self._memory.of(instance),
+                progress=self._steps.progress(instance),
+                usage=measured[instance].usage if instance in measured else None,
+            )
+            for instance in sorted(self._desired.keys() | seen.containers.keys())
+        )
+
+    async def _tend_doors(self, seen: Seen) -> None:
+        """Open the way into what runs and should; close every other."""
+        if not seen.sees:
+            return
+        for instance, memory in list(self._memory.instances.items()):
+            wanted, container = self._desired.get(instance), seen.containers.get(instance)
+            port = memory.ports.get(SSH)
+            if wanted and wanted.ssh and container and container.running and port is not None:
+                self._door.set_keys(instance, wanted.ssh_keys)
+                try:
+                    await self._door.open(instance, port)
+                except OSError as refused:
+                    self._trouble = f"SSH port {port} cannot be opened: {refused}"
+            elif port is not None and instance not in self._steps.busy:
+                await self._door.close(instance)
+
+    async def _watch(self) -> None:
+        """Notice changes in the containers as they happen, as far as the engine tells of them."""
+        while True:
+            try:
+                await self._engine.wait_for_change()
+            except (EngineDown, StepFailed):
+                await asyncio.sleep(SYNC_PERIOD_S)
+            await asyncio.sleep(CHANGES_GATHERED_S)
+            self._something_changed()
+
+    def _something_changed(self) -> None:
+        self.changed.set()
+        self._due.set()
