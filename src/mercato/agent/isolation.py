@@ -178,6 +178,14 @@ async def raise_firewall(openings: Sequence[tuple[str, int]] = ()) -> str:
     return ""
 
 
+async def lower_firewall() -> None:
+    """Take the rules away: for whoever ends the last agent of this host and its network."""
+    for parent, chain in _CHAINS:
+        await _run("iptables", "-w", "-D", parent, "-i", BRIDGE, "-j", chain)
+        await _run("iptables", "-w", "-F", chain)
+        await _run("iptables", "-w", "-X", chain)
+
+
 def _resolv_conf() -> str:
     try:
         return Path("/etc/resolv.conf").read_text(encoding="utf-8")
