@@ -14,7 +14,7 @@ from mercato.sdk.errors import (
     ServerFailed,
     Unreachable,
 )
-from tests.sdk.conftest import Answers
+from tests.sdk.answering import Answers
 
 USER = {"id": 7, "email": "ann@example.com", "credit": 12.5, "something_new": 1}
 

@@ -113,6 +113,10 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     public_ipaddr: str | None = None
     geolocation: str | None = None
     reliability2: float | None = None
+    online: bool | None = None
+    """Whether its agent can be heard."""
+    simulated: bool | None = None
+    """Whether any of its hardware was declared rather than measured."""
     listed: bool | None = None
     listed_gpu_cost: float | None = None
     listed_storage_cost: float | None = None

@@ -1,15 +1,19 @@
 """A Docker Engine for the demonstration: found, or installed and started when root may."""
 
 import asyncio
+import fcntl
 import os
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 
+from mercato.agent import isolation
 from mercato.cli.errors import Trouble
 from mercato.cli.up.children import Child
 from mercato.cli.up.firewall import Firewall
@@ -17,10 +21,21 @@ from mercato.cli.up.place import Place
 from mercato.cli.up.say import Say, Step
 
 SOCKET: Final = Path("/var/run/docker.sock")
+_USERS: Final = Path(tempfile.gettempdir()) / f"mercato-docker-{os.getuid()}.lock"
+
 STARTS_S: Final = 60.0
 STOPS_S: Final = 60.0
 """It stops every container before itself."""
 INSTALL: Final = ("docker.io", "iptables")
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A Docker Engine that answers."""
+
+    socket: Path
+    ours: bool
+    """Whether it was started here, and ends with us."""
 
 
 def engine_socket() -> Path:
@@ -42,29 +57,37 @@ def engine_socket() -> Path:
 
 async def version(path: Path) -> str | None:
     """The version of the engine that answers at `path`, None when none does."""
-    answer = await _get(path, "/version")
-    return None if answer is None else str(answer.get("Version", "?"))
-
-
-async def _get(path: Path, route: str) -> dict[str, Any] | None:
     try:
-        async with (
-            aiohttp.ClientSession(
-                connector=aiohttp.UnixConnector(str(path)), timeout=aiohttp.ClientTimeout(total=5)
-            ) as http,
-            http.get(f"http://docker{route}") as answer,
-        ):
-            return await answer.json() if answer.status == 200 else None
+        async with _http(path) as http, http.get("http://docker/version") as answer:
+            if answer.status != 200:
+                return None
+            return str((await answer.json()).get("Version", "?"))
     except (aiohttp.ClientError, OSError, TimeoutError):
         return None
 
 
-@asynccontextmanager
-async def docker(place: Place, say: Say) -> AsyncIterator[Path]:
-    """Make sure that a Docker Engine answers, for as long as this is held; its socket.
+async def _ask(path: Path, method: str, route: str) -> int:
+    """The status with which the engine answers; 0 when it does not."""
+    try:
+        async with _http(path) as http, http.request(method, f"http://docker{route}") as answer:
+            return answer.status
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return 0
 
-    One that ran already is left as it was found. One that is started here keeps its images and
-    containers in the data directory and is gone afterwards, with its rules and bridges.
+
+def _http(path: Path) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.UnixConnector(str(path)), timeout=aiohttp.ClientTimeout(total=10)
+    )
+
+
+@asynccontextmanager
+async def docker(place: Place, say: Say) -> AsyncIterator["Engine"]:
+    """Make sure that a Docker Engine answers, for as long as this is held.
+
+    One that ran already is left as it was found, but for its images. One that is started here keeps
+    its images and containers in the data directory, so that the next start goes on with them, and
+    is gone afterwards with its rules and bridges.
 
     Raises:
         Trouble: when there is none and this user cannot start one; says what to do.
@@ -74,17 +97,41 @@ async def docker(place: Place, say: Say) -> AsyncIterator[Path]:
         with say.step("Docker Engine") as step:
             found = await version(path)
             if found is None:
-                _may_start(path)
+                may_start(path)
                 if shutil.which("dockerd") is None:
                     await _install(step)
                     # Debian's package starts it itself where an init system runs.
                     found = await version(path)
             if found is None:
                 await _start(place, path, say, parts)
+                engine = Engine(path, ours=True)
                 step.outcome = f"version {await version(path)}, started here"
             else:
+                engine = Engine(path, ours=False)
+                parts.push_async_callback(_leave_nothing, path)
+                parts.enter_context(_shared())
                 step.outcome = f"version {found} at {path}"
-        yield path
+        yield engine
+
+
+@contextmanager
+def _shared() -> Iterator[None]:
+    """Be counted among those who use this machine's engine for a market."""
+    with _USERS.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+async def _leave_nothing(path: Path) -> None:
+    """Take away the instances' network and its rules, unless another market still uses them."""
+    with _USERS.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        _USERS.unlink(missing_ok=True)
+        if await _ask(path, "DELETE", f"/networks/{isolation.NETWORK}") in {204, 404}:
+            await isolation.lower_firewall()
 
 
 async def _start(place: Place, path: Path, say: Say, parts: AsyncExitStack) -> None:
@@ -101,7 +148,12 @@ async def _start(place: Place, path: Path, say: Say, parts: AsyncExitStack) -> N
     await daemon.start(lambda: _answers(path), deadline_s=STARTS_S)
 
 
-def _may_start(path: Path) -> None:
+def may_start(path: Path) -> None:
+    """Make sure that this user may start a Docker Engine.
+
+    Raises:
+        Trouble: when only root could; says what to do.
+    """
     if os.geteuid() == 0:
         return
     if path.exists() and not os.access(path, os.W_OK):

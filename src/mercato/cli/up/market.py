@@ -48,6 +48,11 @@ class Options:
         host = "127.0.0.1" if self.host in {"0.0.0.0", "::", ""} else self.host  # noqa: S104 - compared, not bound
         return f"http://{host}:{self.port}"
 
+    @property
+    def public_ip(self) -> str | None:
+        """Where instances are reached: on loopback as the server is, else found out."""
+        return "127.0.0.1" if self.host in {"127.0.0.1", "localhost"} else None
+
 
 def run(options: Options) -> int:
     """Run it all until it is interrupted; the exit status."""
@@ -92,6 +97,7 @@ class _Market:
             place.make()
             parts.enter_context(place.alone())
             place.need_space(options.need_free_gb)
+            hosting.check(options.hardware)
             need_port(options.host, options.port)
             ready = ReadyFile(options.ready_file)
             parts.enter_context(ready.held())
@@ -110,7 +116,9 @@ class _Market:
             image = await base_image.base_image(engine, place, say)
             host = await parts.enter_async_context(AsyncMercato(options.url, keys.host))
             machines = await parts.enter_async_context(
-                hosting.hosting(place, options, host, engine, say)
+                hosting.Machines(
+                    place, options.url, options.hardware, options.public_ip, say
+                ).hosted(host, pretend=engine is None, remove_all=engine is None or not engine.ours)
             )
             self.served = True
             ready.write(_ready(options, keys, machines[0], image))
@@ -181,6 +189,4 @@ def need_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            raise Trouble(
-                f"cannot listen on {host}:{port}: {why}; give another --port"
-            ) from error
+            raise Trouble(f"cannot listen on {host}:{port}: {why}; give another --port") from error

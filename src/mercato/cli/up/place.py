@@ -4,7 +4,7 @@
 lock            held while it runs; says which process holds it
 keys.json       the keys of operator, host and renter; only the owner can read it
 ssh/            the renter's key pair for the demonstration
-postgres/       the embedded database
+database/       the embedded PostgreSQL
 server/         what the control plane keeps beside the database
 machine-1/      each agent's own: its key, its journal, its SSH host key
 docker/         images and containers, when the Docker Engine was started from here
@@ -62,9 +62,9 @@ class Place:
         return self.root / "logs"
 
     @property
-    def postgres(self) -> Path:
+    def database(self) -> Path:
         """The embedded database's directory."""
-        return self.root / "postgres"
+        return self.root / "database"
 
     @property
     def server(self) -> Path:

@@ -1,0 +1,139 @@
+"""`mercato admin`: what an operator does."""
+
+import secrets
+from typing import Annotated
+
+import typer
+
+from mercato.cli.session import Session, print_json, print_line, print_table
+from mercato.cli.text import money, span
+from mercato.cli.tree import speaks
+
+app = typer.Typer()
+admin = typer.Typer(help="What an operator does.", no_args_is_help=True)
+users = typer.Typer(help="Accounts: list, add.", no_args_is_help=True)
+app.add_typer(admin, name="admin")
+admin.add_typer(users, name="users")
+
+
+@app.callback()
+def _many() -> None:
+    """Keep `admin` a named command."""
+
+
+@speaks(users, "list")
+def list_users(session: Session) -> None:
+    """Every account, with its credit.
+
+    Example: mercato admin users list
+    """
+    from mercato.sdk import admin_calls
+
+    session.give(
+        admin_calls.accounts(),
+        lambda rows: print_table(
+            ("ID>", "EMAIL", "ROLES", "CREDIT>", "EARNINGS>"),
+            [
+                (each.id, each.email, _roles(each), money(each.credit), money(each.earnings))
+                for each in rows
+            ],
+            "There are no accounts.",
+        ),
+    )
+
+
+def _roles(account: object) -> str:
+    named = {"is_operator": "operator", "is_host": "host"}
+    held = [role for name, role in named.items() if getattr(account, name)]
+    return ", ".join(held) or "renter"
+
+
+@speaks(users, "add")
+def add_user(
+    session: Session,
+    email: Annotated[str, typer.Argument(help="The account's e-mail address.")],
+    *,
+    host: Annotated[bool, typer.Option("--host", help="It may list machines.")] = False,
+    operator: Annotated[bool, typer.Option("--operator", help="It may do all of this.")] = False,
+) -> None:
+    """Make an account; its first API key is shown this once.
+
+    Example: mercato admin users add ann@example.com --host
+    """
+    from mercato.sdk import admin_calls
+
+    session.give(
+        admin_calls.create_account(email, host=host, operator=operator),
+        lambda made: print_line(f"Account {made.id}, key {made.api_key}"),
+    )
+
+
+@speaks(admin, "credit")
+def credit(
+    session: Session,
+    account: Annotated[int, typer.Argument(help="The account's id.")],
+    amount: Annotated[float, typer.Argument(help="Dollars.")],
+    *,
+    cause: Annotated[
+        str | None,
+        typer.Option("--cause", help="Names the payment: the same one never counts twice."),
+    ] = None,
+) -> None:
+    """Give an account credit.
+
+    Example: mercato admin credit 3 50 --cause invoice-2031
+    """
+    from mercato.sdk import admin_calls
+
+    name = cause or f"manual-{secrets.token_hex(8)}"
+    session.do(
+        admin_calls.add_credit(account, amount, name),
+        f"Account {account} has {money(amount)} more ({name}).",
+    )
+
+
+@speaks(admin, "machines")
+def machines(session: Session) -> None:
+    """Every machine of the market.
+
+    Example: mercato admin machines --raw
+    """
+    from mercato.sdk import admin_calls
+
+    def show(rows: list[dict[str, object]]) -> None:
+        names = list(rows[0]) if rows else []
+        print_table(
+            [name.upper() for name in names],
+            [[row.get(name) for name in names] for row in rows],
+            "There are no machines.",
+        )
+
+    session.give(admin_calls.all_machines(), show)
+
+
+@speaks(admin, "loops")
+def loops(session: Session) -> None:
+    """The background loops: what each is for, what it last did, how long ago.
+
+    Example: mercato admin loops
+    """
+    from mercato.sdk import admin_calls
+
+    if session.raw:
+        print_json(session.market.fetch(admin_calls.loops()))
+        return
+    print_table(
+        ("LOOP", "EVERY>", "AGE>", "LAST REPORT", "FAILURE", "PURPOSE"),
+        [
+            (
+                each.name,
+                span(each.period_s),
+                span(each.age_s),
+                ", ".join(f"{name} {count}" for name, count in (each.report or {}).items()),
+                each.failure,
+                each.purpose,
+            )
+            for each in session.market.loops()
+        ],
+        "There are no loops.",
+    )

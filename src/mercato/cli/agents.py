@@ -1,0 +1,128 @@
+"""`mercato agent`: join this machine to a market, and be its agent."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mercato.cli.errors import Trouble
+from mercato.cli.session import print_json, print_line
+
+app = typer.Typer()
+agent = typer.Typer(help="Join this machine to a market, and be its agent.", no_args_is_help=True)
+app.add_typer(agent, name="agent")
+
+Data = Annotated[Path, typer.Option("--data", help="Where the agent keeps its key and journal.")]
+DEFAULT = Path("/var/lib/mercato-agent")
+
+
+@app.callback()
+def _many() -> None:
+    """Keep `agent` a named command."""
+
+
+@agent.command("join")
+def join(  # noqa: PLR0913 - how a machine presents itself, each an option
+    url: Annotated[str, typer.Argument(help="The market's address.")],
+    token: Annotated[str, typer.Argument(help="A join token of the host's account.")],
+    *,
+    data: Data = DEFAULT,
+    pretend: Annotated[
+        bool, typer.Option("--pretend", help="No Docker: pretend containers.")
+    ] = False,
+    hardware: Annotated[
+        Path | None, typer.Option("--hardware", help="A TOML file that declares the machine.")
+    ] = None,
+    public_ip: Annotated[
+        str | None, typer.Option("--public-ip", help="The address by which renters reach it.")
+    ] = None,
+    port_first: Annotated[
+        int, typer.Option("--port-first", help="The first port that renters can reach.")
+    ] = 40_000,
+    port_last: Annotated[int, typer.Option("--port-last", help="The last such port.")] = 40_199,
+) -> None:
+    """Make this machine known to a market and keep the key that it is given.
+
+    For example:
+
+        mercato agent join https://market.example.com TOKEN
+
+        mercato agent join http://127.0.0.1:8400 TOKEN --data ./agent --pretend
+    """
+    from mercato.agent import main
+    from mercato.agent.client import AgentTrouble
+
+    setup = main.Setup(
+        pretend=pretend,
+        hardware_file=hardware,
+        public_ip=public_ip,
+        port_first=port_first,
+        port_last=port_last,
+    )
+    try:
+        machine = asyncio.run(main.join(url, token, data, setup))
+    except AgentTrouble as trouble:
+        raise Trouble(str(trouble)) from trouble
+    print_line(f"Joined as machine {machine}. Next: mercato agent run --data {data}")
+
+
+@agent.command("run")
+def run(
+    *,
+    data: Data = DEFAULT,
+    url: Annotated[
+        str | None, typer.Option("--url", help="The market's address, when it has moved.")
+    ] = None,
+    stop_all: Annotated[
+        bool, typer.Option("--stop-all", help="Remove all its containers at the end.")
+    ] = False,
+) -> None:
+    """Be this machine's agent until told to end; instances go on without it.
+
+    Example: mercato agent run --data /var/lib/mercato-agent
+    """
+    from mercato.agent import main
+    from mercato.agent.client import AgentTrouble
+
+    try:
+        asyncio.run(_until_told_to_end(main.run(data, url=url, stop_all=stop_all)))
+    except AgentTrouble as trouble:
+        raise Trouble(str(trouble)) from trouble
+
+
+@agent.command("status")
+def status(
+    *,
+    data: Data = DEFAULT,
+    raw: Annotated[bool, typer.Option("--raw", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Say which machine a directory belongs to.
+
+    Example: mercato agent status --raw
+    """
+    from mercato.agent import main
+    from mercato.agent.client import AgentTrouble
+
+    try:
+        machine = main.joined_machine(data)
+    except AgentTrouble as trouble:
+        raise Trouble(str(trouble)) from trouble
+    if raw:
+        print_json({"machine": machine, "data": str(data)})
+    elif machine is None:
+        raise Trouble(f"no machine has joined from {data}; run: mercato agent join URL TOKEN")
+    else:
+        print_line(f"Machine {machine}, data in {data}")
+
+
+async def _until_told_to_end(work: Awaitable[None]) -> None:
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,1 @@
+"""`mercato serve`: run the control plane."""

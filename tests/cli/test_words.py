@@ -1,0 +1,116 @@
+"""How amounts, times, logs and addresses are written."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mercato.cli.errors import Trouble
+from mercato.cli.inside import fresh, ssh_command
+from mercato.cli.keys import public_key
+from mercato.cli.text import money, number, span
+from mercato.sdk.shapes import Instance
+
+
+@pytest.mark.parametrize(
+    ("dollars", "text"),
+    [
+        (None, "-"),
+        (0, "$0.0000"),
+        (0.000123, "$0.000123"),
+        (0.25, "$0.2500"),
+        (1234.5, "$1,234.50"),
+    ],
+)
+def test_money_has_as_many_digits_as_it_takes(dollars: float | None, text: str) -> None:
+    assert money(dollars) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0, "0s"),
+        (59.9, "59s"),
+        (60, "1m"),
+        (3_725, "1h 2m"),
+        (90_000, "1d 1h"),
+        (-5, "0s"),
+    ],
+)
+def test_a_span_has_its_two_largest_units(seconds: float | None, text: str) -> None:
+    assert span(seconds) == text
+
+
+def test_a_number_that_is_not_known_is_a_dash() -> None:
+    assert number(None) == "-"
+    assert number(1234.56, 1) == "1,234.6"
+
+
+@given(st.lists(st.integers(), unique=True), st.data())
+def test_following_a_log_shows_each_line_once(numbers: list[int], data: st.DataObject) -> None:
+    lines = [str(each) for each in numbers]
+    seen_to = data.draw(st.integers(0, len(lines)))
+    seen = lines[:seen_to]
+    tail = data.draw(st.integers(0, seen_to))
+    assert list(fresh(seen, lines[seen_to - tail :])) == (
+        lines[seen_to:] if tail or not seen else lines[seen_to - tail :]
+    )
+
+
+def _instance(**more: object) -> Instance:
+    fields: dict[str, object] = {
+        "id": 7,
+        "actual_status": "running",
+        "public_ipaddr": "10.0.0.5",
+        "ports": {"22/tcp": [{"HostIp": "0.0.0.0", "HostPort": "40012"}]},
+        "start_date": 1_700_000_000.5,
+    }
+    import msgspec
+
+    return msgspec.convert(fields | more, Instance)
+
+
+def test_the_ssh_program_gets_host_port_key_and_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    program = ssh_command("http://127.0.0.1:8400", _instance(), ["nvidia-smi"], Path("/k"))
+    assert program[0] == "ssh"
+    assert program[-2:] == ["root@10.0.0.5", "nvidia-smi"]
+    assert program[program.index("-p") + 1] == "40012"
+    assert program[program.index("-i") + 1] == "/k"
+    other = ssh_command("http://127.0.0.1:8400", _instance(id=8), [])
+    aliases = {each for each in program + other if each.startswith("HostKeyAlias")}
+    assert len(aliases) == 2, "another instance at the same address has another host key"
+
+
+def test_an_instance_behind_a_proxy_is_reached_there() -> None:
+    proxied = {
+        "ports": {},
+        "public_ipaddr": None,
+        "ssh_host": "ssh.example.com",
+        "ssh_port": 20_000,
+    }
+    assert _instance(**proxied).door() == ("ssh.example.com", 20_000)
+    jupyter = _instance(**proxied, image_runtype="jupyter_proxy ssh_proxy")
+    assert jupyter.door() == ("ssh.example.com", 20_001)
+
+
+def test_an_instance_without_a_door_says_what_it_is_doing() -> None:
+    loading = _instance(ports=None, actual_status="loading")
+    with pytest.raises(Trouble, match="loading"):
+        ssh_command("http://x", loading, [])
+
+
+def test_a_public_key_is_given_or_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(Trouble, match="ssh-keygen"):
+        public_key(None)
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "id_ed25519.pub").write_text("ssh-ed25519 AAAA me\n")
+    assert public_key(None) == "ssh-ed25519 AAAA me"
+    assert public_key(" ssh-rsa BBBB ") == "ssh-rsa BBBB"
+    with pytest.raises(Trouble, match="nowhere"):
+        public_key(str(tmp_path / "nowhere"))
