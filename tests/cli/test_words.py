@@ -87,7 +87,7 @@ def test_the_ssh_program_gets_host_port_key_and_command(
 
 
 def test_an_instance_behind_a_proxy_is_reached_there() -> None:
-    proxied = {
+    proxied: dict[str, object] = {
         "ports": {},
         "public_ipaddr": None,
         "ssh_host": "ssh.example.com",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mercato.cli.session import Session, print_table
+from mercato.cli.session import Session, print_line, print_table
 from mercato.cli.text import money
 from mercato.cli.tree import speaks
 
@@ -41,6 +41,20 @@ def machines(session: Session) -> None:
             ],
             "You host no machines. Join one with: mercato agent join URL TOKEN",
         ),
+    )
+
+
+@speaks(app, "join-token")
+def join_token(session: Session) -> None:
+    """Make a token with which one machine can join as yours, once, within a day.
+
+    Example: mercato join-token
+    """
+    from mercato.sdk import calls
+
+    session.give(
+        calls.join_token(),
+        lambda token: print_line(f"On the machine: mercato agent join {session.url} {token}"),
     )
 
 

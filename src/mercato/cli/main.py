@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "ssh-key": Command("keys", "rent", "the public keys that open your instances"),
     "template": Command("templates", "rent", "what rentals run, under a name"),
     "machines": Command("hosting", "host", "the machines that you host"),
+    "join-token": Command("hosting", "host", "a token with which a machine joins as yours"),
     "list": Command("hosting", "host", "put a machine on sale, or change its prices"),
     "unlist": Command("hosting", "host", "take a machine off sale"),
     "agent": Command("agents", "host", "join this machine to a market, run its agent"),

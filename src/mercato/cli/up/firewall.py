@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Final, Self
 
+from mercato.agent import isolation
+
 _TOOLS: Final = ("iptables", "ip6tables")
 _FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
 _OURS: Final = re.compile(r"DOCKER|docker0|br-[0-9a-f]{12}|MERCATO|mercato", re.ASCII)
@@ -40,7 +42,7 @@ class Firewall:
                 await _output(f"{tool}-restore", given=without_docker(rules, policy))
         for line in (await _output("ip", "-o", "link", "show", "type", "bridge")).splitlines():
             name = line.split(":")[1].strip()
-            if name == "docker0" or re.fullmatch(r"br-[0-9a-f]{12}", name):
+            if name in {"docker0", isolation.BRIDGE} or re.fullmatch(r"br-[0-9a-f]{12}", name):
                 await _output("ip", "link", "delete", name)
         if self._forwarding == "0":
             _FORWARDING.write_text("0\n")
