@@ -30,6 +30,12 @@ _log = structlog.get_logger()
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MOST_S: Final = 15.0
 FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
+KEY_REFUSED: Final = frozenset({401, 403, 4401, 4403})
+"""HTTP statuses and close codes that say that the key is wrong: trying again would not help."""
+
+PROTOCOL_REFUSED: Final = 4426
+"""The close code that says that the two speak different versions."""
+
 _READS: Final = msgspec.json.Decoder(ToAgent)
 
 
@@ -83,14 +89,12 @@ async def stay_connected(url: str, key: str, host: Host, luck: random.Random) ->
                     heartbeat=4 * SYNC_PERIOD_S,
                 ) as line:
                     _log.info("connected", url=url)
-                    wait_s = BACKOFF_FIRST_S
-                    await _converse(line, host)
+                    told = await _converse(line, host)
+                _refuse_if_final(line.close_code)
+                wait_s = BACKOFF_FIRST_S if told else wait_s
                 _log.warning("the line was closed", code=line.close_code)
             except aiohttp.WSServerHandshakeError as refused:
-                if refused.status in {401, 403}:
-                    raise AgentTrouble(
-                        "the machine key is wrong or was revoked; join again with a new token"
-                    ) from refused
+                _refuse_if_final(refused.status)
                 _log.warning("not connected", status=refused.status)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 _log.warning("not connected", why=str(error) or type(error).__name__)
@@ -99,8 +103,19 @@ async def stay_connected(url: str, key: str, host: Host, luck: random.Random) ->
             wait_s = min(2 * wait_s, BACKOFF_MOST_S)
 
 
-async def _converse(line: aiohttp.ClientWebSocketResponse, host: Host) -> None:
-    """Tell and be told until the line is lost."""
+def _refuse_if_final(code: int | None) -> None:
+    if code in KEY_REFUSED:
+        raise AgentTrouble("the machine key is wrong or was revoked; join again with a new token")
+    if code == PROTOCOL_REFUSED:
+        raise AgentTrouble(
+            f"the market does not speak version {PROTOCOL} of the agent's protocol; "
+            "install the agent of the market's own version"
+        )
+
+
+async def _converse(line: aiohttp.ClientWebSocketResponse, host: Host) -> bool:
+    """Tell and be told until the line is lost; whether anything was told to us."""
+    told = False
     telling = asyncio.create_task(_tell(line, host))
     answering: set[asyncio.Task[None]] = set()
     try:
@@ -110,6 +125,7 @@ async def _converse(line: aiohttp.ClientWebSocketResponse, host: Host) -> None:
             if telling.done():
                 break
             heard = _heard(frame.data)
+            told = True
             if isinstance(heard, Desired):
                 host.take(heard)
             elif isinstance(heard, Poke):
@@ -125,6 +141,7 @@ async def _converse(line: aiohttp.ClientWebSocketResponse, host: Host) -> None:
     for outcome in ended:
         if isinstance(outcome, Exception) and not isinstance(outcome, ConnectionError):
             raise outcome
+    return told
 
 
 def _heard(text: str) -> Desired | Poke | Ask | None:

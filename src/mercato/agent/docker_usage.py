@@ -33,7 +33,7 @@ class UsageReader:
             if error.status in {404, 409}:
                 return None
             raise
-        if not stats.get("memory_stats"):
+        if not stats or not stats.get("memory_stats"):
             return None
         self._size_now_and_then(docker, name)
         networks = stats.get("networks") or {}

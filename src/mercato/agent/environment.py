@@ -16,6 +16,7 @@ trap 'exit 0' TERM INT
 if [ -s {ONSTART_PATH} ]; then
   if [ -x /bin/bash ]; then /bin/bash {ONSTART_PATH} & else /bin/sh {ONSTART_PATH} & fi
 fi
+command -v sleep > /dev/null || {{ echo "this image has no sleep command"; exit 1; }}
 while :; do sleep 86400 & wait $!; done
 """
 """Runs the start script on every start and then waits to be told to end."""

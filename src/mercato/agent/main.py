@@ -7,6 +7,7 @@ python -m mercato.agent.main run --data DIR
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import os
 import random
 import secrets
@@ -38,6 +39,7 @@ PORT_LAST: Final = 40_199
 
 _IDENTITY: Final = "machine.json"
 _MEMORY: Final = "agent.sqlite"
+_LOCK: Final = "agent.lock"
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +119,7 @@ async def run(
     `url` replaces the market's address given at joining. Refuses with AgentTrouble.
     """
     identity = _identity(data)
+    lock = _lock(data)
     memory = _memory(data)
     log = DaemonLog()
     hardware = await asyncio.to_thread(_hardware, _setup(identity))
@@ -153,6 +156,7 @@ async def run(
             await host.stop_all()
         await engine.close()
         memory.close()
+        os.close(lock)
 
 
 def _engine(identity: Identity, hardware: Hardware) -> tuple[Engine, Callable[[Path], Door]]:
@@ -194,8 +198,19 @@ def _identity(data: Path) -> Identity:
         raise AgentTrouble(f"{path} cannot be read: {error}") from error
 
 
+def _lock(data: Path) -> int:
+    """Hold the data directory for as long as this process lives; refuses when another holds it."""
+    held = os.open(data / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        raise AgentTrouble(f"another agent already runs from {data}") from None
+    return held
+
+
 def _memory(data: Path) -> Memory:
-    """The agent's memory; refuses when another agent is running from the same directory."""
+    """The agent's memory; refuses when its file cannot be used."""
     path = data / _MEMORY
     try:
         return Memory(path)

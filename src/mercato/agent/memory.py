@@ -95,18 +95,14 @@ class Memory:
 
     def __init__(self, path: Path | None = None) -> None:
         """Read what is there; the file is made, readable by its owner only, when it is not."""
-        self._db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None)
-        if path is not None:
-            path.chmod(0o600)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_SCHEMA)
-        self._on_disk = path is not None
-        rows = self._db.execute("SELECT id, record FROM instance")
-        self.instances: dict[int, InstanceMemory] = {
-            number: msgspec.json.decode(record, type=InstanceMemory) for number, record in rows
-        }
-        self._facts: dict[str, str] = dict(self._db.execute("SELECT name, value FROM machine"))
+        self.instances: dict[int, InstanceMemory] = {}
+        self._facts: dict[str, str] = {}
+        self._db = _opened(path) if path is not None else None
+        if self._db is None:
+            return
+        for number, record in self._db.execute("SELECT id, record FROM instance"):
+            self.instances[number] = msgspec.json.decode(record, type=InstanceMemory)
+        self._facts = dict(self._db.execute("SELECT name, value FROM machine"))
 
     def of(self, instance: int) -> InstanceMemory:
         """What is remembered of an instance; an empty record when nothing is."""
@@ -118,7 +114,7 @@ class Memory:
         if self.instances.get(record.instance) == record:
             return
         self.instances[record.instance] = record
-        if self._on_disk:
+        if self._db is not None:
             self._db.execute(
                 "INSERT OR REPLACE INTO instance VALUES (?, ?)",
                 (record.instance, msgspec.json.encode(record)),
@@ -132,7 +128,7 @@ class Memory:
 
     def forget(self, instance: int) -> None:
         """Remember nothing of an instance."""
-        if self.instances.pop(instance, None) is not None and self._on_disk:
+        if self.instances.pop(instance, None) is not None and self._db is not None:
             self._db.execute("DELETE FROM instance WHERE id = ?", (instance,))
 
     def ports_of_others(self, instance: int) -> Iterator[int]:
@@ -154,9 +150,21 @@ class Memory:
     def set_fact(self, name: str, value: str) -> None:
         """Remember a fact about the machine."""
         self._facts[name] = value
-        if self._on_disk:
+        if self._db is not None:
             self._db.execute("INSERT OR REPLACE INTO machine VALUES (?, ?)", (name, value))
 
     def close(self) -> None:
         """Let go of the file."""
-        self._db.close()
+        if self._db is not None:
+            self._db.close()
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """The file at `path`, made when it is not there, readable by its owner only."""
+    path.touch(mode=0o600)
+    db = sqlite3.connect(path, isolation_level=None)
+    # A commit survives the death of this process at once, a power cut within a moment.
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.executescript(_SCHEMA)
+    return db

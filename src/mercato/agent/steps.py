@@ -128,6 +128,8 @@ class Steps:
                 )
         except EngineDown as down:
             _log.warning("step interrupted", instance=instance, why=str(down))
+        except Exception:  # noqa: BLE001 - a fault of ours in one step must not end the others
+            _log.exception("step broke; the next plan tries again", instance=instance)
         finally:
             self._tasks.pop(instance, None)
             self._progress.pop(instance, None)
