@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mercato.cli.hosting import print_machines
 from mercato.cli.session import Session, print_json, print_line, print_table
 from mercato.cli.text import money, span
 from mercato.cli.tree import speaks
@@ -100,15 +101,26 @@ def machines(session: Session) -> None:
     """
     from mercato.sdk import admin_calls
 
-    def show(rows: list[dict[str, object]]) -> None:
-        names = list(rows[0]) if rows else []
-        print_table(
-            [name.upper() for name in names],
-            [[row.get(name) for name in names] for row in rows],
-            "There are no machines.",
-        )
+    session.give(
+        admin_calls.all_machines(), lambda rows: print_machines(rows, "There are no machines.")
+    )
 
-    session.give(admin_calls.all_machines(), show)
+
+@speaks(admin, "verify")
+def verify(
+    session: Session,
+    machine: Annotated[int, typer.Argument(help="The machine's id.")],
+    *,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Make it deverified instead.")] = False,
+) -> None:
+    """Call a machine verified, so that default searches find it.
+
+    Example: mercato admin verify 3
+    """
+    from mercato.sdk import admin_calls
+
+    status = "deverified" if revoke else "verified"
+    session.do(admin_calls.verify(machine, status), f"Machine {machine} is {status}.")
 
 
 @speaks(admin, "loops")

@@ -1,12 +1,16 @@
 """`mercato machines, list, unlist`: what a host does."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mercato.cli.session import Session, print_line, print_table
 from mercato.cli.text import money
 from mercato.cli.tree import speaks
+
+if TYPE_CHECKING:
+    from mercato.sdk.shapes import Machine as MachineRow
 
 app = typer.Typer()
 
@@ -21,26 +25,34 @@ def machines(session: Session) -> None:
     """
     from mercato.sdk import calls
 
-    session.give(
-        calls.machines(),
-        lambda rows: print_table(
-            ("ID>", "HOST", "GPUS", "DISK>", "VERIFIED", "REL>", "$/GPU/H>", "HELD", "TROUBLE"),
-            [
-                (
-                    each.id,
-                    each.hostname,
-                    f"{each.num_gpus}x {each.gpu_name}",
-                    f"{each.disk_space or 0:.0f}G",
-                    each.verification,
-                    "-" if each.reliability2 is None else f"{each.reliability2:.1%}",
-                    money(each.listed_gpu_cost) if each.listed is not False else "not listed",
-                    each.gpu_occupancy,
-                    each.error_description,
-                )
-                for each in rows
-            ],
-            "You host no machines. Join one with: mercato agent join URL TOKEN",
+    empty = "You host no machines. Join one: mercato join-token"
+    session.give(calls.machines(), lambda rows: print_machines(rows, empty))
+
+
+def print_machines(rows: Iterable["MachineRow"], empty: str) -> None:
+    """Print machines as a table."""
+    print_table(
+        (
+            *("ID>", "OWNER>", "NAME", "GPUS", "DISK>", "STATE", "VERIFIED", "REL>"),
+            *("$/GPU/H>", "HELD", "TROUBLE"),
         ),
+        [
+            (
+                each.id,
+                each.host_id,
+                each.hostname,
+                f"{each.num_gpus}x {each.gpu_name}",
+                f"{each.disk_space or 0:.0f}G",
+                "online" if each.online else "offline",
+                each.verification,
+                "-" if each.reliability2 is None else f"{each.reliability2:.1%}",
+                money(each.listed_gpu_cost) if each.listed is not False else "not listed",
+                each.gpu_occupancy,
+                each.error_description,
+            )
+            for each in rows
+        ],
+        empty,
     )
 
 

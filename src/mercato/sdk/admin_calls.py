@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from mercato.sdk.call import Call, done, many, one
+from mercato.sdk.shapes import Machine
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +50,16 @@ def add_credit(account: int, amount: float, cause: str) -> Call[None]:
     return Call("POST", f"/admin/accounts/{account}/credit/", done, body=body)
 
 
-def all_machines() -> Call[list[dict[str, Any]]]:
+def all_machines() -> Call[list[Machine]]:
     """Every machine of the market."""
-    return Call("GET", "/admin/machines/", many(dict[str, Any], "machines"))
+    return Call("GET", "/admin/machines/", many(Machine, "machines"))
+
+
+def verify(machine: int, verification: str = "verified") -> Call[None]:
+    """Say whether a machine is `verified`, `unverified` or `deverified`."""
+    return Call(
+        "PUT", f"/admin/machines/{machine}/verification/", done, body={"verification": verification}
+    )
 
 
 def loops() -> Call[list[LoopReport]]:

@@ -111,6 +111,7 @@ class Mercato:
     create_account = _Does(admin_calls.create_account)
     add_credit = _Does(admin_calls.add_credit)
     all_machines = _Does(admin_calls.all_machines)
+    verify = _Does(admin_calls.verify)
     loops = _Does(admin_calls.loops)
 
     def instances(self) -> list[Instance]:
@@ -203,6 +204,7 @@ class AsyncMercato:
     create_account = _Awaits(admin_calls.create_account)
     add_credit = _Awaits(admin_calls.add_credit)
     all_machines = _Awaits(admin_calls.all_machines)
+    verify = _Awaits(admin_calls.verify)
     loops = _Awaits(admin_calls.loops)
 
     async def instances(self) -> list[Instance]:

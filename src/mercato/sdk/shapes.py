@@ -102,9 +102,10 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine that the account hosts."""
+    """A machine, as its host sees it."""
 
     id: int
+    host_id: int | None = None
     num_gpus: int = 0
     gpu_name: str | None = None
     hostname: str | None = None
