@@ -10,9 +10,9 @@ from mercato.control.db import Database, Tx
 from mercato.control.flows import paying
 from mercato.control.store import accounts, api_keys
 from mercato.market.ids import AccountId
-from mercato.market.money import nano
+from mercato.market.money import NanoUsd, nano
 
-CREDIT: Final = nano(100)
+CREDIT: Final = NanoUsd(nano(100))
 """What the renter begins with, in play money."""
 
 KEY_NAME: Final = "mercato up"
@@ -38,7 +38,7 @@ def _accounts(tx: Tx, keys: Keys, now_ms: int) -> None:
     _account(tx, "operator", keys.operator, now_ms)
     _account(tx, "host", keys.host, now_ms)
     renter = _account(tx, "renter", keys.renter, now_ms)
-    paying.add_credit(tx, renter, CREDIT, "mercato-up", now_ms)
+    paying.add_credit(tx, renter, CREDIT, "mercato-up", now_ms, "test credit")
 
 
 def _account(tx: Tx, role: str, key: str, now_ms: int) -> AccountId:

@@ -43,7 +43,7 @@ class Machines:
 
     @asynccontextmanager
     async def hosted(
-        self, host: AsyncMercato, *, pretend: bool, remove_all: bool
+        self, host: AsyncMercato, operator: AsyncMercato, *, pretend: bool, remove_all: bool
     ) -> AsyncIterator[list[int]]:
         """Run every machine's agent and have it listed, for as long as this is held; their ids.
 
@@ -61,7 +61,7 @@ class Machines:
                     child = self._agent(number, remove_all=remove_all)
                     agents.push_async_callback(child.stop)
                     await child.start(partial(_heard, host, machine))
-                    step.outcome = await _list(host, machine)
+                    step.outcome = await _list(host, operator, machine)
                 machines.append(machine)
             yield machines
 
@@ -101,9 +101,14 @@ async def _heard(host: AsyncMercato, machine: int) -> bool:
     return any(each.id == machine and each.online for each in await host.machines())
 
 
-async def _list(host: AsyncMercato, machine: int) -> str:
-    """Put it on sale at the default prices, unless its host has set others; says what it is."""
+async def _list(host: AsyncMercato, operator: AsyncMercato, machine: int) -> str:
+    """Put it on sale at the default prices, unless its host has set others; says what it is.
+
+    It is verified too, so that a search of any client finds it without asking for more.
+    """
     [row] = [each for each in await host.machines() if each.id == machine]
+    if row.verification != "verified":
+        await operator.verify(machine)
     if not row.listed:
         await host.list_machine(
             machine, gpu=GPU, disk=DISK, up=TRAFFIC, down=TRAFFIC, min_bid=MIN_BID

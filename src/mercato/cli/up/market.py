@@ -115,10 +115,16 @@ class _Market:
             )
             image = await base_image.base_image(engine, place, say)
             host = await parts.enter_async_context(AsyncMercato(options.url, keys.host))
+            operator = await parts.enter_async_context(AsyncMercato(options.url, keys.operator))
             machines = await parts.enter_async_context(
                 hosting.Machines(
                     place, options.url, options.hardware, options.public_ip, say
-                ).hosted(host, pretend=engine is None, remove_all=engine is None or not engine.ours)
+                ).hosted(
+                    host,
+                    operator,
+                    pretend=engine is None,
+                    remove_all=engine is None or not engine.ours,
+                )
             )
             self.served = True
             ready.write(_ready(options, keys, machines[0], image))
