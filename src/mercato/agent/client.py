@@ -159,7 +159,8 @@ async def _tell(line: aiohttp.ClientWebSocketResponse, host: Host) -> None:
         host.changed.clear()
         await _send(line, await host.observe())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(host.changed.wait(), SYNC_PERIOD_S * 0.9)
+            async with asyncio.timeout(SYNC_PERIOD_S * 0.9):
+                await host.changed.wait()
         await asyncio.sleep(CHANGES_GATHERED_S)
 
 

@@ -4,8 +4,8 @@ A step that is cut off by a crash needs no undoing: the next plan sees how far i
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
 
 import structlog
 
@@ -83,17 +83,20 @@ class Steps:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(self, action: Action, instance: int, containers: Mapping[int, Contained]) -> None:
-        work: Coroutine[Any, Any, None]
-        if isinstance(action, Stop):
-            work = self._stop(instance)
-        elif isinstance(action, Remove):
-            work = self._remove(instance)
-        else:
-            assert isinstance(action, BringsUp)
+        if isinstance(action, BringsUp):
             self._progress[instance] = _FIRST_WORDS[type(action)]
-            work = self._bring_up(action, self._freeing(action.desired, containers))
-        task = asyncio.create_task(self._guarded(action, instance, work))
+            freeing = self._freeing(action.desired, containers)
+        else:
+            freeing = []
+        task = asyncio.create_task(self._guarded(action, freeing))
         self._tasks[instance] = (action, task)
+        # Not in the task itself: one that is cancelled before it ran would stay for ever.
+        task.add_done_callback(lambda _task: self._ended(instance))
+
+    def _ended(self, instance: int) -> None:
+        del self._tasks[instance]
+        self._progress.pop(instance, None)
+        self._changed()
 
     def _freeing(
         self, desired: DesiredInstance, containers: Mapping[int, Contained]
@@ -107,12 +110,17 @@ class Steps:
             and set(containers[instance].gpus) & set(desired.gpus)
         ]
 
-    async def _guarded(
-        self, action: Action, instance: int, work: Coroutine[Any, Any, None]
-    ) -> None:
+    async def _guarded(self, action: Action, freeing: Sequence[asyncio.Task[None]]) -> None:
         """Do the work; turn its failure into something told."""
+        instance = instance_of(action)
         try:
-            await work
+            if isinstance(action, BringsUp):
+                await self._bring_up(action, freeing)
+            elif isinstance(action, Stop):
+                await self._stop(instance)
+            else:
+                assert isinstance(action, Remove)
+                await self._remove(instance)
         except StepFailed as failure:
             _log.warning("step failed", instance=instance, why=str(failure))
             if isinstance(action, BringsUp):
@@ -130,10 +138,6 @@ class Steps:
             _log.warning("step interrupted", instance=instance, why=str(down))
         except Exception:  # noqa: BLE001 - a fault of ours in one step must not end the others
             _log.exception("step broke; the next plan tries again", instance=instance)
-        finally:
-            self._tasks.pop(instance, None)
-            self._progress.pop(instance, None)
-            self._changed()
 
     async def _stop(self, instance: int) -> None:
         self._memory.change(instance, stopped=True, step="stop", step_at_ms=self._clock.now_ms())
@@ -149,7 +153,7 @@ class Steps:
         desired = action.desired
         if freeing:
             self._tell(desired.id, "Waiting for its GPUs")
-            await asyncio.gather(*freeing)
+            await asyncio.wait(freeing)
         if await self._gpus_are_held(desired):
             return  # the next plan tries again
         name = type(action).__name__.lower()

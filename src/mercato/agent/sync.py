@@ -100,6 +100,7 @@ class Host:
         self._told_what_should_be = False
         self._due = asyncio.Event()
         self._trouble = ""
+        self._open_doors: set[int] = set()
         self._steps = Steps(
             engine,
             memory,
@@ -125,13 +126,17 @@ class Host:
         watcher = asyncio.create_task(self._watch())
         try:
             while True:
+                # Not wait_for: in Python 3.11 it can swallow a cancellation.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._due.wait(), SYNC_PERIOD_S)
+                    async with asyncio.timeout(SYNC_PERIOD_S):
+                        await self._due.wait()
                 self._due.clear()
                 await self.act()
         finally:
             watcher.cancel()
             await self._steps.finish()
+            for instance in tuple(self._open_doors):
+                await self._close_door(instance)
 
     async def act(self) -> None:
         """Look, and begin to do the difference."""
@@ -240,17 +245,28 @@ class Host:
         """Open the way into what runs and should; close every other."""
         if not seen.sees:
             return
-        for instance, memory in list(self._memory.instances.items()):
-            wanted, container = self._desired.get(instance), seen.containers.get(instance)
-            port = memory.ports.get(SSH)
-            if wanted and wanted.ssh and container and container.running and port is not None:
-                self._door.set_keys(instance, wanted.ssh_keys)
-                try:
-                    await self._door.open(instance, port)
-                except OSError as refused:
-                    self._trouble = f"SSH port {port} cannot be opened: {refused}"
-            elif port is not None and instance not in self._steps.busy:
-                await self._door.close(instance)
+        for instance in self._open_doors - self._desired.keys():
+            await self._close_door(instance)
+        for instance, wanted in self._desired.items():
+            container = seen.containers.get(instance)
+            port = self._memory.of(instance).ports.get(SSH)
+            if wanted.ssh and container and container.running and port is not None:
+                await self._open_door(wanted, port)
+            elif instance in self._open_doors and instance not in self._steps.busy:
+                await self._close_door(instance)
+
+    async def _open_door(self, wanted: DesiredInstance, port: int) -> None:
+        self._door.set_keys(wanted.id, wanted.ssh_keys)
+        try:
+            await self._door.open(wanted.id, port)
+        except OSError as refused:
+            _log.warning("an SSH port cannot be opened", port=port, why=str(refused))
+            return
+        self._open_doors.add(wanted.id)
+
+    async def _close_door(self, instance: int) -> None:
+        await self._door.close(instance)
+        self._open_doors.discard(instance)
 
     async def _watch(self) -> None:
         """Notice changes in the containers as they happen, as far as the engine tells of them."""

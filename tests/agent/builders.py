@@ -1,0 +1,58 @@
+"""What the agent's tests are made of."""
+
+from mercato.agent.facts.machine import pretend_gpus
+from mercato.market.hardware import Cpu, Disk, GpuModel, Hardware, Network
+from mercato.wire.agent import Desired, DesiredInstance, Port
+
+MACHINE = 7
+
+
+def hardware(gpus: int = 4) -> Hardware:
+    return Hardware(
+        gpu_model=GpuModel(name="RTX 4090", ram_mb=24_576),
+        gpus=pretend_gpus(gpus),
+        cpu=Cpu(name="cpu", cores=8, ram_mb=32_000),
+        disk=Disk(size_gb=100.0),
+        network=Network(port_first=41_000, port_last=41_063),
+        simulated=True,
+    )
+
+
+def wanted(
+    number: int,
+    *,
+    running: bool = True,
+    revision: int = 1,
+    boots: int = 0,
+    image: str = "base",
+    ssh: bool = True,
+    gpus: tuple[int, ...] = (0,),
+    ports: tuple[Port, ...] = (),
+    args: tuple[str, ...] = (),
+    onstart: str = "",
+    env: dict[str, str] | None = None,
+    pids_max: int = 256,
+    ram_mb: int = 64,
+) -> DesiredInstance:
+    return DesiredInstance(
+        id=number,
+        revision=revision,
+        boots=boots,
+        running=running,
+        image=image,
+        ssh=ssh,
+        gpus=gpus,
+        ports=ports,
+        args=args,
+        onstart=onstart,
+        env=env or {},
+        cpus=1.0,
+        ram_mb=ram_mb,
+        shm_mb=16,
+        pids_max=pids_max,
+        disk_mb=1_000,
+    )
+
+
+def desired(*instances: DesiredInstance, generation: int = 1) -> Desired:
+    return Desired(machine=MACHINE, generation=generation, instances=instances)

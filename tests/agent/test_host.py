@@ -1,0 +1,175 @@
+"""The host: look, tell, plan, do, with the pretend engine on the real clock."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from mercato.agent.clock import SystemClock
+from mercato.agent.memory import Memory
+from mercato.agent.pretend import Behaviour
+from mercato.agent.pretend_engine import PretendEngine
+from mercato.agent.sync import Host
+from mercato.market.instance import Actual
+from mercato.wire.agent import Ask, Execute, Logs, ObservedInstance
+from tests.agent.builders import MACHINE, desired, hardware, wanted
+
+QUICK = Behaviour(pull_ms=30, start_ms=10, stop_ms=10)
+
+
+class RecordingDoor:
+    """A door that notes what is open."""
+
+    def __init__(self) -> None:
+        self.opened: dict[int, int] = {}
+        self.keys: dict[int, tuple[str, ...]] = {}
+
+    async def open(self, instance_id: int, port: int) -> None:
+        self.opened[instance_id] = port
+
+    async def close(self, instance_id: int) -> None:
+        self.opened.pop(instance_id, None)
+
+    def set_keys(self, instance_id: int, keys: tuple[str, ...]) -> None:
+        self.keys[instance_id] = keys
+
+
+@contextlib.asynccontextmanager
+async def living(
+    engine: PretendEngine, memory: Memory, door: RecordingDoor | None = None
+) -> AsyncIterator[Host]:
+    host = Host(
+        machine=MACHINE,
+        hardware=hardware(),
+        engine=engine,
+        memory=memory,
+        door=door or RecordingDoor(),
+        clock=SystemClock(),
+        boot="one",
+        daemon_log=lambda tail: f"{tail} lines",
+        port_is_free=lambda _port: True,
+    )
+    task = asyncio.create_task(host.run())
+    try:
+        yield host
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(
+    host: Host, number: int, true: Callable[[ObservedInstance | None], bool]
+) -> ObservedInstance | None:
+    async with asyncio.timeout(5.0):
+        while True:
+            report = await host.observe()
+            found = next((each for each in report.instances if each.id == number), None)
+            if true(found):
+                return found
+            host.changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await host.changed.wait()
+
+
+async def true_soon(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5.0):
+        while not condition():  # noqa: ASYNC110 - the door has no event of its own
+            await asyncio.sleep(0.01)
+
+
+def runs(found: ObservedInstance | None) -> bool:
+    return found is not None and found.actual is Actual.RUNNING
+
+
+async def test_an_instances_life() -> None:
+    door = RecordingDoor()
+    async with living(PretendEngine(SystemClock(), QUICK), Memory(), door) as host:
+        host.take(desired(wanted(1)))
+        running = await until(host, 1, runs)
+        assert running is not None
+        await true_soon(lambda: door.opened == {1: running.ports["22/tcp"]})
+        host.take(desired(wanted(1, running=False), generation=2))
+        await until(host, 1, lambda it: it is not None and it.actual is Actual.STOPPED)
+        host.take(desired(generation=3))
+        await until(host, 1, lambda it: it is None)
+        await true_soon(lambda: not door.opened)
+
+
+async def test_an_agent_that_comes_back_touches_nothing(tmp_path: Path) -> None:
+    engine = PretendEngine(SystemClock(), QUICK)
+    memory = Memory(tmp_path / "agent.sqlite")
+    async with living(engine, memory) as host:
+        host.take(desired(wanted(1)))
+        before = await until(host, 1, runs)
+        last = await host.observe()
+    memory.close()
+    async with living(engine, Memory(tmp_path / "agent.sqlite")) as host:
+        first = await host.observe()
+        assert first.desired_generation == 0
+        assert first.generation > last.generation
+        assert runs(first.instances[0])
+        host.take(desired(wanted(1), generation=9))
+        await host.act()
+        after = await until(host, 1, runs)
+        assert before is not None
+        assert after is not None
+        assert (after.started_at_ms, after.ports) == (before.started_at_ms, before.ports)
+
+
+async def test_what_is_no_longer_wanted_is_given_up_half_way() -> None:
+    slow = Behaviour(pull_ms=60_000)
+    async with living(PretendEngine(SystemClock(), slow), Memory()) as host:
+        host.take(desired(wanted(1)))
+        await until(host, 1, lambda it: it is not None and it.actual is Actual.LOADING)
+        host.take(desired(generation=2))
+        await until(host, 1, lambda it: it is None)
+
+
+async def test_a_word_for_another_machine_or_out_of_date_is_ignored() -> None:
+    async with living(PretendEngine(SystemClock(), QUICK), Memory()) as host:
+        host.take(desired(wanted(1), generation=5))
+        host.take(desired(generation=4))
+        assert (await host.observe()).desired_generation == 5
+        await until(host, 1, runs)
+
+
+async def test_a_deaf_engine_is_told_as_trouble_and_does_not_end_the_agent() -> None:
+    engine = PretendEngine(SystemClock(), QUICK)
+    async with living(engine, Memory()) as host:
+        host.take(desired(wanted(1)))
+        await until(host, 1, runs)
+        engine.machine.behaviour = Behaviour(deaf=True)
+        blind = await host.observe()
+        assert not blind.sees
+        assert "does not answer" in blind.trouble
+        answer = await host.answer(Ask(id=1, deadline_s=1.0, work=Logs(instance=1)))
+        assert answer.error is None  # the pretend log needs no engine
+        engine.machine.behaviour = QUICK
+        assert runs((await host.observe()).instances[0])
+
+
+async def test_asks_are_answered() -> None:
+    async with living(PretendEngine(SystemClock(), QUICK), Memory()) as host:
+        host.take(desired(wanted(1)))
+        await until(host, 1, runs)
+        ran = await host.answer(Ask(id=4, deadline_s=1.0, work=Execute(instance=1, command="ls")))
+        assert (ran.id, ran.output, ran.error) == (4, "/bin/sh -c ls\n", None)
+        absent = await host.answer(
+            Ask(id=5, deadline_s=1.0, work=Execute(instance=2, command="ls"))
+        )
+        assert absent.error == "the instance does not run"
+        log = await host.answer(
+            Ask(id=6, deadline_s=1.0, work=Logs(instance=0, tail=3, daemon=True))
+        )
+        assert log.output == "3 lines"
+
+
+async def test_stop_all_leaves_nothing() -> None:
+    engine = PretendEngine(SystemClock(), QUICK)
+    async with living(engine, Memory()) as host:
+        host.take(desired(wanted(1), wanted(2, gpus=(1,))))
+        await until(host, 1, runs)
+        await until(host, 2, runs)
+    await host.stop_all()
+    assert not engine.machine.truth()
