@@ -102,9 +102,10 @@ def test_the_ready_file_is_there_only_while_it_is_true(tmp_path: Path) -> None:
         image="image",
         pid=1,
     )
-    with ReadyFile(path).held():
-        assert not path.exists()
-        ReadyFile(path).write(ready)
+    file = ReadyFile(path)
+    file.clear()
+    assert not path.exists()
+    with file.standing(ready):
         assert '"machine_id": 1' in path.read_text()
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not path.exists()

@@ -71,7 +71,7 @@ async def _run(options: Options) -> int:
             story.cancel()
         asked.append(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop, number)
     with suppress(asyncio.CancelledError):
         await story
@@ -100,7 +100,7 @@ class _Market:
             hosting.check(options.hardware)
             need_port(options.host, options.port)
             ready = ReadyFile(options.ready_file)
-            parts.enter_context(ready.held())
+            ready.clear()
             keys = place.keys()
             say.line(f"Mercato comes up at {options.url}, data in {place.root}")
             engine = None
@@ -127,8 +127,8 @@ class _Market:
                 )
             )
             self.served = True
-            ready.write(_ready(options, keys, machines[0], image))
-            await self._show(keys, image)
+            with ready.standing(_ready(options, keys, machines[0], image)):
+                await self._show(keys, image)
 
     async def _show(self, keys: Keys, image: str) -> None:
         options, say = self.options, self.say

@@ -34,25 +34,26 @@ class ReadyFile:
         """Take its path; None for no file."""
         self._path = path
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Remove what an earlier run left, and what this one wrote when it ends.
+    def clear(self) -> None:
+        """Remove what an earlier run left.
 
         Raises:
-            Trouble: when the directory cannot be written.
+            Trouble: when the file could not be written later.
         """
         if self._path is None:
-            yield
             return
         self._path.unlink(missing_ok=True)
         if not os.access(self._path.resolve().parent, os.W_OK):
             raise Trouble(f"cannot write {self._path}: give another --ready-file")
+
+    @contextmanager
+    def standing(self, ready: Ready) -> Iterator[None]:
+        """Say that everything serves, for as long as this is held."""
+        if self._path is None:
+            yield
+            return
+        write_private(self._path, msgspec.json.format(msgspec.json.encode(ready)) + b"\n")
         try:
             yield
         finally:
             self._path.unlink(missing_ok=True)
-
-    def write(self, ready: Ready) -> None:
-        """Say that everything serves."""
-        if self._path is not None:
-            write_private(self._path, msgspec.json.format(msgspec.json.encode(ready)) + b"\n")
