@@ -8,8 +8,10 @@ import asyncio
 import contextlib
 import datetime as dt
 import io
+import os
 import tarfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import aiodocker
@@ -25,6 +27,8 @@ from mercato.wire.agent import DesiredInstance
 
 STOP_GRACE_S: Final = 10
 """How long a container may take to end before it is killed."""
+
+_BRIDGE_DEVICE: Final = Path("/sys/class/net") / isolation.BRIDGE
 
 _QUOTA_DRIVERS: Final = {"btrfs", "zfs", "devicemapper"}
 
@@ -186,12 +190,24 @@ class DockerEngine:
         backing = dict(info.get("DriverStatus") or []).get("Backing Filesystem", "")
         driver = info.get("Driver", "")
         self._quota = driver in _QUOTA_DRIVERS or (driver == "overlay2" and backing == "xfs")
-        networks = await docker.networks.list(filters={"name": [isolation.NETWORK]})
-        if not any(network["Name"] == isolation.NETWORK for network in networks):
-            with contextlib.suppress(aiodocker.DockerError):  # another agent was faster
-                await docker.networks.create(isolation.NETWORK_CONFIG)
+        await self._make_network(docker)
         self.trouble = await isolation.raise_firewall()
         self._info = info
+
+    async def _make_network(self, docker: aiodocker.Docker) -> None:
+        """Our own bridge, made anew when somebody took the device away under the engine."""
+        networks = await docker.networks.list(filters={"name": [isolation.NETWORK]})
+        there = any(network["Name"] == isolation.NETWORK for network in networks)
+        if there and os.geteuid() == 0 and not _BRIDGE_DEVICE.exists():
+            network = await docker.networks.get(isolation.NETWORK)
+            try:
+                await network.delete()
+            except aiodocker.DockerError:
+                return  # containers are on it: only restarting the engine helps, and they would end
+            there = False
+        if not there:
+            with contextlib.suppress(aiodocker.DockerError):  # another agent was faster
+                await docker.networks.create(isolation.NETWORK_CONFIG)
 
     def _name(self, instance: int) -> str:
         return f"mercato-{self._owner}-{instance}"

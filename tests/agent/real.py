@@ -1,0 +1,104 @@
+"""A real Docker Engine for tests: a tiny image of our own, and a host that is cleaned away."""
+
+import asyncio
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import AsyncIterator
+
+from mercato.agent.clock import SystemClock
+from mercato.agent.docker import DockerEngine
+from mercato.agent.facts.net import port_is_free
+from mercato.agent.memory import Memory
+from mercato.agent.sync import Host, NoDoor
+from mercato.market.instance import Actual
+from mercato.wire.agent import Ask, Execute, ObservedInstance
+from tests.agent.builders import MACHINE, hardware
+from tests.agent.test_host import until
+
+IMAGE = "mercato-test-box:1"
+
+
+def build_box() -> None:
+    """An image with nothing but busybox in it."""
+    busybox = shutil.which("busybox")
+    assert busybox is not None, "install busybox-static to run the Docker tests"
+    names = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.add(busybox, "bin/busybox")
+        for name in names.stdout.split():
+            if name != "busybox":
+                link = tarfile.TarInfo(f"bin/{name}")
+                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                archive.addfile(link)
+        for folder in ("tmp", "root", "proc", "sys", "dev"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(entry)
+        users = b"root:x:0:0:root:/root:/bin/sh\n"
+        entry = tarfile.TarInfo("etc/passwd")
+        entry.size = len(users)
+        archive.addfile(entry, io.BytesIO(users))
+    subprocess.run(
+        ["docker", "import", "-c", "ENV PATH=/bin", "-c", 'CMD ["/bin/sh"]', "-", IMAGE],
+        input=buffer.getvalue(),
+        capture_output=True,
+        check=True,
+    )
+
+
+def new_engine(owner: str | None = None) -> DockerEngine:
+    return DockerEngine(owner or f"test{os.getpid()}", MACHINE, {}, "192.0.2.1")
+
+
+@contextlib.asynccontextmanager
+async def living_host(
+    memory: Memory | None = None, *, owner: str | None = None, clean: bool = True
+) -> AsyncIterator[Host]:
+    engine = new_engine(owner)
+    host = Host(
+        machine=MACHINE,
+        hardware=hardware(),
+        engine=engine,
+        memory=memory or Memory(),
+        door=NoDoor(),
+        clock=SystemClock(),
+        boot="one",
+        daemon_log=lambda _tail: "",
+        port_is_free=port_is_free,
+    )
+    task = asyncio.create_task(host.run())
+    try:
+        yield host
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if clean:
+            await host.stop_all()
+        await engine.close()
+
+
+async def until_settled(host: Host, number: int) -> ObservedInstance:
+    """Until an instance runs, has ended or has failed."""
+    ends = {Actual.RUNNING, Actual.FAILED, Actual.EXITED, Actual.STOPPED}
+    found = await until(host, number, lambda it: it is not None and it.actual in ends)
+    assert found is not None
+    return found
+
+
+async def until_running(host: Host, number: int) -> ObservedInstance:
+    found = await until_settled(host, number)
+    assert found.actual is Actual.RUNNING, found.message
+    return found
+
+
+async def inside(host: Host, number: int, command: str) -> tuple[int, str]:
+    """Run a shell command in an instance: its exit code and what it printed."""
+    work = Execute(instance=number, command=command)
+    answer = await host.answer(Ask(id=1, deadline_s=30.0, work=work))
+    assert answer.error is None, answer.error
+    return answer.exit_code, answer.output
