@@ -55,7 +55,9 @@ class UsageReader:
         self._cpu[name] = (total, system)
         passed = system - system_before
         load = (total - total_before) / passed * cpu.get("online_cpus", 1) if passed > 0 else None
-        cache = memory.get("stats", {}).get("total_inactive_file", 0)
+        kept = memory.get("stats", {})
+        # The first name is of control groups version 1, the second of version 2.
+        cache = kept.get("total_inactive_file", kept.get("inactive_file", 0))
         return Usage(
             cpu_percent=None if load is None else round(100.0 * load, 1),
             ram_gb=round(max(0, memory.get("usage", 0) - cache) / 1e9, 3),

@@ -55,6 +55,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     public_ip: str | None = None
     port_first: int = PORT_FIRST
     port_last: int = PORT_LAST
+    disk_gb: float
+    """The disk offered since it joined: what instances fill is no longer free, but is theirs."""
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +89,7 @@ async def join(url: str, token: str, data: Path, setup: Setup) -> int:
         public_ip=setup.public_ip,
         port_first=setup.port_first,
         port_last=setup.port_last,
+        disk_gb=hardware.disk.size_gb,
     )
     _write_private(data / _IDENTITY, msgspec.json.encode(identity))
     return joined.machine
@@ -122,7 +125,7 @@ async def run(
     lock = _lock(data)
     memory = _memory(data)
     log = DaemonLog()
-    hardware = await asyncio.to_thread(_hardware, _setup(identity))
+    hardware = await asyncio.to_thread(_hardware_since_joining, identity)
     engine, make_door = _engine(identity, hardware)
     host = Host(
         machine=identity.machine,
@@ -176,6 +179,14 @@ def _hardware(setup: Setup) -> Hardware:
         return read_hardware_file(setup.hardware_file, reached)
     except BadHardwareFile as bad:
         raise AgentTrouble(str(bad)) from bad
+
+
+def _hardware_since_joining(identity: Identity) -> Hardware:
+    hardware = _hardware(_setup(identity))
+    if identity.hardware_file is not None:
+        return hardware  # what the file says now
+    disk = msgspec.structs.replace(hardware.disk, size_gb=identity.disk_gb)
+    return msgspec.structs.replace(hardware, disk=disk)
 
 
 def _setup(identity: Identity) -> Setup:
