@@ -1,1 +1,113 @@
 """`mercato serve`: run the control plane."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mercato.cli.errors import Trouble
+
+app = typer.Typer()
+
+
+@app.callback()
+def _many() -> None:
+    """Keep `serve` a named command."""
+
+
+@app.command("serve")
+def serve(
+    *,
+    data: Annotated[
+        Path, typer.Option("--data", help="Its key file, and its database if none is given.")
+    ] = Path("data"),
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="The port to listen on.")] = 8400,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            "--database-url",
+            envvar="DATABASE_URL",
+            help="A PostgreSQL of your own. Default: one is started in the data directory.",
+        ),
+    ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            "--public-url",
+            envvar="MERCATO_PUBLIC_URL",
+            help="Where callers reach it. Default: each request's Host header.",
+        ),
+    ] = None,
+    verify_simulated: Annotated[
+        bool,
+        typer.Option(
+            "--verify-simulated",
+            help="For demonstrations: machines with declared hardware are verified as they join.",
+        ),
+    ] = False,
+) -> None:
+    """Run the control plane: database migrations, API, agents' line, loops.
+
+    For example:
+
+        mercato serve --data /var/lib/mercato
+
+        DATABASE_URL=postgresql://... mercato serve --host 0.0.0.0 --public-url https://gpus.example
+    """
+    from mercato.control import app as control
+    from mercato.control.flows.house import Rules
+    from mercato.control.settings import Settings
+
+    with ExitStack() as parts:
+        settings = Settings(
+            database_url=database_url or _embedded(data, parts),
+            data_key=_directory(data) / "data.key",
+            host=host,
+            port=port,
+            public_url=public_url,
+            rules=Rules(simulated_verified=verify_simulated),
+        )
+        _migrate(settings.database_url)
+        status = control.serve(settings)
+    raise typer.Exit(status)
+
+
+def _directory(data: Path) -> Path:
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Trouble(f"cannot write to {data}: {error.strerror}") from error
+    return data
+
+
+def _embedded(data: Path, parts: ExitStack) -> str:
+    """A database in the data directory, stopped with `parts`; its URL."""
+    from mercato.control.embedded import (
+        DatabaseDidNotStart,
+        DataDirectoryInUse,
+        EmbeddedPostgres,
+    )
+
+    postgres = EmbeddedPostgres(_directory(data) / "database")
+    try:
+        url = postgres.start()
+    except (DataDirectoryInUse, DatabaseDidNotStart) as error:
+        raise Trouble(str(error)) from error
+    parts.callback(postgres.stop)
+    return url
+
+
+def _migrate(url: str) -> None:
+    import psycopg
+
+    from mercato.control.migrate import SchemaTooNew, migrate
+
+    try:
+        migrate(url)
+    except SchemaTooNew as error:
+        raise Trouble(str(error)) from error
+    except psycopg.Error as error:
+        reason = (str(error).strip().splitlines() or ["no answer"])[0]
+        raise Trouble(f"the database cannot be reached: {reason}; check --database-url") from error

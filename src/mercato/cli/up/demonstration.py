@@ -27,8 +27,14 @@ _DEAD: Final = frozenset({"exited", "failed", "offline"})
 class Demonstration:
     """One rental, from search to bill."""
 
-    def __init__(self, market: AsyncMercato, ssh_key: Path, image: str, say: Say) -> None:
-        """Rent `image` as the account of `market`, going in with the key at `ssh_key`."""
+    def __init__(
+        self, market: AsyncMercato, ssh_key: Path, image: str, say: Say, *, pretend: bool
+    ) -> None:
+        """Rent `image` as the account of `market`, going in with the key at `ssh_key`.
+
+        A `pretend` container has no SSH server; its command goes through the API.
+        """
+        self._pretend = pretend
         self._market = market
         self._ssh_key = ssh_key
         self._image = image
@@ -49,7 +55,7 @@ class Demonstration:
             offer = await self._search()
             instance = await self._rent(offer)
         instance = await self._wait(instance)
-        await self._go_in(instance)
+        await (self._execute(instance) if self._pretend else self._go_in(instance))
         await self._read_logs(instance)
         await self._bill()
         return instance
@@ -148,6 +154,13 @@ class Demonstration:
                 raise Trouble(f"cannot enter instance {instance.id} over SSH: {error}") from error
             step.outcome = f"exit status {result.exit_status}"
         for line in str(result.stdout).splitlines():
+            self._say.line(f"          {line}")
+
+    async def _execute(self, instance: Instance) -> None:
+        with self._say.step("run a command through the API") as step:
+            printed = await self._market.execute(instance.id, COMMAND)
+            step.outcome = f"{len(printed.splitlines())} lines"
+        for line in printed.splitlines():
             self._say.line(f"          {line}")
 
     async def _read_logs(self, instance: Instance) -> None:

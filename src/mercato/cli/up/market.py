@@ -134,7 +134,9 @@ class _Market:
         options, say = self.options, self.say
         if options.demo != "none":
             async with AsyncMercato(options.url, keys.renter) as renter:
-                demonstration = Demonstration(renter, self.place.ssh_key, image, say)
+                demonstration = Demonstration(
+                    renter, self.place.ssh_key, image, say, pretend=options.engine == "pretend"
+                )
                 instance = await demonstration.run()
                 if options.demo == "exit":
                     await demonstration.end(instance)

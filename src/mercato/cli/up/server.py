@@ -30,7 +30,7 @@ async def server(
             str(port),
             "--data",
             str(place.server),
-            "--demo-market",
+            "--verify-simulated",
         ),
         place.logs / "server.log",
         say,
