@@ -2,9 +2,17 @@
 
 A transaction is not async, so it cannot hold a lock while it waits for the network; it may run
 again, so it has no other effect. What should happen after it commits is left on `Tx.pokes`.
+
+Where many transactions want the same thing (a machine's GPUs, an account's money) a flow says
+`tx.queue("machine:7")` before it reads what it decides on. When nobody else is at it, it goes on;
+else, or when it lost the race after all, it begins again at the end of a queue, in which it stands
+before its snapshot is taken: so it sees the winner's work at once instead of failing to serialize,
+again and again. docs/decisions/0004-transactions.md has the figures.
 """
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, Final, LiteralString, ParamSpec, TypeVar
 
@@ -17,8 +25,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Row = dict[str, Any]
 
-RETRIES_MAX: Final = 30
+RETRIES_MAX: Final = 50
 """A transaction that lost this many races is given up: something else is wrong."""
+
+CONNECTION_WAIT_S: Final = 60.0
+"""How long a transaction waits for a free connection before it fails."""
+
+
+class _QueueFirst(Exception):  # noqa: N818 - a turn of the road, not a fault
+    """The transaction must begin again, at the end of a queue."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(topic)
+        self.topic = topic
 
 
 @dataclass(slots=True)
@@ -28,6 +47,8 @@ class Tx:
     conn: psycopg.Connection[Row]
     pokes: list[str] = field(default_factory=list)
     """Topics: `machine:7` (what should be, or is on sale, there changed), `loop:credit`."""
+    queued: set[str] = field(default_factory=set)
+    """Topics of which this transaction has its turn until it ends."""
 
     def all(self, sql: LiteralString, *args: object) -> list[Row]:
         """Every row of a query."""
@@ -46,6 +67,24 @@ class Tx:
         if topic not in self.pokes:
             self.pokes.append(topic)
 
+    def queue(self, topic: str) -> None:
+        """Go on only when nobody else is at `topic`; the transaction may begin anew for it."""
+        if topic in self.queued:
+            return
+        free = self.one("select pg_try_advisory_xact_lock(hashtextextended(%s, 0)) as free", topic)
+        if free is None or not free["free"]:
+            raise _QueueFirst(topic)
+        self.queued.add(topic)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the database's door has counted since the start."""
+
+    committed: int = 0
+    retried: int = 0
+    """Transactions that ran again because they lost a race."""
+
 
 class Database:
     """A pool of connections and the rule by which they are used."""
@@ -58,11 +97,14 @@ class Database:
             url,
             min_size=1,
             max_size=connections_max,
+            timeout=CONNECTION_WAIT_S,
             open=False,
             kwargs={"row_factory": dict_row, "autocommit": True},
             connection_class=psycopg.Connection[Row],
         )
         self._on_poke = on_poke
+        self._counting = threading.Lock()
+        self.tally = Tally()
 
     def open(self) -> None:
         """Connect.
@@ -86,19 +128,46 @@ class Database:
         self, flow: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """The same, in the calling thread."""
-        for attempt in range(RETRIES_MAX):
+        topics: set[str] = set()
+        lost = 0
+        tx: Tx | None
+        result: T
+        while True:
+            tx = None
             try:
-                with self._pool.connection() as conn:
-                    tx = Tx(conn)
+                with self._pool.connection() as conn, _standing_in(conn, topics):
+                    tx = Tx(conn, queued=set(topics))
                     with conn.transaction():
                         conn.execute("set transaction isolation level serializable")
                         result = flow(tx, *args, **kwargs)
                 break
+            except _QueueFirst as turn:
+                topics.add(turn.topic)
             except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
-                if attempt == RETRIES_MAX - 1:
+                lost += 1
+                if lost == RETRIES_MAX:
                     raise
-        else:  # pragma: no cover - the loop breaks or raises
-            raise AssertionError
+                if tx is not None:
+                    topics |= tx.queued
+        assert tx is not None
+        with self._counting:
+            self.tally.committed += 1
+            self.tally.retried += lost
         if tx.pokes:
             self._on_poke(tx.pokes)
         return result
+
+
+@contextmanager
+def _standing_in(conn: psycopg.Connection[Row], topics: set[str]) -> Iterator[None]:
+    """Hold the session's advisory lock of every topic; in one order, so that nobody deadlocks."""
+    if not topics:
+        yield
+        return
+    try:
+        for topic in sorted(topics):
+            conn.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (topic,))
+        yield
+    finally:
+        if not conn.closed:
+            conn.execute("select pg_advisory_unlock_all()")

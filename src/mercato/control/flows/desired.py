@@ -1,0 +1,121 @@
+"""What should be on a machine, read off the rows: the whole of it, every time."""
+
+from typing import Final
+
+import msgspec
+
+from mercato.control.db import Tx
+from mercato.control.secrets_box import SecretsBox
+from mercato.control.store import contracts, holds, instances, secrets
+from mercato.control.store.instances import Instance
+from mercato.control.store.machines import Machine
+from mercato.market.contract import Contract
+from mercato.market.hardware import Hardware
+from mercato.market.ids import AccountId
+from mercato.market.instance import Intended
+from mercato.market.launch import JupyterWish, Launch, Login
+from mercato.wire.agent import Desired, DesiredInstance, Jupyter, Port, RegistryLogin
+
+SHM_SHARE: Final = 0.5
+"""How much of an instance's memory `/dev/shm` may take."""
+
+KEY_VARIABLE: Final = "CONTAINER_API_KEY"
+"""Where a program inside an instance finds the key to stop or destroy it."""
+
+
+class _Secret(msgspec.Struct, frozen=True):
+    """What is secret in a launch."""
+
+    env: dict[str, str] = {}
+    login: Login | None = None
+    key: str = ""
+    """The instance's own API key, which it finds in its environment."""
+
+
+def sealed(
+    tx: Tx, account: AccountId, launch: Launch, instance_key: str, box: SecretsBox
+) -> tuple[Launch, bytes]:
+    """Part a launch into what may lie open and what may not.
+
+    The account's own variables join the environment here, below those of the request: later
+    changes of them reach only later rentals.
+    """
+    own = {name: box.open(value) for name, value in secrets.of_account(tx, account).items()}
+    secret = _Secret(env=own | launch.env, login=launch.login, key=instance_key)
+    return (
+        msgspec.structs.replace(launch, env={}, login=None),
+        box.seal(msgspec.json.encode(secret).decode()),
+    )
+
+
+def unsealed(instance: Instance, box: SecretsBox) -> tuple[Launch, str]:
+    """The whole launch of an instance, secrets included, and its own API key."""
+    if instance.sealed is None:
+        return instance.launch, ""
+    secret = msgspec.json.decode(box.open(instance.sealed), type=_Secret)
+    launch = msgspec.structs.replace(instance.launch, env=secret.env, login=secret.login)
+    return launch, secret.key
+
+
+def desired(tx: Tx, machine: Machine, box: SecretsBox) -> Desired:
+    """Everything that should be on a machine. What is not named should not exist."""
+    held = holds.on(tx, machine.id)
+    signed = contracts.live_on(tx, machine.id)
+    wanted = [
+        _instance(tx, instance, signed[instance.id], machine.hardware, box)
+        for instance in instances.live_on(tx, machine.id)
+        if instance.intended is not Intended.DESTROYED
+    ]
+    holders = set(held.values())
+    return Desired(
+        machine=machine.id,
+        generation=machine.generation,
+        instances=tuple(
+            one if one.id in holders else msgspec.structs.replace(one, running=False)
+            for one in wanted
+        ),
+    )
+
+
+def _instance(
+    tx: Tx, instance: Instance, contract: Contract, hardware: Hardware, box: SecretsBox
+) -> DesiredInstance:
+    launch, key = unsealed(instance, box)
+    share = len(contract.gpus) / hardware.gpu_count
+    ram_mb = int(hardware.cpu.ram_mb * share)
+    return DesiredInstance(
+        id=instance.id,
+        revision=instance.revision,
+        boots=instance.boots,
+        running=instance.intended is Intended.RUNNING,
+        image=launch.image,
+        login=_login(launch.login),
+        ssh=launch.ssh,
+        jupyter=_jupyter(launch.jupyter, instance.jupyter_token),
+        entrypoint=launch.entrypoint,
+        args=launch.args,
+        env={KEY_VARIABLE: key} | launch.env,
+        ports=tuple(
+            Port(container=port.container, protocol=port.protocol) for port in launch.ports
+        ),
+        hostname=launch.hostname,
+        onstart=launch.onstart,
+        ssh_keys=instances.ssh_keys(tx, instance.id),
+        gpus=contract.gpus,
+        cpus=hardware.cpu.cores * share,
+        ram_mb=ram_mb,
+        shm_mb=int(ram_mb * SHM_SHARE),
+        disk_mb=contract.terms.disk_mb,
+    )
+
+
+def _login(login: Login | None) -> RegistryLogin | None:
+    if login is None:
+        return None
+    return RegistryLogin(registry=login.registry, user=login.user, password=login.password)
+
+
+def _jupyter(wish: JupyterWish | None, token: str) -> Jupyter | None:
+    if wish is None:
+        return None
+    return Jupyter(token=token, directory=wish.directory, lab=wish.lab)

@@ -1,0 +1,218 @@
+"""What an agent's report changes: proof of life, what is, meters, freed GPUs; and what should be.
+
+A report is the whole of a machine. It must be newer than the last one: an older one, come late,
+changes nothing. When the agent cannot see its containers the report proves that the machine lives
+and says nothing of them. Meters follow what the host can prove: GPU time starts with the first
+report of the wanted container running, and ends with the last report before it ceased to.
+"""
+
+from typing import Final
+
+from mercato.control.db import Tx
+from mercato.control.flows import granting, metering
+from mercato.control.flows.desired import desired
+from mercato.control.flows.house import House
+from mercato.control.store import contracts, events, holds, instances, machines
+from mercato.control.store.events import Event
+from mercato.control.store.instances import Instance
+from mercato.control.store.machines import Machine
+from mercato.market import errors
+from mercato.market.contract import Contract
+from mercato.market.ids import ContractId, MachineId
+from mercato.market.instance import Actual, Intended, Reason
+from mercato.wire.agent import Desired, Observed, ObservedInstance
+
+MESSAGE_MAX: Final = 4_000
+"""More of a status message than this is not kept."""
+
+
+def observe(
+    tx: Tx, machine_id: MachineId, observed: Observed, now_ms: int, *, house: House
+) -> Desired:
+    """Take a machine's report; everything that should be on it.
+
+    Raises:
+        NotFound: when the machine was deleted.
+    """
+    machine = machines.at_front(tx, machine_id)
+    if machine.deleted_at_ms is not None:
+        raise errors.NotFound(f"Machine {machine_id} was taken off this market; join again.")
+    if observed.generation <= machine.observed_generation:
+        return desired(tx, machine, house.box)
+    machines.saw(tx, machine_id, observed, now_ms)
+    if observed.hardware != machine.hardware:
+        _take_hardware(tx, machine, observed, now_ms)
+    if machine.offline_since_ms is not None:
+        _back(tx, machine, now_ms)
+    if observed.sees:
+        _take_instances(tx, machine, observed, now_ms, house)
+    current = machines.get(tx, machine_id)
+    assert current is not None
+    return desired(tx, current, house.box)
+
+
+# --- The machine ----------------------------------------------------------------------------------
+
+
+def _take_hardware(tx: Tx, machine: Machine, observed: Observed, now_ms: int) -> None:
+    """Write what it is made of; a verified machine that lost something is no longer verified."""
+    before, after = machine.hardware, observed.hardware
+    machines.set_hardware(tx, machine.id, after)
+    reduced = (
+        after.gpu_count < before.gpu_count
+        or after.gpu_model.name != before.gpu_model.name
+        or after.gpu_model.ram_mb < before.gpu_model.ram_mb
+        or after.cpu.cores < before.cpu.cores
+    )
+    if reduced and machine.verification == "verified":
+        machines.set_verification(tx, machine.id, "deverified")
+        _tell_host(tx, machine, "machine_deverified", "It has less hardware than before.", now_ms)
+    machines.changed(tx, machine.id)
+
+
+def _back(tx: Tx, machine: Machine, now_ms: int) -> None:
+    """The machine can be heard again: disks are billed again; GPUs when they are seen to run."""
+    signed = contracts.live_on(tx, machine.id)
+    for instance in instances.live_on(tx, machine.id):
+        if instance.intended is not Intended.DESTROYED:
+            metering.open_meter(tx, signed[instance.id], metering.DISK, now_ms)
+            metering.forecast(tx, instance.renter_id, now_ms)
+    _tell_host(tx, machine, "machine_online", "It can be heard again.", now_ms)
+    machines.changed(tx, machine.id)
+
+
+def _tell_host(tx: Tx, machine: Machine, kind: str, message: str, now_ms: int) -> None:
+    events.record(
+        tx,
+        Event(
+            account_id=machine.host_id,
+            machine_id=machine.id,
+            kind=kind,
+            message=message,
+            at_ms=now_ms,
+        ),
+    )
+
+
+# --- Its instances --------------------------------------------------------------------------------
+
+
+def _take_instances(
+    tx: Tx, machine: Machine, observed: Observed, now_ms: int, house: House
+) -> None:
+    seen = {ContractId(one.id): one for one in observed.instances}
+    signed = contracts.live_on(tx, machine.id)
+    holders = set(holds.on(tx, machine.id).values())
+    told = observed.desired_generation >= machine.generation
+    freed = False
+    for instance in instances.live_on(tx, machine.id):
+        one = seen.get(instance.id) or _absent(instance)
+        _write(tx, instance, one, now_ms)
+        holder = instance.id in holders
+        _meter(tx, machine, instance, one, signed[instance.id], now_ms, holds_gpus=holder)
+        if _ended(tx, instance, one, now_ms):
+            machines.changed(tx, machine.id)
+        if holder and _let_go(tx, instance, one, told=told):
+            freed = True
+        if told and instance.intended is Intended.DESTROYED and one.actual is Actual.ABSENT:
+            metering.post_bytes(tx, signed[instance.id], now_ms)
+            holds.release(tx, instance.id)
+            instances.gone(tx, instance.id, now_ms)
+            freed = True
+    if freed:
+        machines.changed(tx, machine.id)
+        granting.grant(tx, machine.id, now_ms, house.rules)
+
+
+def _absent(instance: Instance) -> ObservedInstance:
+    """What a report that sees says of an instance it does not name."""
+    return ObservedInstance(
+        id=instance.id,
+        revision=instance.actual_revision,
+        boots=instance.actual_boots,
+        actual=Actual.ABSENT,
+    )
+
+
+def _write(tx: Tx, instance: Instance, one: ObservedInstance, now_ms: int) -> None:
+    """Write what is, when it is not what was."""
+    same = (
+        one.actual is instance.actual
+        and one.revision == instance.actual_revision
+        and one.boots == instance.actual_boots
+        and one.message == instance.message
+        and one.started_at_ms == instance.started_at_ms
+        and one.exit_code == instance.exit_code
+        and one.ports == instance.ports
+        and one.usage == instance.usage
+        and one.up_bytes <= instance.up_bytes
+        and one.down_bytes <= instance.down_bytes
+    )
+    if not same:
+        instances.saw(tx, one, now_ms)
+
+
+def _meter(
+    tx: Tx,
+    machine: Machine,
+    instance: Instance,
+    one: ObservedInstance,
+    contract: Contract,
+    now_ms: int,
+    *,
+    holds_gpus: bool,
+) -> None:
+    """Have the GPU meter run exactly while the container is proven to."""
+    runs = one.actual is Actual.RUNNING
+    wanted = one.revision >= instance.revision and one.boots >= instance.boots
+    restarted = instance.actual is Actual.RUNNING and one.started_at_ms != instance.started_at_ms
+    changed = False
+    if not runs or restarted:
+        proven_ms = machine.seen_at_ms if machine.seen_at_ms is not None else now_ms
+        changed = metering.close_meter(tx, contract, metering.GPU, proven_ms, now_ms)
+    if runs and wanted and holds_gpus and instance.intended is Intended.RUNNING:
+        changed = metering.open_meter(tx, contract, metering.GPU, now_ms) or changed
+    if changed:
+        metering.forecast(tx, contract.renter, now_ms)
+
+
+def _ended(tx: Tx, instance: Instance, one: ObservedInstance, now_ms: int) -> bool:
+    """Take note when the wanted container ended by itself or could not be started."""
+    wanted = one.revision >= instance.revision and one.boots >= instance.boots
+    if instance.intended is not Intended.RUNNING or not wanted:
+        return False
+    if one.actual is Actual.EXITED:
+        reason, message = Reason.EXITED, "Its main process ended by itself"
+        if one.exit_code is not None:
+            message += f" with exit code {one.exit_code}"
+    elif one.actual is Actual.FAILED:
+        reason, message = Reason.FAILED, f"It could not be started: {one.message[:MESSAGE_MAX]}"
+    else:
+        return False
+    instances.intend(tx, instance.id, Intended.STOPPED, reason, now_ms)
+    events.record(
+        tx,
+        Event(
+            account_id=instance.renter_id,
+            contract_id=instance.id,
+            machine_id=instance.machine_id,
+            kind="instance_stopped",
+            reason=reason.value,
+            message=message,
+            at_ms=now_ms,
+        ),
+    )
+    return True
+
+
+def _let_go(tx: Tx, instance: Instance, one: ObservedInstance, *, told: bool) -> bool:
+    """Free the GPUs of what no longer runs and is not to; the agent must know that it is not."""
+    if one.actual in {Actual.RUNNING, Actual.LOADING}:
+        return False
+    wanted = one.revision >= instance.revision and one.boots >= instance.boots
+    over = one.actual in {Actual.EXITED, Actual.FAILED} and wanted
+    unwanted = instance.intended is not Intended.RUNNING and told
+    if not over and not unwanted:
+        return False
+    holds.release(tx, instance.id)
+    return True

@@ -1,0 +1,102 @@
+"""Contracts: frozen at signing; nothing here updates one."""
+
+from typing import Any, Final, LiteralString
+
+from mercato.control.db import Tx
+from mercato.market.contract import Contract, Kind, Terms
+from mercato.market.ids import AccountId, ContractId, ListingId, MachineId
+from mercato.market.money import NanoUsdPerGb, NanoUsdPerGbMonth, NanoUsdPerHour
+
+_COLUMNS: Final[LiteralString] = (
+    "id, renter_id, host_id, machine_id, listing_id, kind, gpus, gpu_rate, disk_price, up_price,"
+    " down_price, disk_mb, platform_fee_ppm, end_at_ms, signed_at_ms"
+)
+
+
+def sign(tx: Tx, contract: Contract) -> Contract:
+    """Write a contract; the id in `contract` is ignored, a new one comes back."""
+    terms = contract.terms
+    row = tx.one(
+        "insert into contracts (renter_id, host_id, machine_id, listing_id, kind, gpus, gpu_rate,"  # noqa: S608 - the columns are fixed above
+        " disk_price, up_price, down_price, disk_mb, platform_fee_ppm, end_at_ms, signed_at_ms)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        f" returning {_COLUMNS}",
+        contract.renter,
+        contract.host,
+        contract.machine,
+        contract.listing,
+        terms.kind.value,
+        list(contract.gpus),
+        terms.gpu,
+        terms.disk,
+        terms.up,
+        terms.down,
+        terms.disk_mb,
+        terms.platform_fee_ppm,
+        terms.end_at_ms,
+        contract.signed_at_ms,
+    )
+    assert row is not None
+    return _contract(row)
+
+
+def get(tx: Tx, contract: ContractId) -> Contract:
+    """A contract that exists."""
+    row = tx.one(f"select {_COLUMNS} from contracts where id = %s", contract)  # noqa: S608 - the columns are fixed above
+    assert row is not None, contract
+    return _contract(row)
+
+
+def live_on(tx: Tx, machine: MachineId) -> dict[ContractId, Contract]:
+    """The contracts that still have something on a machine, by id."""
+    rows = tx.all(
+        f"select {_COLUMNS} from contracts where id in (select id from instances"  # noqa: S608 - the columns are fixed above
+        " where machine_id = %s and destroyed_at_ms is null) order by id",
+        machine,
+    )
+    return {ContractId(row["id"]): _contract(row) for row in rows}
+
+
+def disk_mb_on(tx: Tx, machine: MachineId) -> int:
+    """Megabytes that live contracts have of a machine's disk."""
+    row = tx.one(
+        "select coalesce(sum(c.disk_mb), 0)::bigint as mb from instances i"
+        " join contracts c on c.id = i.id"
+        " where i.machine_id = %s and i.destroyed_at_ms is null",
+        machine,
+    )
+    assert row is not None
+    return int(row["mb"])
+
+
+def ended(tx: Tx, now_ms: int) -> list[ContractId]:
+    """Contracts past their end that still have something on a machine."""
+    rows = tx.all(
+        "select c.id from instances i join contracts c on c.id = i.id"
+        " where i.destroyed_at_ms is null and i.intended <> 'destroyed' and c.end_at_ms <= %s"
+        " order by c.id",
+        now_ms,
+    )
+    return [ContractId(row["id"]) for row in rows]
+
+
+def _contract(row: dict[str, Any]) -> Contract:
+    return Contract(
+        id=ContractId(row["id"]),
+        renter=AccountId(row["renter_id"]),
+        host=AccountId(row["host_id"]),
+        machine=MachineId(row["machine_id"]),
+        listing=ListingId(row["listing_id"]),
+        gpus=tuple(row["gpus"]),
+        terms=Terms(
+            kind=Kind(row["kind"]),
+            gpu=NanoUsdPerHour(row["gpu_rate"]),
+            disk=NanoUsdPerGbMonth(row["disk_price"]),
+            up=NanoUsdPerGb(row["up_price"]),
+            down=NanoUsdPerGb(row["down_price"]),
+            disk_mb=row["disk_mb"],
+            platform_fee_ppm=row["platform_fee_ppm"],
+            end_at_ms=row["end_at_ms"],
+        ),
+        signed_at_ms=row["signed_at_ms"],
+    )
