@@ -116,6 +116,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     reliability2: float | None = None
     online: bool | None = None
     """Whether its agent can be heard."""
+    last_seen: float | None = None
+    """When its agent was heard last."""
     simulated: bool | None = None
     """Whether any of its hardware was declared rather than measured."""
     listed: bool | None = None

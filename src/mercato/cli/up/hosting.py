@@ -15,6 +15,7 @@ from mercato.cli.up.place import Place
 from mercato.cli.up.say import Say
 from mercato.market.hardware import Network
 from mercato.sdk import AsyncMercato
+from mercato.sdk.shapes import Machine
 
 PORTS_FIRST: Final = 40_000
 PORTS_EACH: Final = 200
@@ -58,9 +59,10 @@ class Machines:
                 title = f"machine {number}" if len(self._hardware) > 1 else "machine"
                 with self._say.step(title) as step:
                     machine = await self._join(number, file, host, pretend=pretend)
+                    before = (await _row(host, machine)).last_seen
                     child = self._agent(number, remove_all=remove_all)
                     agents.push_async_callback(child.stop)
-                    await child.start(partial(_heard, host, machine))
+                    await child.start(partial(_heard, host, machine, before))
                     step.outcome = await _list(host, operator, machine)
                 machines.append(machine)
             yield machines
@@ -97,8 +99,19 @@ class Machines:
         )
 
 
-async def _heard(host: AsyncMercato, machine: int) -> bool:
-    return any(each.id == machine and each.online for each in await host.machines())
+async def _heard(host: AsyncMercato, machine: int, before: float | None) -> bool:
+    """Whether its agent has spoken since `before`, which is from an earlier run."""
+    row = await _row(host, machine)
+    return row.online is True and row.last_seen != before
+
+
+async def _row(host: AsyncMercato, machine: int) -> Machine:
+    for row in await host.machines():
+        if row.id == machine:
+            return row
+    raise Trouble(
+        f"machine {machine} joined once and is not the host's any more; give another --data"
+    )
 
 
 async def _list(host: AsyncMercato, operator: AsyncMercato, machine: int) -> str:
@@ -106,14 +119,14 @@ async def _list(host: AsyncMercato, operator: AsyncMercato, machine: int) -> str
 
     It is verified too, so that a search of any client finds it without asking for more.
     """
-    [row] = [each for each in await host.machines() if each.id == machine]
+    row = await _row(host, machine)
     if row.verification != "verified":
         await operator.verify(machine)
     if not row.listed:
         await host.list_machine(
             machine, gpu=GPU, disk=DISK, up=TRAFFIC, down=TRAFFIC, min_bid=MIN_BID
         )
-        [row] = [each for each in await host.machines() if each.id == machine]
+        row = await _row(host, machine)
     marked = ", pretend GPUs" if row.simulated else ""
     return (
         f"{machine}: {row.num_gpus}x {row.gpu_name}{marked}, listed at "
