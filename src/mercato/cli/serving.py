@@ -1,5 +1,6 @@
 """`mercato serve`: run the control plane."""
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -57,19 +58,23 @@ def serve(
         DATABASE_URL=postgresql://... mercato serve --host 0.0.0.0 --public-url https://gpus.example
     """
     from mercato.control import app as control
-    from mercato.control.flows.house import Rules
-    from mercato.control.settings import Settings
+    from mercato.control.settings import BadSetting, read
 
     with ExitStack() as parts:
-        settings = Settings(
-            database_url=database_url or _embedded(data, parts),
-            data_key=_directory(data) / "data.key",
-            host=host,
-            port=port,
-            public_url=public_url,
-            rules=Rules(simulated_verified=verify_simulated),
-        )
-        _migrate(settings.database_url)
+        url = database_url or _embedded(data, parts)
+        try:
+            settings = read(
+                os.environ,
+                data_dir=_directory(data),
+                database_url=url,
+                host=host,
+                port=port,
+                public_url=public_url,
+                simulated_verified=verify_simulated or None,
+            )
+        except BadSetting as error:
+            raise Trouble(str(error)) from error
+        _migrate(url)
         status = control.serve(settings)
     raise typer.Exit(status)
 
