@@ -58,6 +58,7 @@ def serve(
         DATABASE_URL=postgresql://... mercato serve --host 0.0.0.0 --public-url https://gpus.example
     """
     from mercato.control import app as control
+    from mercato.control.flows.house import Rules
     from mercato.control.settings import BadSetting, read
 
     with ExitStack() as parts:
@@ -65,12 +66,12 @@ def serve(
         try:
             settings = read(
                 os.environ,
-                data_dir=_directory(data),
+                data_key=_directory(data) / "data.key",
                 database_url=url,
                 host=host,
                 port=port,
                 public_url=public_url,
-                simulated_verified=verify_simulated or None,
+                rules=Rules(simulated_verified=verify_simulated),
             )
         except BadSetting as error:
             raise Trouble(str(error)) from error
