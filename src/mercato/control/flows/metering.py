@@ -216,10 +216,18 @@ def balance(tx: Tx, account: AccountId, now_ms: int) -> Balance:
     )
 
 
-def forecast(tx: Tx, account: AccountId, now_ms: int) -> None:
-    """Write when the account's credit runs dry. Called whenever its burn or its purse changed."""
+def forecast(tx: Tx, account: AccountId, now_ms: int, rules: Rules = STANDARD) -> None:
+    """Write when the credit loop must act; called whenever the burn or the purse changed.
+
+    That is when credit has run down to what is kept for the account's data or, when only storage
+    runs, to nothing.
+    """
     now = balance(tx, account, now_ms)
-    burns.write(tx, account, now.burn, now.dry_at_ms)
+    act_at_ms = now.dry_at_ms
+    if now.burn > now.storage_burn:
+        above = now.spendable - accrued(now.storage_burn, rules.deletion_buffer_ms)
+        act_at_ms = now_ms + max(0, above) * MS_PER_HOUR // now.burn
+    burns.write(tx, account, now.burn, act_at_ms)
     tx.poke("loop:credit")
 
 

@@ -93,7 +93,7 @@ def renters_running_since(tx: Tx, before_ms: int) -> list[ContractId]:
     """Contracts whose meter has run since before a time; the meter loop settles them."""
     rows = tx.all(
         "select distinct contract_id from segments where to_ms is null and rate > 0"
-        " and from_ms + posted * 3600000 / rate < %s order by contract_id",
+        " and from_ms + posted::numeric * 3600000 / rate < %s order by contract_id",
         before_ms,
     )
     return [ContractId(row["contract_id"]) for row in rows]

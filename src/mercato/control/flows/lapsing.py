@@ -1,0 +1,143 @@
+"""What time itself does to rentals: credit runs dry, contracts end, machines fall silent.
+
+Each function is one transaction that looks again before it writes, so that a loop may call it
+twice, or from two servers at once.
+"""
+
+from mercato.control.db import Tx
+from mercato.control.flows import metering, renting
+from mercato.control.flows.house import STANDARD, Rules
+from mercato.control.store import burns, contracts, events, instances, listings, machines
+from mercato.control.store.events import Event
+from mercato.market.ids import AccountId, ContractId, MachineId
+from mercato.market.instance import Intended, Reason
+from mercato.market.money import MS_PER_HOUR, accrued, dollars
+
+Report = dict[str, int]
+
+
+def settle(tx: Tx, contract: ContractId, now_ms: int) -> int:
+    """Post what a contract has run up; how many transfers it took."""
+    signed = contracts.get(tx, contract)
+    machine = machines.at_front(tx, signed.machine)
+    until_ms = now_ms if machine.seen_at_ms is None else min(now_ms, machine.seen_at_ms)
+    posted = metering.settle(tx, signed, until_ms)
+    if posted:
+        metering.forecast(tx, signed.renter, now_ms)
+    return posted
+
+
+def low_credit(tx: Tx, account: AccountId, now_ms: int, rules: Rules = STANDARD) -> Report:
+    """Warn an account whose credit ends soon; stop, then end, what it can no longer pay.
+
+    GPU time ends while there is still enough to keep the data for the deletion buffer; the data
+    is destroyed when that is used up too, and the account was warned long enough before.
+    """
+    tx.queue(f"account:{account}")
+    report = {"warned": 0, "stopped": 0, "destroyed": 0}
+    now = metering.balance(tx, account, now_ms)
+    buffer = accrued(now.storage_burn, rules.deletion_buffer_ms)
+    running = [one for one in instances.live_of(tx, account) if one.intended is Intended.RUNNING]
+    warned_at_ms = burns.warned_at_ms(tx, account)
+    if now.burn > now.storage_burn and now.spendable <= buffer:
+        for one in running:
+            renting.stop(tx, account, one.id, now_ms, Reason.NO_CREDIT)
+            report["stopped"] += 1
+        burns.warn(tx, account, now_ms)  # being stopped is the warning that the data is next
+    elif now.burn and now.spendable <= 0 and _long_ago(warned_at_ms, now_ms, rules):
+        for one in instances.live_of(tx, account):
+            renting.destroy(tx, account, one.id, now_ms, Reason.NO_CREDIT)
+            report["destroyed"] += 1
+    if (
+        now.burn
+        and warned_at_ms is None
+        and now.spendable <= buffer + accrued(now.burn, rules.low_credit_ms)
+    ):
+        burns.warn(tx, account, now_ms)
+        left_h = max(0, now.spendable) / now.burn
+        message = f"${dollars(now.spendable):.4f} of credit is left, {left_h:.1f} h at this burn."
+        events.record(
+            tx, Event(account_id=account, kind="credit_low", message=message, at_ms=now_ms)
+        )
+        report["warned"] = 1
+    return report
+
+
+def _long_ago(warned_at_ms: int | None, now_ms: int, rules: Rules) -> bool:
+    return warned_at_ms is not None and warned_at_ms + rules.low_credit_ms <= now_ms
+
+
+def recovered(tx: Tx, account: AccountId) -> int:
+    """Forget the warning of an account that has enough again."""
+    if burns.warned_at_ms(tx, account) is None:
+        return 0
+    burns.warn(tx, account, None)
+    return 1
+
+
+def expire(tx: Tx, contract: ContractId, now_ms: int, rules: Rules = STANDARD) -> Report:
+    """Stop what is past its contract's end; destroy it when its data need not be kept longer."""
+    signed = contracts.get(tx, contract)
+    end_at_ms = signed.terms.end_at_ms
+    found = instances.get(tx, contract)
+    assert end_at_ms is not None
+    report = {"expired": 0, "purged": 0}
+    if found is None or found.intended is Intended.DESTROYED or end_at_ms > now_ms:
+        return report
+    if end_at_ms + rules.purge_after_ms <= now_ms:
+        renting.destroy(tx, signed.renter, contract, now_ms, Reason.EXPIRED)
+        report["purged"] = 1
+    elif found.intended is Intended.RUNNING:
+        renting.stop(tx, signed.renter, contract, now_ms, Reason.EXPIRED)
+        report["expired"] = 1
+    return report
+
+
+def unlist(tx: Tx, machine: MachineId, now_ms: int) -> int:
+    """Take down a listing that has reached its end."""
+    machines.at_front(tx, machine)
+    stands = listings.on_sale(tx, machine)
+    end_at_ms = stands.listing.end_at_ms if stands is not None else None
+    if end_at_ms is None or end_at_ms > now_ms:
+        return 0
+    listings.close(tx, machine, now_ms)
+    machines.changed(tx, machine)
+    return 1
+
+
+def silent(tx: Tx, machine_id: MachineId, before_ms: int, now_ms: int) -> int:
+    """Give up a machine not heard since `before_ms`: its meters end at the last proof of life."""
+    machine = machines.at_front(tx, machine_id)
+    heard_ms = machine.seen_at_ms if machine.seen_at_ms is not None else machine.joined_at_ms
+    if machine.offline_since_ms is not None or heard_ms >= before_ms:
+        return 0
+    machines.set_offline(tx, machine_id, heard_ms)
+    for signed in contracts.live_on(tx, machine_id).values():
+        for kind in (metering.GPU, metering.DISK):
+            metering.close_meter(tx, signed, kind, heard_ms, now_ms)
+        metering.post_bytes(tx, signed, now_ms)
+        metering.forecast(tx, signed.renter, now_ms)
+        events.record(
+            tx,
+            Event(
+                account_id=signed.renter,
+                contract_id=signed.id,
+                machine_id=machine_id,
+                kind="machine_offline",
+                message="Its host cannot be heard; nothing is charged until it can.",
+                at_ms=now_ms,
+            ),
+        )
+    hours = (now_ms - heard_ms) / MS_PER_HOUR
+    events.record(
+        tx,
+        Event(
+            account_id=machine.host_id,
+            machine_id=machine_id,
+            kind="machine_offline",
+            message=f"It was not heard for {hours:.2f} h.",
+            at_ms=now_ms,
+        ),
+    )
+    machines.changed(tx, machine_id)
+    return 1

@@ -1,0 +1,89 @@
+"""The control plane's loops: settle meters, watch credit, end contracts, notice silence, sweep."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from mercato.control.db import Database, Tx
+from mercato.control.flows import lapsing
+from mercato.control.flows.house import House
+from mercato.control.loops.loop import Loop, Report
+from mercato.control.store import (
+    burns,
+    contracts,
+    holds,
+    instances,
+    join_tokens,
+    listings,
+    machines,
+    replies,
+    results,
+    segments,
+)
+from mercato.market.money import MS_PER_HOUR
+
+SETTLED_EVERY_MS: Final = 24 * MS_PER_HOUR
+"""Nothing stays unposted longer; only the reader of the ledger cares."""
+
+REPLIES_KEPT_MS: Final = 24 * MS_PER_HOUR
+
+
+def loops(db: Database, house: House, booted_at_ms: int) -> list[Loop]:
+    """All of them. `booted_at_ms`: machines are not blamed for silence while we were away."""
+    rules = house.rules
+
+    def meter(now_ms: int) -> Report:
+        due = set(db.run_now(segments.renters_running_since, now_ms - SETTLED_EVERY_MS))
+        due |= set(db.run_now(instances.with_unposted_bytes))
+        return {"settled": sum(db.run_now(lapsing.settle, one, now_ms) for one in sorted(due))}
+
+    def credit(now_ms: int) -> Report:
+        soon = db.run_now(burns.drying, now_ms + rules.low_credit_ms)
+        report = _sum(db.run_now(lapsing.low_credit, one, now_ms, rules) for one in soon)
+        again = db.run_now(burns.warned_without_cause, now_ms + rules.low_credit_ms)
+        report["recovered"] = sum(db.run_now(lapsing.recovered, one) for one in again)
+        return report
+
+    def expiry(now_ms: int) -> Report:
+        ended = db.run_now(contracts.ended, now_ms)
+        report = _sum(db.run_now(lapsing.expire, one, now_ms, rules) for one in ended)
+        closed = db.run_now(listings.past_end, now_ms)
+        report["unlisted"] = sum(db.run_now(lapsing.unlist, one, now_ms) for one in closed)
+        return report
+
+    def silence(now_ms: int) -> Report:
+        before_ms = now_ms - rules.offline_after_ms
+        if booted_at_ms > before_ms:
+            return {"offline": 0}
+        silent = db.run_now(machines.silent, before_ms)
+        return {
+            "offline": sum(db.run_now(lapsing.silent, one, before_ms, now_ms) for one in silent)
+        }
+
+    def sweep(now_ms: int) -> Report:
+        return db.run_now(_sweep, now_ms, now_ms - rules.kept_ms)
+
+    return [
+        Loop("meter", "Posts charges that ran up unposted, so that ledgers are fresh.", 60, meter),
+        Loop("credit", "Warns, stops and ends what an account can no longer pay.", 15, credit),
+        Loop("expiry", "Stops what is past its contract's end; purges it later.", 30, expiry),
+        Loop("silence", "Gives up machines not heard; ends their meters.", 10, silence),
+        Loop("sweep", "Forgets what nobody may read any more.", 600, sweep),
+    ]
+
+
+def _sweep(tx: Tx, now_ms: int, kept_since_ms: int) -> Report:
+    assert not holds.orphans(tx), "GPUs are held by contracts of which nothing is left"
+    return {
+        "results": results.forget_expired(tx, now_ms),
+        "join_tokens": join_tokens.forget_expired(tx, now_ms),
+        "instances": instances.forget_before(tx, kept_since_ms),
+        "replies": replies.forget_before(tx, now_ms - REPLIES_KEPT_MS),
+    }
+
+
+def _sum(reports: Iterable[Report]) -> Report:
+    total: Report = {}
+    for report in reports:
+        for name, count in report.items():
+            total[name] = total.get(name, 0) + count
+    return total

@@ -1,0 +1,58 @@
+"""Settings: read once, at the start, from arguments and environment; frozen from then on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from mercato.control.flows.house import STANDARD, Rules
+
+
+class BadSetting(Exception):  # noqa: N818 - what is the matter, in the words of the operator
+    """A setting cannot be understood; the message names it."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the control plane is told at its start."""
+
+    database_url: str
+    data_key: Path
+    """The file with the key that seals secrets; made when it is not there."""
+    host: str = "127.0.0.1"
+    port: int = 8080
+    public_url: str | None = None
+    """Where callers reach this server; None to believe each request's Host header."""
+    connections_max: int = 8
+    body_bytes_max: int = 1_048_576
+    calls_per_s: float = 50.0
+    """How often one key may use one route for ever; 0 is no limit."""
+    calls_burst: int = 500
+    """And how often at once."""
+    log_format: str = "console"
+    """`console` for people, `json` for programs."""
+    log_level: str = "info"
+    rules: Rules = STANDARD
+
+
+def read(environ: Mapping[str, str], **arguments: object) -> Settings:
+    """Settings from the environment; an argument that is not None goes before it.
+
+    Raises:
+        BadSetting: when a value is not what its setting takes.
+    """
+    found: dict[str, object] = {}
+    for name in Settings.__struct_fields__:
+        value = environ.get(f"MERCATO_{name.upper()}")
+        if value is not None and name != "rules":
+            found[name] = value
+    if "database_url" not in found and environ.get("DATABASE_URL"):
+        found["database_url"] = environ["DATABASE_URL"]
+    found |= {name: value for name, value in arguments.items() if value is not None}
+    try:
+        return msgspec.convert(found, Settings, strict=False, dec_hook=_plain)
+    except msgspec.ValidationError as problem:
+        raise BadSetting(f"a setting cannot be understood: {problem}") from None
+
+
+def _plain(wanted: type, value: object) -> object:
+    return Path(str(value)) if wanted is Path else value
