@@ -1,0 +1,78 @@
+"""Arguments of a request: path, query and body as one, turned into a route's struct."""
+
+import json
+import types
+import typing
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Union, get_args, get_origin
+
+import msgspec
+
+from mercato.control.api.errors import explain
+from mercato.market import errors
+
+
+def merged(
+    path: Mapping[str, Any],
+    query: Mapping[str, str],
+    body: Any,
+    takes: Any,
+) -> dict[str, Any]:
+    """All arguments of a request by name.
+
+    Clients put some arguments in the query of a POST and some in the body of a GET; both are read
+    everywhere. The body wins over the query and the path over both.
+    """
+    texts = _text_fields(takes)
+    arguments: dict[str, Any] = {
+        name: value if name in texts else _value(value) for name, value in query.items()
+    }
+    if isinstance(body, dict):
+        arguments.update(body)
+    arguments.update(path)
+    arguments.pop("api_key", None)
+    return arguments
+
+
+def read(takes: Any, arguments: Mapping[str, Any]) -> Any:
+    """The arguments as the route's struct; numbers may have come as text.
+
+    Raises:
+        InvalidRequest: naming the argument and what it should be.
+    """
+    try:
+        return msgspec.convert(arguments, takes, strict=False)
+    except msgspec.ValidationError as problem:
+        raise errors.InvalidRequest(explain(problem, _fields(takes))) from None
+
+
+def _value(text: str) -> Any:
+    """A query value: JSON where it is JSON (`true`, `null`, `20089.0`, an object), else text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+@cache
+def _fields(takes: Any) -> dict[str, Any]:
+    if not (isinstance(takes, type) and issubclass(takes, msgspec.Struct)):
+        return {}
+    return {field.encode_name: field.type for field in msgspec.structs.fields(takes)}
+
+
+@cache
+def _text_fields(takes: Any) -> frozenset[str]:
+    """Arguments that are text: `123` in a query is then a label, not a number."""
+    return frozenset(name for name, kind in _fields(takes).items() if _is_text(kind))
+
+
+def _is_text(kind: Any) -> bool:
+    if kind is str:
+        return True
+    if get_origin(kind) in {Union, types.UnionType}:
+        return set(get_args(kind)) <= {str, types.NoneType}
+    if get_origin(kind) is typing.Annotated:
+        return _is_text(get_args(kind)[0])
+    return False

@@ -1,0 +1,54 @@
+"""One request as a route's function sees it: who asks, of which market, with what arguments."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from mercato.control.api.caller import Caller
+from mercato.control.api.services import Services
+from mercato.market import errors
+from mercato.market.ids import AccountId
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """A request without arguments."""
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """It was done; `msg` says what, for a person."""
+
+    success: bool = True
+    msg: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request."""
+
+    services: Services
+    caller: Caller | None
+    arguments: Mapping[str, Any]
+    """Path, query and body together; in a clash the path wins, then the body."""
+    now_ms: int
+    ip: str
+    user_agent: str
+    request_id: str
+    """Names this request in logs, answers and, for money, as its cause."""
+    origin: str
+    """`scheme://host` under which the caller reached this server."""
+    secret: str | None = field(default=None, repr=False)
+    """The key that came with the request, for the routes that know keys of their own."""
+
+    @property
+    def account(self) -> AccountId:
+        """Who asks; only routes with a permission may use it."""
+        return self.who.account
+
+    @property
+    def who(self) -> Caller:
+        """The caller; only routes with a permission may use it."""
+        if self.caller is None:
+            raise errors.NotAuthenticated("This needs an API key: send `Authorization: Bearer …`")
+        return self.caller

@@ -1,0 +1,399 @@
+"""Host side: machines, what they are let for, how they join."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from mercato.control.api.auth import new_secret
+from mercato.control.api.call import Call, Done, Nothing
+from mercato.control.api.keys import ById
+from mercato.control.api.shapes import MB_PER_GB, UNPROVEN_RELIABILITY
+from mercato.control.api.times import seconds
+from mercato.control.flows import hosting
+from mercato.control.store import machine_views
+from mercato.control.store.machine_views import MachineView
+from mercato.market import errors
+from mercato.market.hardware import Hardware
+from mercato.market.ids import MachineId
+from mercato.market.listing import Prices
+from mercato.market.money import (
+    MS_PER_S,
+    NanoUsdPerGb,
+    NanoUsdPerGbMonth,
+    NanoUsdPerHour,
+    dollars,
+    nano,
+)
+from mercato.wire import agent as wire
+
+OCCUPANCY: Final = {"ondemand": "D", "reserved": "R", "bid": "I"}
+
+GPU_PRICE_MAX: Final = 1_000.0
+"""Dollars for a GPU and hour: more is a slip of the keyboard."""
+OTHER_PRICE_MAX: Final = 100.0
+DISCOUNT_DEFAULT: Final = 0.4
+
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(second|hour|day|week|month|year)?s?\s*")
+_UNIT_MS: Final = {
+    "second": 1_000,
+    "hour": 3_600_000,
+    "day": 86_400_000,
+    "week": 7 * 86_400_000,
+    "month": 30 * 86_400_000,
+    "year": 365 * 86_400_000,
+}
+
+
+class MachineRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine as its host sees it."""
+
+    id: int
+    machine_id: int
+    host_id: int
+    hostname: str
+    online: bool
+    """Whether its agent can be heard; Mercato's own."""
+    last_seen: float | None
+    agent_version: str
+    error_description: str | None
+    num_gpus: int
+    gpu_name: str
+    gpu_ram: int
+    gpu_occupancy: str
+    """One letter for each GPU: D on-demand, R reserved, I interruptible, x free."""
+    driver_version: str
+    cuda_max_good: float
+    cpu_name: str
+    cpu_cores: int
+    cpu_ram: int
+    disk_name: str
+    disk_space: float
+    disk_bw: float
+    alloc_disk_space: float
+    max_disk_space: float
+    inet_up: float
+    inet_down: float
+    public_ipaddr: str
+    static_ip: bool
+    direct_port_count: int
+    geolocation: str
+    mobo_name: str
+    os_version: str
+    reliability2: float
+    verification: str
+    num_reports: int = 0
+    listed: bool
+    listed_gpu_cost: float | None
+    listed_storage_cost: float | None
+    listed_volume_cost: float | None
+    listed_inet_up_cost: float | None
+    listed_inet_down_cost: float | None
+    listed_min_gpu_count: int | None
+    min_bid_price: float | None
+    min_chunk: int | None
+    credit_discount_max: float | None
+    start_date: float
+    end_date: float | None
+    duration: str | None
+    current_rentals_running: int
+    current_rentals_resident: int
+    earn_hour: float
+    """What its running instances pay an hour, storage included."""
+    earn_day: float
+    timeout: int = 0
+    dlperf: float
+    total_flops: float
+    simulated: bool
+
+
+class Machines(msgspec.Struct, frozen=True, kw_only=True):
+    """The account's machines."""
+
+    success: bool = True
+    machines: list[MachineRow]
+
+
+def machine_row(view: MachineView) -> MachineRow:
+    """A machine as the API shows it."""
+    hardware = view.hardware
+    place, network = hardware.place, hardware.network
+    occupied = [OCCUPANCY.get(view.held.get(str(gpu.index), ""), "x") for gpu in hardware.gpus]
+    disk_gb = hardware.disk.size_gb
+    trouble = view.trouble or ("" if view.sees else "The agent cannot see its containers.")
+    return MachineRow(
+        id=view.id,
+        machine_id=view.id,
+        host_id=view.host_id,
+        hostname=hardware.hostname,
+        online=view.offline_since_ms is None and view.seen_at_ms is not None,
+        last_seen=seconds(view.seen_at_ms),
+        agent_version=view.agent_version,
+        error_description=(trouble or None) if view.seen_at_ms is not None else None,
+        **_hardware_fields(hardware),
+        gpu_occupancy=" ".join(occupied),
+        alloc_disk_space=view.rentals_resident_mb / MB_PER_GB,
+        max_disk_space=disk_gb - view.rentals_resident_mb / MB_PER_GB,
+        public_ipaddr=network.public_ip,
+        static_ip=network.static_ip,
+        direct_port_count=network.port_last - network.port_first + 1,
+        geolocation=f"{place.region}, {place.country}" if place.region else place.country,
+        reliability2=UNPROVEN_RELIABILITY if hardware.reliability is None else hardware.reliability,
+        verification=view.verification,
+        listed=view.listing_id is not None,
+        listed_gpu_cost=_dollars(view.gpu),
+        listed_storage_cost=_dollars(view.disk),
+        listed_volume_cost=None,
+        listed_inet_up_cost=_dollars(view.up),
+        listed_inet_down_cost=_dollars(view.down),
+        listed_min_gpu_count=view.min_chunk,
+        min_bid_price=_dollars(view.bid_floor),
+        min_chunk=view.min_chunk,
+        credit_discount_max=view.credit_discount_max,
+        start_date=seconds(view.joined_at_ms),
+        end_date=seconds(view.end_at_ms),
+        duration=view.duration,
+        current_rentals_running=sum(one != "x" for one in occupied),
+        current_rentals_resident=view.rentals,
+        earn_hour=dollars(view.gpu_rate),
+        earn_day=dollars(view.gpu_rate * 24),
+    )
+
+
+def _hardware_fields(hardware: Hardware) -> dict[str, Any]:
+    model = hardware.gpu_model
+    return {
+        "num_gpus": hardware.gpu_count,
+        "gpu_name": model.name,
+        "gpu_ram": model.ram_mb,
+        "driver_version": model.driver_version,
+        "cuda_max_good": model.cuda_max,
+        "cpu_name": hardware.cpu.name,
+        "cpu_cores": hardware.cpu.cores,
+        "cpu_ram": hardware.cpu.ram_mb,
+        "disk_name": hardware.disk.name,
+        "disk_space": hardware.disk.size_gb,
+        "disk_bw": hardware.disk.read_mbps,
+        "inet_up": hardware.network.up_mbps,
+        "inet_down": hardware.network.down_mbps,
+        "mobo_name": hardware.mobo_name,
+        "os_version": hardware.os_version,
+        "dlperf": hardware.dlperf,
+        "total_flops": model.tflops * hardware.gpu_count,
+        "simulated": hardware.simulated,
+    }
+
+
+def _dollars(amount: int | None) -> float | None:
+    return None if amount is None else dollars(amount)
+
+
+async def list_machines(call: Call, asked: Nothing) -> Machines:  # noqa: ARG001 - nothing is asked
+    """List the machines that the account hosts."""
+    found = await call.services.db.run(machine_views.of_host, call.account)
+    return Machines(machines=[machine_row(view) for view in found])
+
+
+async def show_machine(call: Call, asked: ById) -> list[MachineRow]:
+    """Show one machine, as a list of one."""
+    for view in await call.services.db.run(machine_views.of_host, call.account):
+        if view.id == asked.id:
+            return [machine_row(view)]
+    raise errors.NotFound(f"There is no machine {asked.id} among yours.")
+
+
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host asks for a machine; dollars per GPU and hour, GB and month, GB."""
+
+    machine: int
+    price_gpu: float
+    price_disk: float | None = None
+    price_inetu: float | None = None
+    price_inetd: float | None = None
+    price_min_bid: float | None = None
+    min_chunk: int | None = None
+    end_date: float | None = None
+    """Seconds since the epoch."""
+    credit_discount_max: float | None = None
+    duration: str | int | float | None = None
+    """Like `3 months`, or seconds; the end date then moves with the days."""
+    vol_size: float | None = None
+    vol_price: float | None = None
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine is on sale."""
+
+    success: bool = True
+    msg: str
+    extended: int = 0
+    """Contracts whose end date moved with the listing's."""
+    listing_id: int
+
+
+async def list_machine(call: Call, asked: Asking) -> Listed:
+    """Put a machine on sale, or change its terms."""
+    discount = DISCOUNT_DEFAULT if asked.credit_discount_max is None else asked.credit_discount_max
+    duration_ms = _duration_ms(asked.duration)
+    end_at_ms = None if asked.end_date is None else int(asked.end_date * MS_PER_S)
+    if end_at_ms is None and duration_ms is not None:
+        end_at_ms = call.now_ms + duration_ms
+    asking = hosting.Asking(
+        prices=_prices(asked),
+        min_chunk=1 if asked.min_chunk is None else asked.min_chunk,
+        end_at_ms=end_at_ms,
+        duration=None if asked.duration is None else str(asked.duration),
+        credit_discount_max=discount,
+    )
+    listing = await call.services.db.run(
+        hosting.list_machine,
+        call.account,
+        MachineId(asked.machine),
+        asking,
+        call.now_ms,
+        call.services.house.rules,
+    )
+    return Listed(msg=f"Machine {asked.machine} is on sale.", listing_id=listing.id)
+
+
+def _prices(asked: Asking) -> Prices:
+    gpu = _price("price_gpu", asked.price_gpu, GPU_PRICE_MAX)
+    least = asked.price_min_bid
+    return Prices(
+        gpu=NanoUsdPerHour(gpu),
+        disk=NanoUsdPerGbMonth(_price("price_disk", _or(asked.price_disk, 0.10), OTHER_PRICE_MAX)),
+        up=NanoUsdPerGb(_price("price_inetu", _or(asked.price_inetu, 0.0), OTHER_PRICE_MAX)),
+        down=NanoUsdPerGb(_price("price_inetd", _or(asked.price_inetd, 0.0), OTHER_PRICE_MAX)),
+        bid_floor=NanoUsdPerHour(
+            gpu if least is None else _price("price_min_bid", least, GPU_PRICE_MAX)
+        ),
+    )
+
+
+def _or(price: float | None, default: float) -> float:
+    return default if price is None else price
+
+
+def _price(name: str, price: float, most: float) -> int:
+    if not 0 <= price <= most:
+        raise errors.InvalidPrice(f"{name} must be from 0 to {most:g} dollars, and not {price}.")
+    return nano(price)
+
+
+def _duration_ms(text: str | float | None) -> int | None:
+    if text is None or text == "":
+        return None
+    found = _DURATION.fullmatch(str(text).lower())
+    if found is None:
+        raise errors.InvalidRequest(f"{text!r} is not a duration like '3 months' or seconds.")
+    return int(float(found[1]) * _UNIT_MS[found[2] or "second"])
+
+
+async def unlist_machine(call: Call, asked: ById) -> Done:
+    """Take a machine off sale; contracts that were signed go on."""
+    await call.services.db.run(
+        hosting.unlist_machine, call.account, MachineId(asked.id), call.now_ms
+    )
+    return Done(msg=f"Machine {asked.id} is off sale; its contracts go on.")
+
+
+class MinBid(msgspec.Struct, frozen=True, kw_only=True):
+    """The least that a bid may offer, in dollars for a GPU and hour."""
+
+    id: int
+    price: float
+
+
+async def set_min_bid(call: Call, asked: MinBid) -> Done:
+    """Set the least that a bid may offer for a GPU of a machine."""
+    floor = NanoUsdPerHour(_price("price", asked.price, GPU_PRICE_MAX))
+    await call.services.db.run(
+        hosting.set_min_bid, call.account, MachineId(asked.id), floor, call.now_ms
+    )
+    return Done(msg=f"Bids on machine {asked.id} begin at {asked.price:g} dollars an hour.")
+
+
+async def delete_machine(call: Call, asked: ById) -> Done:
+    """Forget a machine that nobody rents."""
+    await call.services.db.run(
+        hosting.delete_machine, call.account, MachineId(asked.id), call.now_ms
+    )
+    call.services.keys.forget()
+    return Done(msg=f"Machine {asked.id} is deleted.")
+
+
+class CleanedUp(msgspec.Struct, frozen=True, kw_only=True):
+    """What a clean-up came to."""
+
+    success: bool = True
+    num_deleted: int
+    machine_id: int
+    user_id: int
+    msg: str
+
+
+async def clean_up(call: Call, asked: ById) -> CleanedUp:
+    """Have the agent remove what should not be on a machine; it does so at every report too."""
+    await show_machine(call, asked)
+    call.services.agents.poke([MachineId(asked.id)])
+    return CleanedUp(
+        num_deleted=0,
+        machine_id=asked.id,
+        user_id=call.account,
+        msg="The agent was asked to look: it removes whatever belongs to no contract.",
+    )
+
+
+async def list_maintenances(call: Call, asked: Nothing) -> list[dict[str, Any]]:  # noqa: ARG001 - nothing is asked
+    """List announced maintenances; none can be announced yet."""
+    return []
+
+
+async def list_reports(call: Call, asked: ById) -> list[dict[str, Any]]:
+    """List what renters reported about a machine; none can report yet."""
+    await show_machine(call, asked)
+    return []
+
+
+class JoinToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token that lets one machine in, shown this once."""
+
+    success: bool = True
+    token: str
+    expires_at: float
+    msg: str
+
+
+async def create_join_token(call: Call, asked: Nothing) -> JoinToken:  # noqa: ARG001 - nothing is asked
+    """Make a token with which one machine can join as the account's, once."""
+    token = new_secret()
+    expires_at_ms = await call.services.db.run(
+        hosting.issue_join_token, call.account, token, call.now_ms, call.services.house.rules
+    )
+    call.services.keys.forget()
+    return JoinToken(
+        token=token,
+        expires_at=seconds(expires_at_ms),
+        msg=f"On the machine: mercato agent join {call.origin} {token}",
+    )
+
+
+async def join(call: Call, asked: wire.Join) -> wire.Joined:
+    """Let a machine in with a join token, given as Bearer."""
+    if asked.protocol != wire.PROTOCOL:
+        raise errors.InvalidRequest(
+            f"This server speaks agent protocol {wire.PROTOCOL} and the agent {asked.protocol}:"
+            " install the same version on both."
+        )
+    if not call.secret:
+        raise errors.NotAuthenticated("Send the join token as `Authorization: Bearer <token>`.")
+    machine_key = new_secret()
+    machine = await call.services.db.run(
+        hosting.join,
+        call.secret,
+        asked.hardware,
+        machine_key,
+        call.now_ms,
+        call.services.house.rules,
+    )
+    return wire.Joined(machine=machine, machine_key=machine_key)

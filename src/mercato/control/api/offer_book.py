@@ -1,0 +1,144 @@
+"""The offers of the whole market in memory, kept true by pokes and by looking now and then.
+
+Rebuilt from the tables at start. A poke names a machine: its offers are derived anew and take the
+place of those it had. Pokes can be lost, so every few seconds the machines' generations are
+compared with those known here: a change that nobody told of is found then.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import psycopg
+import psycopg_pool
+import structlog
+
+from mercato.catalog.index import Index
+from mercato.catalog.language import parse
+from mercato.control.api.offer_fields import OFFERS, Standing, row_of
+from mercato.control.api.shapes import UNPROVEN_RELIABILITY
+from mercato.control.clock import Clock
+from mercato.control.db import Database
+from mercato.control.store import sales
+from mercato.control.store.sales import Sale
+from mercato.market.ids import MachineId
+from mercato.market.money import dollars
+from mercato.market.offer import offers
+
+LOOK_EVERY_S: Final = 2.0
+AT_ONCE_MAX: Final = 500
+"""Machines read in one transaction."""
+AGAIN_S: Final = 0.5
+
+_log = structlog.get_logger("mercato.offers")
+
+PORTS_MAX: Final = 64
+"""An instance gets no more outside ports than this."""
+
+
+class OfferBook:
+    """The catalog of offers of this process."""
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        """Read sales from `db`."""
+        self._db = db
+        self._clock = clock
+        self._index = Index(OFFERS)
+        self._known: dict[MachineId, tuple[int, bool]] = {}
+        self._ids: dict[MachineId, frozenset[int]] = {}
+        self._dirty: set[MachineId] = set()
+        self._poked = asyncio.Event()
+        self.ready = False
+        """False until the offers have been read once."""
+
+    def __len__(self) -> int:
+        """How many offers there are, taken ones too."""
+        return len(self._index)
+
+    def poke(self, machines: Iterable[MachineId]) -> None:
+        """Say that what is on sale on these machines may have changed."""
+        self._dirty.update(machines)
+        self._poked.set()
+
+    def search(self, body: Mapping[str, Any]) -> bytes:
+        """The JSON array of the offers that a query finds.
+
+        Raises:
+            InvalidQuery: when the query names no known field, operator or value.
+        """
+        return self._index.search(parse(body, OFFERS), self._clock.now_ms())
+
+    def ids(self, body: Mapping[str, Any]) -> list[int]:
+        """The ids of the offers that a query finds, in its order."""
+        return self._index.search_ids(parse(body, OFFERS), self._clock.now_ms())
+
+    async def run(self) -> None:
+        """Keep the offers true until cancelled."""
+        while True:
+            try:
+                if not self.ready:
+                    self._take(await self._db.run(sales.everything))
+                    self.ready = True
+                await self._catch_up()
+                await self._wait()
+            except (psycopg.Error, psycopg_pool.PoolTimeout) as problem:
+                _log.warning("offers_behind", problem=str(problem))
+                await asyncio.sleep(AGAIN_S)
+            except Exception:  # a fault in one row must not end the search for everybody  # noqa: BLE001 - whatever went wrong is told and logged
+                _log.exception("offers_failed")
+                await asyncio.sleep(AGAIN_S)
+
+    async def _wait(self) -> None:
+        """Until somebody pokes; when nobody does, look for changes."""
+        try:
+            await asyncio.wait_for(self._poked.wait(), LOOK_EVERY_S)
+        except TimeoutError:
+            now = await self._db.run(sales.generations)
+            self._dirty.update(one for one, at in now.items() if self._known.get(one) != at)
+
+    async def _catch_up(self) -> None:
+        while self._dirty:
+            self._poked.clear()
+            some = [self._dirty.pop() for _ in range(min(AT_ONCE_MAX, len(self._dirty)))]
+            try:
+                self._take(await self._db.run(sales.of_machines, some))
+            except BaseException:
+                self._dirty.update(some)
+                raise
+        self._poked.clear()
+
+    def _take(self, found: list[Sale]) -> None:
+        upserted: dict[int, Mapping[str, object]] = {}
+        removed: set[int] = set()
+        for sale in found:
+            rows = _rows(sale)
+            removed |= self._ids.get(sale.machine, frozenset()) - rows.keys()
+            upserted.update(rows)
+            self._ids[sale.machine] = frozenset(rows)
+            self._known[sale.machine] = sale.generation
+        self._index.change(upserted, removed)
+
+
+def _rows(sale: Sale) -> dict[int, dict[str, object]]:
+    """Every offer of a machine as a row of the catalog."""
+    if sale.listing is None:
+        return {}
+    hardware, listing = sale.hardware, sale.listing
+    network = hardware.network
+    ports = network.port_last - network.port_first + 1
+    rows: dict[int, dict[str, object]] = {}
+    for offer in offers(listing, hardware, sale.held, sale.disk_free_mb):
+        standing = Standing(
+            host_id=sale.host,
+            reliability=UNPROVEN_RELIABILITY
+            if hardware.reliability is None
+            else hardware.reliability,
+            verification=sale.verification,
+            datacenter=False,
+            min_bid=dollars(offer.bid_floor),
+            rented=not offer.rentable,
+            ports=min(PORTS_MAX, ports * len(offer.gpus) // offer.gpus_total),
+            listed_at_ms=sale.listed_at_ms,
+        )
+        rows[offer.id] = row_of(offer, listing, hardware, standing)
+    return rows

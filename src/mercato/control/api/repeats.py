@@ -1,0 +1,78 @@
+"""A change asked for twice is made once: `Idempotency-Key`, and creations without one.
+
+The official client repeats a request whose answer it lost. With the header, any change answers the
+second time what it answered the first. Rentals do so without it (creating.py).
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from starlette.responses import Response
+
+from mercato.control.api.call import Call
+from mercato.control.api.errors import KeyReused
+from mercato.control.api.route import Route
+from mercato.control.db import Tx
+from mercato.control.store import replies
+from mercato.market import errors
+from mercato.market.ids import AccountId
+
+KEPT_MS: Final = 24 * 3_600_000
+"""How long an Idempotency-Key is remembered."""
+
+AT_WORK_MS: Final = 150_000
+"""A first request that has no answer after this long is taken for lost."""
+
+KEY_MAX: Final = 255
+
+
+def digest_of(route: Route, call: Call) -> bytes:
+    """Names a request: the same method, path and arguments have the same digest."""
+    told = msgspec.json.encode((route.method, route.path, call.arguments), order="sorted")
+    return hashlib.sha256(told).digest()
+
+
+async def once(
+    call: Call, route: Route, key: str, do: Callable[[], Awaitable[Response]]
+) -> Response:
+    """Do it, or answer what it came to when this key did it before.
+
+    Raises:
+        KeyReused: when the key came with another request before.
+        Conflict: when the first request of this key is still at work.
+    """
+    if len(key) > KEY_MAX:
+        raise errors.TooLong(f"An Idempotency-Key has at most {KEY_MAX} characters.")
+    db, account = call.services.db, call.account
+    digest = digest_of(route, call)
+    known = await db.run(_claim, account, key, digest, call.now_ms)
+    if known is not None:
+        assert known.status is not None
+        body = call.services.house.box.open(known.body or b"")
+        return Response(body, known.status, media_type="application/json")
+    try:
+        response = await do()
+    except BaseException:
+        await db.run(replies.drop, account, key)
+        raise
+    # Sealed, as an answer can hold a new key.
+    sealed = call.services.house.box.seal(bytes(response.body).decode())
+    await db.run(replies.keep, account, key, response.status_code, sealed)
+    return response
+
+
+def _claim(
+    tx: Tx, account: AccountId, key: str, digest: bytes, now_ms: int
+) -> replies.Reply | None:
+    known = replies.find(tx, account, key, now_ms - KEPT_MS)
+    if known is not None:
+        if known.digest != digest:
+            raise KeyReused("This Idempotency-Key was used for another request. Take a new one.")
+        if known.status is not None:
+            return known
+        if now_ms - known.at_ms < AT_WORK_MS:
+            raise errors.Conflict("The first request of this Idempotency-Key is still at work.")
+    replies.begin(tx, account, key, digest, now_ms)
+    return None

@@ -1,0 +1,268 @@
+"""Every route in one table: method, path, permission, function.
+
+What a route takes and answers and what it is for are read from its function (route.py); serving,
+permissions, audit, OpenAPI and the docs page all come from here. A test tries every row without a
+key.
+"""
+
+from typing import Final
+
+from mercato.control.api import (
+    accounts,
+    creating,
+    health,
+    hosting,
+    instances,
+    keys,
+    later,
+    money,
+    offers,
+    operating,
+    outputs,
+    templates,
+    variables,
+)
+from mercato.control.api.route import Handle, Route
+from mercato.market.access import Permission
+
+V0: Final = "/api/v0"
+V1: Final = "/api/v1"
+
+P = Permission
+
+
+def _refused(method: str, path: str, permission: Permission) -> Route:
+    """A change that is not offered yet."""
+    handle: Handle = later.refuse_by_id if "{id}" in path else later.refuse
+    return Route(method, path, permission, handle, reads=True)
+
+
+ACCOUNT: Final = (
+    Route("GET", f"{V0}/users/current", P.USER_READ, accounts.show_user),
+    Route("PUT", f"{V0}/users", P.USER_WRITE, accounts.set_user),
+    Route("POST", f"{V0}/users", P.USER_WRITE, accounts.create_subaccount),
+    Route("GET", f"{V0}/subaccounts", P.USER_READ, accounts.list_subaccounts),
+    Route("GET", f"{V0}/audit_logs", P.MISC, accounts.list_audit),
+    Route("GET", f"{V0}/users/me/ipaddrs", P.USER_READ, accounts.list_addresses),
+    Route("GET", f"{V0}/auth/apikeys", P.USER_READ, keys.list_api_keys),
+    Route("POST", f"{V0}/auth/apikeys", P.USER_WRITE, keys.create_api_key),
+    Route("GET", f"{V0}/auth/apikeys/{{id}}", P.USER_READ, keys.show_api_key),
+    Route("DELETE", f"{V0}/auth/apikeys/{{id}}", P.USER_WRITE, keys.delete_api_key),
+    Route("PUT", f"{V0}/commands/reset_apikey", P.USER_WRITE, keys.reset_api_key),
+    Route("GET", f"{V0}/ssh", P.USER_READ, keys.list_ssh_keys),
+    Route("POST", f"{V0}/ssh", P.USER_WRITE, keys.create_ssh_key),
+    Route("PUT", f"{V0}/ssh/{{id}}", P.USER_WRITE, keys.change_ssh_key),
+    Route("DELETE", f"{V0}/ssh/{{id}}", P.USER_WRITE, keys.delete_ssh_key),
+    Route("GET", f"{V0}/secrets", P.USER_READ, variables.list_variables),
+    Route("POST", f"{V0}/secrets", P.USER_WRITE, variables.create_variable),
+    Route("PUT", f"{V0}/secrets", P.USER_WRITE, variables.update_variable),
+    Route("DELETE", f"{V0}/secrets", P.USER_WRITE, variables.delete_variable),
+    Route("GET", f"{V0}/users/cloud_integrations", P.USER_READ, later.no_list),
+    Route("GET", f"{V0}/tfa/status", P.USER_READ, later.no_second_factor),
+)
+
+OFFERS: Final = (
+    Route("POST", f"{V0}/bundles", P.PUBLIC, offers.search, reads=True, knows_caller=True),
+    Route("PUT", f"{V0}/search/asks", P.PUBLIC, offers.search_asks, reads=True, knows_caller=True),
+    Route("GET", f"{V0}/gpu_names/unique", P.PUBLIC, offers.list_gpu_names),
+    Route("GET", f"{V0}/gpu_types", P.PUBLIC, offers.list_gpu_types),
+    Route("GET", f"{V0}/benchmarks", P.MISC, later.no_benchmarks),
+    Route("GET", f"{V0}/template", P.USER_READ, templates.search),
+    Route("POST", f"{V0}/template", P.USER_WRITE, templates.create),
+    Route("PUT", f"{V0}/template", P.USER_WRITE, templates.edit),
+    Route("PUT", f"{V1}/template", P.USER_WRITE, templates.replace),
+    Route("DELETE", f"{V0}/template", P.USER_WRITE, templates.delete),
+)
+
+INSTANCES: Final = (
+    Route("PUT", f"{V0}/asks/{{id}}", P.INSTANCE_WRITE, creating.rent),
+    Route("POST", f"{V0}/asks/bulk", P.INSTANCE_WRITE, creating.rent_many),
+    Route("PUT", f"{V0}/launch_instance", P.INSTANCE_WRITE, creating.launch),
+    Route("GET", f"{V1}/instances", P.INSTANCE_READ, instances.list_page),
+    Route("GET", f"{V0}/instances", P.INSTANCE_READ, instances.list_all),
+    Route("GET", f"{V0}/instances/filters", P.INSTANCE_READ, instances.list_filters),
+    Route("GET", f"{V0}/instances/{{id}}", P.INSTANCE_READ, instances.show, own_instance=True),
+    Route("PUT", f"{V0}/instances/{{id}}", P.INSTANCE_WRITE, instances.change, own_instance=True),
+    Route(
+        "DELETE", f"{V0}/instances/{{id}}", P.INSTANCE_WRITE, instances.destroy, own_instance=True
+    ),
+    Route("PUT", f"{V0}/instances", P.INSTANCE_WRITE, instances.change_many),
+    Route("DELETE", f"{V0}/instances", P.INSTANCE_WRITE, instances.destroy_many),
+    Route("PUT", f"{V0}/instances/reboot/{{id}}", P.INSTANCE_WRITE, instances.reboot),
+    Route("PUT", f"{V0}/instances/recycle/{{id}}", P.INSTANCE_WRITE, instances.recycle),
+    Route("PUT", f"{V0}/instances/update_template/{{id}}", P.INSTANCE_WRITE, creating.update),
+    Route(
+        "PUT",
+        f"{V0}/instances/request_logs/{{id}}",
+        P.INSTANCE_READ,
+        outputs.request_logs,
+        own_instance=True,
+        reads=True,
+    ),
+    Route("PUT", f"{V0}/instances/command/{{id}}", P.INSTANCE_WRITE, outputs.execute),
+    Route("GET", "/r/{token}", P.PUBLIC, outputs.read_output),
+    Route("GET", f"{V0}/instances/{{id}}/ssh", P.INSTANCE_READ, instances.list_keys),
+    Route("POST", f"{V0}/instances/{{id}}/ssh", P.INSTANCE_WRITE, instances.attach_key),
+    Route(
+        "DELETE", f"{V0}/instances/{{id}}/ssh/{{key_id}}", P.INSTANCE_WRITE, instances.detach_key
+    ),
+    Route("GET", f"{V0}/instances/balance/{{id}}", P.INSTANCE_READ, money.show_deposit),
+    Route(
+        "GET",
+        f"{V0}/instances/pending-price-increases",
+        P.INSTANCE_READ,
+        later.no_price_increases,
+    ),
+    Route("GET", f"{V0}/commands/schedule_job", P.INSTANCE_READ, later.no_list),
+    Route("GET", f"{V0}/volumes", P.INSTANCE_READ, later.no_volumes),
+    Route("POST", f"{V0}/volumes/search", P.MISC, later.no_offers, reads=True),
+    Route("POST", f"{V0}/network_volumes/search", P.MISC, later.no_offers, reads=True),
+    Route("GET", f"{V0}/instance_backups", P.INSTANCE_READ, later.no_backups),
+)
+
+HOSTING: Final = (
+    Route("GET", f"{V0}/machines", P.MACHINE_READ, hosting.list_machines),
+    Route("GET", f"{V0}/machines/maintenances", P.MACHINE_READ, hosting.list_maintenances),
+    Route("GET", f"{V0}/machines/{{id}}", P.MACHINE_READ, hosting.show_machine),
+    Route("PUT", f"{V0}/machines/create_asks", P.MACHINE_WRITE, hosting.list_machine),
+    Route("DELETE", f"{V0}/machines/{{id}}/asks", P.MACHINE_WRITE, hosting.unlist_machine),
+    Route("PUT", f"{V0}/machines/{{id}}/minbid", P.MACHINE_WRITE, hosting.set_min_bid),
+    Route("PUT", f"{V0}/machines/{{id}}/cleanup", P.MACHINE_WRITE, hosting.clean_up),
+    Route("POST", f"{V0}/machines/{{id}}/force_delete", P.MACHINE_WRITE, hosting.delete_machine),
+    Route("GET", f"{V0}/machines/{{id}}/reports", P.MACHINE_READ, hosting.list_reports),
+    Route("POST", f"{V0}/machines/join_tokens", P.MACHINE_WRITE, hosting.create_join_token),
+    Route("POST", f"{V0}/machines/join_token", P.MACHINE_WRITE, hosting.create_join_token),
+    Route("POST", "/agent/v1/join", P.PUBLIC, hosting.join),
+)
+
+MONEY: Final = (
+    Route("GET", f"{V0}/charges", P.BILLING_READ, money.list_charges),
+    Route("GET", f"{V1}/invoices", P.BILLING_READ, money.list_invoices),
+    Route("GET", f"{V0}/invoices", P.BILLING_READ, money.search_invoices),
+    Route("GET", f"{V0}/users/me/invoices", P.BILLING_READ, money.list_old_invoices),
+    Route("GET", f"{V0}/users/me/machine-earnings", P.BILLING_READ, money.show_earnings),
+    Route("POST", f"{V0}/contracts/fetch", P.INSTANCE_READ, money.fetch_contracts, reads=True),
+    Route("PUT", f"{V0}/commands/transfer_credit", P.BILLING_WRITE, money.transfer_credit),
+)
+
+OPERATOR: Final = (
+    Route("GET", f"{V0}/admin/accounts", P.OPERATOR, operating.list_accounts),
+    Route("POST", f"{V0}/admin/accounts", P.OPERATOR, operating.create_account),
+    Route("POST", f"{V0}/admin/accounts/{{id}}/credit", P.OPERATOR, operating.add_credit),
+    Route("GET", f"{V0}/admin/machines", P.OPERATOR, operating.list_machines),
+    Route("PUT", f"{V0}/admin/machines/{{id}}/verification", P.OPERATOR, operating.verify),
+    Route("GET", f"{V0}/admin/loops", P.OPERATOR, operating.list_loops),
+)
+
+HEALTH: Final = (
+    Route("GET", "/healthz", P.PUBLIC, health.health),
+    Route("GET", "/readyz", P.PUBLIC, health.readiness),
+    Route("GET", "/metrics", P.PUBLIC, health.metrics),
+    Route("GET", "/openapi.json", P.PUBLIC, health.openapi),
+    Route("GET", "/docs", P.PUBLIC, health.documentation),
+)
+
+NOT_YET_READ: Final = (
+    Route("GET", f"{V0}/endptjobs", P.MISC, later.no_results),
+    Route("GET", f"{V0}/autojobs", P.MISC, later.no_results),
+    Route("GET", f"{V0}/workergroups", P.MISC, later.no_results),
+    Route("GET", f"{V0}/deployments", P.INSTANCE_READ, later.no_deployments),
+    Route("GET", f"{V0}/team/members", P.TEAM_READ, later.no_list),
+    Route("GET", f"{V0}/team/roles-full", P.TEAM_READ, later.no_list),
+    Route("GET", f"{V0}/clusters", P.USER_READ, later.no_clusters),
+    Route("GET", f"{V0}/overlay", P.USER_READ, later.no_list),
+    Route("GET", f"{V0}/network_disk", P.MACHINE_READ, later.no_data),
+)
+
+NOT_YET: Final = tuple(
+    _refused(method, f"{V0}/{path}", permission)
+    for method, path, permission in (
+        ("POST", "commands/schedule_job", P.INSTANCE_WRITE),
+        ("PUT", "commands/schedule_job/{id}", P.INSTANCE_WRITE),
+        ("DELETE", "commands/schedule_job/{id}", P.INSTANCE_WRITE),
+        ("POST", "tfa", P.USER_WRITE),
+        ("DELETE", "tfa", P.USER_WRITE),
+        ("POST", "tfa/confirm-new", P.USER_WRITE),
+        ("POST", "tfa/sms", P.USER_WRITE),
+        ("POST", "tfa/sms/resend", P.USER_WRITE),
+        ("POST", "tfa/email", P.USER_WRITE),
+        ("POST", "tfa/totp-setup", P.USER_WRITE),
+        ("PUT", "tfa/update", P.USER_WRITE),
+        ("POST", "tfa/authorize-new-method", P.USER_WRITE),
+        ("PUT", "tfa/authorize-new-method", P.USER_WRITE),
+        ("PUT", "tfa/regen-backup-codes", P.USER_WRITE),
+        ("POST", "team", P.USER_WRITE),
+        ("DELETE", "team", P.USER_WRITE),
+        ("POST", "team/invite", P.TEAM_WRITE),
+        ("DELETE", "team/members/{id}", P.TEAM_WRITE),
+        ("POST", "team/roles", P.TEAM_WRITE),
+        ("GET", "team/roles/{name}", P.TEAM_READ),
+        ("DELETE", "team/roles/{name}", P.TEAM_WRITE),
+        ("PUT", "team/roles/{name}", P.TEAM_WRITE),
+        ("PUT", "instances/prepay/{id}", P.INSTANCE_WRITE),
+        ("PUT", "instances/bid_price/{id}", P.INSTANCE_WRITE),
+        ("POST", "instances/take_snapshot/{id}", P.INSTANCE_WRITE),
+        ("PUT", "instances/accept-price-increase", P.INSTANCE_WRITE),
+        ("PUT", "instances/reject-price-increase", P.INSTANCE_WRITE),
+        ("PUT", "volumes", P.INSTANCE_WRITE),
+        ("POST", "volumes", P.MACHINE_WRITE),
+        ("DELETE", "volumes", P.INSTANCE_WRITE),
+        ("POST", "volumes/copy", P.INSTANCE_WRITE),
+        ("POST", "volumes/unlist", P.MACHINE_WRITE),
+        ("PUT", "network_volumes", P.INSTANCE_WRITE),
+        ("POST", "network_volumes", P.MACHINE_WRITE),
+        ("POST", "network_volumes/unlist", P.MACHINE_WRITE),
+        ("POST", "network_disk", P.MACHINE_WRITE),
+        ("GET", "instance_backups/{id}/download", P.INSTANCE_READ),
+        ("PUT", "commands/copy_direct", P.INSTANCE_WRITE),
+        ("DELETE", "commands/copy_direct", P.INSTANCE_WRITE),
+        ("PUT", "commands/rsync", P.INSTANCE_WRITE),
+        ("POST", "commands/rclone", P.INSTANCE_WRITE),
+        ("DELETE", "commands/rclone", P.INSTANCE_WRITE),
+        ("PUT", "machines/create_bids", P.MACHINE_WRITE),
+        ("DELETE", "machines/{id}/defjob", P.MACHINE_WRITE),
+        ("PUT", "machines/{id}/dnotify", P.MACHINE_WRITE),
+        ("PUT", "machines/{id}/cancel_maint", P.MACHINE_WRITE),
+        ("PUT", "machines/defrag_offers", P.MACHINE_WRITE),
+        ("GET", "metrics/gpu/current", P.MACHINE_READ),
+        ("GET", "metrics/gpu/history", P.MACHINE_READ),
+        ("GET", "metrics/gpu/locations", P.MACHINE_READ),
+        ("POST", "cluster", P.USER_WRITE),
+        ("PUT", "cluster", P.USER_WRITE),
+        ("DELETE", "cluster", P.USER_WRITE),
+        ("DELETE", "cluster/remove_machine", P.USER_WRITE),
+        ("POST", "overlay", P.USER_WRITE),
+        ("PUT", "overlay", P.USER_WRITE),
+        ("DELETE", "overlay", P.USER_WRITE),
+        ("POST", "endptjobs", P.MISC),
+        ("GET", "endptjobs/{id}", P.MISC),
+        ("PUT", "endptjobs/{id}", P.MISC),
+        ("DELETE", "endptjobs/{id}", P.MISC),
+        ("POST", "autojobs", P.MISC),
+        ("PUT", "autojobs/{id}", P.MISC),
+        ("DELETE", "autojobs/{id}", P.MISC),
+        ("POST", "workergroups", P.MISC),
+        ("PUT", "workergroups/{id}", P.MISC),
+        ("DELETE", "workergroups/{id}", P.MISC),
+        ("PUT", "deployments", P.INSTANCE_WRITE),
+        ("DELETE", "deployments", P.INSTANCE_WRITE),
+        ("GET", "deployment/{id}", P.INSTANCE_READ),
+        ("DELETE", "deployment/{id}", P.INSTANCE_WRITE),
+        ("GET", "deployment/{id}/versions", P.INSTANCE_READ),
+        ("POST", "deployment/{id}/start", P.INSTANCE_WRITE),
+        ("POST", "deployment/{id}/stop", P.INSTANCE_WRITE),
+        ("POST", "deployment/{id}/heartbeat", P.INSTANCE_WRITE),
+    )
+)
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *ACCOUNT,
+    *OFFERS,
+    *INSTANCES,
+    *HOSTING,
+    *MONEY,
+    *OPERATOR,
+    *HEALTH,
+    *NOT_YET_READ,
+    *NOT_YET,
+)

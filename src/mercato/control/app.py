@@ -1,0 +1,226 @@
+"""The control plane put together: settings, database, offers, agents, loops, API.
+
+`create_app` builds it for any ASGI server, `serve` runs it with uvicorn until it is told to stop.
+"""
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from functools import partial
+from typing import Any, Final
+
+import psycopg
+import psycopg_pool
+import structlog
+import uvicorn
+from prometheus_client import generate_latest
+from starlette.applications import Starlette
+from starlette.routing import Mount, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from mercato.control import logs
+from mercato.control.api import openapi
+from mercato.control.api.agents import FRAME_BYTES_MAX, Agents
+from mercato.control.api.auth import KeyRing
+from mercato.control.api.limits import RateLimits
+from mercato.control.api.offer_book import OfferBook
+from mercato.control.api.requests import Requests
+from mercato.control.api.routes import ROUTES
+from mercato.control.api.server import Api
+from mercato.control.api.services import Services
+from mercato.control.clock import Clock, SystemClock
+from mercato.control.db import Database
+from mercato.control.flows.house import House
+from mercato.control.flows.observing import observe
+from mercato.control.loops.all import loops
+from mercato.control.loops.driver import Driver
+from mercato.control.metrics import registry
+from mercato.control.migrate import SchemaTooNew, migrate
+from mercato.control.pokes import Pokes
+from mercato.control.secrets_box import SecretsBox
+from mercato.control.settings import Settings
+from mercato.control.store import views
+from mercato.market.ids import MachineId
+
+STOP_GRACE_S: Final = 5
+"""Requests at work when the server stops get this long."""
+
+_log = structlog.get_logger("mercato.app")
+
+
+class CannotStart(Exception):  # noqa: N818 - one line for the operator
+    """The control plane cannot start; the message says why and what to do."""
+
+
+class ControlPlane:
+    """Every part of one replica, and how they start and stop together."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        """Build the parts; nothing runs yet."""
+        self._work: set[asyncio.Task[None]] = set()
+        self._pokes = Pokes(settings.database_url, self._hear, self._was_deaf)
+        self.db = Database(
+            settings.database_url,
+            connections_max=settings.connections_max,
+            on_poke=self._pokes.tell,
+        )
+        house = House(box=SecretsBox.at(settings.data_key), rules=settings.rules)
+        keys = KeyRing(self.db, clock)
+        agents = Agents(self.db, clock, keys, partial(observe, house=house))
+        self.driver = Driver(loops(self.db, house, clock.now_ms()), clock)
+        self._requests = Requests()
+        counted = registry(self.db, self.driver.loops, lambda: agents.connected, self._states)
+        counted.register(self._requests)
+        self.services = Services(
+            db=self.db,
+            clock=clock,
+            house=house,
+            keys=keys,
+            limits=RateLimits(per_s=settings.calls_per_s, burst=settings.calls_burst),
+            agents=agents,
+            offers=OfferBook(self.db, clock),
+            observe=self._requests.count,
+            exposition=partial(generate_latest, counted),
+            loops=lambda: self.driver.loops,
+            spawn=self._spawn,
+            openapi=openapi.encoded(ROUTES),
+            documentation=openapi.page(ROUTES),
+            body_bytes_max=settings.body_bytes_max,
+            public_url=settings.public_url,
+        )
+        self.api = Api(self.services, ROUTES)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Everything runs while this is held."""
+        await asyncio.to_thread(self._open)
+        running = [
+            asyncio.create_task(self._pokes.run(), name="pokes"),
+            asyncio.create_task(self.services.offers.run(), name="offers"),
+            asyncio.create_task(self.driver.run(), name="loops"),
+        ]
+        try:
+            yield
+        finally:
+            await self.services.agents.hang_up()
+            for task in (*running, *self._work):
+                task.cancel()
+            await asyncio.gather(*running, *self._work, return_exceptions=True)
+            await asyncio.to_thread(self.db.close)
+
+    def _open(self) -> None:
+        try:
+            self.db.open()
+        except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as problem:
+            reason = (str(problem).strip().splitlines() or ["no answer"])[0]
+            raise CannotStart(f"the database cannot be reached: {reason}") from None
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("background_work_failed", exc_info=task.exception())
+
+    def _hear(self, topics: Sequence[str]) -> None:
+        machines = [
+            MachineId(int(name))
+            for kind, _, name in (topic.partition(":") for topic in topics)
+            if kind == "machine"
+        ]
+        if machines:
+            self.services.offers.poke(machines)
+            self.services.agents.poke(machines)
+        if "keys" in topics:
+            self.services.keys.forget()
+        self.driver.poke(topics)
+
+    def _states(self) -> dict[str, int]:
+        return self.db.run_now(views.states)
+
+    def _was_deaf(self) -> None:
+        """Pokes may have been lost: ask everybody and believe no key."""
+        self.services.agents.poke_everyone()
+        self.services.keys.forget()
+
+
+def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
+    """The control plane as an ASGI application."""
+    plane = ControlPlane(settings, clock or SystemClock())
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with plane.running():
+            yield
+
+    async def agent_line(websocket: WebSocket) -> None:
+        await plane.services.agents.serve(websocket)
+
+    app = Starlette(
+        routes=[WebSocketRoute("/agent/v1/connect", agent_line), Mount("/", plane.api)],
+        lifespan=lifespan,
+    )
+    app.state.plane = plane
+    return app
+
+
+def serve(settings: Settings) -> int:
+    """Run the control plane until it is told to stop; the exit status.
+
+    What keeps it from starting is told in one line on standard error.
+    """
+    logs.set_up(settings.log_format, settings.log_level)
+    try:
+        with _listen(settings.host, settings.port) as listener:
+            _migrate(settings.database_url)
+            return _serve(settings, listener)
+    except CannotStart as problem:
+        print(f"mercato: {problem}", file=sys.stderr)  # noqa: T201 - for whoever started it
+        return 1
+
+
+def _serve(settings: Settings, listener: socket.socket) -> int:
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        ws_max_size=FRAME_BYTES_MAX,
+        timeout_graceful_shutdown=STOP_GRACE_S,
+        server_header=False,
+        lifespan="on",
+    )
+    server = uvicorn.Server(config)
+    _log.info("serving", url=f"http://{settings.host}:{settings.port}")
+    server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _migrate(url: str) -> None:
+    try:
+        migrate(url)
+    except SchemaTooNew as problem:
+        raise CannotStart(str(problem)) from None
+    except psycopg.Error as problem:
+        reason = (str(problem).strip().splitlines() or ["no answer"])[0]
+        raise CannotStart(f"the database cannot be reached: {reason}; check DATABASE_URL") from None
+
+
+@contextlib.contextmanager
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(2_048)
+        except (OSError, OverflowError) as problem:
+            reason = getattr(problem, "strerror", None) or str(problem)
+            raise CannotStart(
+                f"cannot listen on {host}:{port}: {reason}; choose another with --port"
+            ) from None
+        yield listener

@@ -1,0 +1,87 @@
+"""What the API shows of machines to their host, joined in one query."""
+
+from typing import Any, LiteralString
+
+import msgspec
+
+from mercato.control.db import Tx
+from mercato.market.hardware import Hardware
+from mercato.market.ids import AccountId, MachineId
+
+
+class MachineView(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine with its open listing, who holds its GPUs and what it earns."""
+
+    id: MachineId
+    host_id: AccountId
+    hardware: Hardware
+    verification: str
+    seen_at_ms: int | None
+    agent_version: str
+    sees: bool
+    trouble: str
+    offline_since_ms: int | None
+    joined_at_ms: int
+    listing_id: int | None
+    gpu: int | None
+    disk: int | None
+    up: int | None
+    down: int | None
+    bid_floor: int | None
+    min_chunk: int | None
+    end_at_ms: int | None
+    duration: str | None
+    credit_discount_max: float | None
+    held: dict[str, str]
+    """Kind of contract by GPU index, for every GPU that somebody holds."""
+    rentals: int
+    """Instances on it that are not destroyed."""
+    rentals_resident_mb: int
+    gpu_rate: int
+    """What its running instances pay an hour."""
+
+
+_VIEW: LiteralString = """
+select m.id, m.host_id, m.hardware, m.verification, m.seen_at_ms, m.agent_version, m.sees,
+       m.trouble, m.offline_since_ms, m.joined_at_ms,
+       l.id as listing_id, l.gpu, l.disk, l.up, l.down, l.bid_floor, l.min_chunk, l.end_at_ms,
+       l.duration, l.credit_discount_max,
+       (select coalesce(jsonb_object_agg(h.gpu::text, c.kind), '{}'::jsonb)
+          from gpu_holds h join contracts c on c.id = h.contract_id
+         where h.machine_id = m.id) as held,
+       (select count(*) from instances i
+         where i.machine_id = m.id and i.destroyed_at_ms is null) as rentals,
+       (select coalesce(sum(c.disk_mb), 0)::bigint
+          from instances i join contracts c on c.id = i.id
+         where i.machine_id = m.id and i.destroyed_at_ms is null) as rentals_resident_mb,
+       (select coalesce(sum(s.rate), 0)::bigint
+          from segments s join contracts c on c.id = s.contract_id
+         where c.machine_id = m.id and s.to_ms is null) as gpu_rate
+  from machines m
+  left join listings l on l.machine_id = m.id and l.closed_at_ms is null
+"""
+
+
+def of_host(tx: Tx, host: AccountId) -> list[MachineView]:
+    """The host's machines, oldest first."""
+    rows = tx.all(_VIEW + "where m.host_id = %s and m.deleted_at_ms is null order by m.id", host)
+    return [_view(row) for row in rows]
+
+
+def everywhere(tx: Tx) -> list[MachineView]:
+    """Every machine of the market, oldest first."""
+    return [_view(row) for row in tx.all(_VIEW + "where m.deleted_at_ms is null order by m.id")]
+
+
+def gpu_models(tx: Tx) -> list[tuple[str, int]]:
+    """Name and megabytes of every GPU model in the market."""
+    rows = tx.all(
+        "select distinct hardware->'gpu_model'->>'name' as name,"
+        " (hardware->'gpu_model'->>'ram_mb')::integer as ram_mb"
+        " from machines where deleted_at_ms is null order by 1, 2"
+    )
+    return [(row["name"], row["ram_mb"]) for row in rows]
+
+
+def _view(row: dict[str, Any]) -> MachineView:
+    return msgspec.convert(row, MachineView)

@@ -1,0 +1,61 @@
+"""Answers kept for clients that repeat a change because they lost its answer."""
+
+import msgspec
+
+from mercato.control.db import Tx
+from mercato.market.ids import AccountId
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What the first request of a key came to; no status while it is still at work."""
+
+    digest: bytes
+    status: int | None
+    body: bytes | None
+    at_ms: int
+
+
+def find(tx: Tx, account: AccountId, key: str, since_ms: int) -> Reply | None:
+    """The reply under a key, unless it is older than `since_ms`."""
+    row = tx.one(
+        "select digest, status, body, at_ms from replies"
+        " where account_id = %s and key = %s and at_ms >= %s",
+        account,
+        key,
+        since_ms,
+    )
+    return msgspec.convert(row, Reply) if row else None
+
+
+def begin(tx: Tx, account: AccountId, key: str, digest: bytes, now_ms: int) -> None:
+    """Say that a request under this key is at work; an older reply makes room."""
+    tx.run(
+        "insert into replies (account_id, key, digest, at_ms) values (%s, %s, %s, %s)"
+        " on conflict (account_id, key) do update set digest = excluded.digest,"
+        " status = null, body = null, at_ms = excluded.at_ms",
+        account,
+        key,
+        digest,
+        now_ms,
+    )
+
+
+def keep(tx: Tx, account: AccountId, key: str, status: int, body: bytes) -> None:
+    """Write what it came to."""
+    tx.run(
+        "update replies set status = %s, body = %s where account_id = %s and key = %s",
+        status,
+        body,
+        account,
+        key,
+    )
+
+
+def drop(tx: Tx, account: AccountId, key: str) -> None:
+    """Forget a request that came to nothing: it may be tried again."""
+    tx.run("delete from replies where account_id = %s and key = %s", account, key)
+
+
+def forget_before(tx: Tx, before_ms: int) -> int:
+    """Delete replies nobody will ask for again; how many there were."""
+    return tx.run("delete from replies where at_ms < %s", before_ms)

@@ -1,0 +1,106 @@
+"""What is on sale where: everything from which a machine's offers are derived, in one query."""
+
+from collections.abc import Sequence
+from typing import Any, Final, LiteralString
+
+import msgspec
+
+from mercato.control.db import Tx
+from mercato.market.hardware import Hardware
+from mercato.market.ids import AccountId, ContractId, ListingId, MachineId
+from mercato.market.listing import Listing, Prices
+from mercato.market.money import NanoUsdPerGb, NanoUsdPerGbMonth, NanoUsdPerHour
+
+
+class Sale(msgspec.Struct, frozen=True, kw_only=True):
+    """One machine and what is asked for it now."""
+
+    machine: MachineId
+    host: AccountId
+    hardware: Hardware
+    verification: str
+    generation: tuple[int, bool]
+    """Differs whenever what is on sale can differ: the machine's generation, and if it is heard."""
+    joined_at_ms: int
+    listed_at_ms: int
+    listing: Listing | None
+    """None when nothing of it can be had: not listed, offline, deleted, never heard."""
+    held: dict[int, ContractId]
+    """Contract by GPU index, for every GPU that somebody holds."""
+    kinds: dict[int, str]
+    """Kind of that contract, by GPU index."""
+    disk_free_mb: int
+
+
+_SALE: Final[LiteralString] = """
+select m.id, m.host_id, m.hardware, m.verification, m.generation, m.joined_at_ms,
+       m.deleted_at_ms, m.offline_since_ms, m.seen_at_ms,
+       l.id as listing_id, l.gpu, l.disk, l.up, l.down, l.bid_floor, l.min_chunk, l.end_at_ms,
+       l.credit_discount_max, l.platform_fee_ppm, l.listed_at_ms,
+       (select coalesce(jsonb_object_agg(h.gpu::text, jsonb_build_array(h.contract_id, c.kind)),
+                        '{}'::jsonb)
+          from gpu_holds h join contracts c on c.id = h.contract_id
+         where h.machine_id = m.id) as held,
+       (select coalesce(sum(c.disk_mb), 0)::bigint
+          from instances i join contracts c on c.id = i.id
+         where i.machine_id = m.id and i.destroyed_at_ms is null) as disk_used_mb
+  from machines m
+  left join listings l on l.machine_id = m.id and l.closed_at_ms is null
+"""
+
+
+def everything(tx: Tx) -> list[Sale]:
+    """Every machine that is not deleted."""
+    return [_sale(row) for row in tx.all(_SALE + "where m.deleted_at_ms is null order by m.id")]
+
+
+def of_machines(tx: Tx, machines: Sequence[MachineId]) -> list[Sale]:
+    """These machines, deleted or not."""
+    rows = tx.all(_SALE + "where m.id = any(%s) order by m.id", list(machines))
+    return [_sale(row) for row in rows]
+
+
+def generations(tx: Tx) -> dict[MachineId, tuple[int, bool]]:
+    """The generation of every machine: who compares it with what it knows misses no change."""
+    rows = tx.all(
+        "select id, generation, seen_at_ms is not null and offline_since_ms is null as heard"
+        " from machines"
+    )
+    return {row["id"]: (row["generation"], row["heard"]) for row in rows}
+
+
+def _sale(row: dict[str, Any]) -> Sale:
+    hardware = msgspec.convert(row["hardware"], Hardware)
+    heard = row["seen_at_ms"] is not None and row["offline_since_ms"] is None
+    there = row["deleted_at_ms"] is None and row["listing_id"] is not None
+    return Sale(
+        machine=MachineId(row["id"]),
+        host=AccountId(row["host_id"]),
+        hardware=hardware,
+        verification=row["verification"],
+        generation=(row["generation"], heard),
+        joined_at_ms=row["joined_at_ms"],
+        listed_at_ms=row["listed_at_ms"] or row["joined_at_ms"],
+        listing=_listing(row) if heard and there else None,
+        held={int(gpu): ContractId(by[0]) for gpu, by in row["held"].items()},
+        kinds={int(gpu): by[1] for gpu, by in row["held"].items()},
+        disk_free_mb=int(hardware.disk.size_gb * 1_000) - row["disk_used_mb"],
+    )
+
+
+def _listing(row: dict[str, Any]) -> Listing:
+    return Listing(
+        id=ListingId(row["listing_id"]),
+        machine=MachineId(row["id"]),
+        prices=Prices(
+            gpu=NanoUsdPerHour(row["gpu"]),
+            disk=NanoUsdPerGbMonth(row["disk"]),
+            up=NanoUsdPerGb(row["up"]),
+            down=NanoUsdPerGb(row["down"]),
+            bid_floor=NanoUsdPerHour(row["bid_floor"]),
+        ),
+        min_chunk=row["min_chunk"],
+        end_at_ms=row["end_at_ms"],
+        credit_discount_max=row["credit_discount_max"],
+        platform_fee_ppm=row["platform_fee_ppm"],
+    )
