@@ -1,1 +1,39 @@
+# The verbs of this repository. `make` lists them.
 .DEFAULT_GOAL := help
+.PHONY: help setup up dev check test openapi
+BIN := .venv/bin
+DEMO ?= keep
+# The program that builds the environment is kept beside it.
+UV := .venv-uv/bin/uv
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/.built ## Build the environment and start nothing
+
+.venv/.built: pyproject.toml uv.lock scripts/packages
+	@bash scripts/packages
+	@test -x $(UV) || { python3 -m venv .venv-uv && .venv-uv/bin/pip install -q uv; }
+	@$(UV) sync --frozen --quiet --python "$$(command -v python3)"
+	@touch $@
+
+up: setup ## Start a marketplace with this machine on it (DEMO=none|keep|exit)
+	@$(BIN)/mercato up --demo $(DEMO)
+
+dev: setup ## Start one with pretend machines
+	@$(BIN)/mercato up --engine pretend --demo none
+
+check: setup ## Format, lint, types, rooms, tidiness
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest -q tests/tidy
+
+test: setup ## All tests; those of Docker and the client run one after another
+	@bash scripts/docker-engine
+	@$(BIN)/pytest -q -n 2 -m "not docker and not client"
+	@$(BIN)/pytest -q -m "docker or client"
+
+openapi: setup ## Write openapi/ again from the code
+	@$(BIN)/python scripts/write_openapi.py
