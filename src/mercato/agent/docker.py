@@ -170,7 +170,7 @@ class DockerEngine:
         """The engine, ready; every way of not reaching it becomes EngineDown."""
         try:
             if self._docker is None:
-                self._docker = aiodocker.Docker()
+                self._docker = _without_limit(aiodocker.Docker())
             async with self._preparing:
                 if not self._info:
                     await self._prepare(self._docker)
@@ -317,6 +317,15 @@ class DockerEngine:
         if "nvidia" in self._info.get("Runtimes", {}) or not self._info.get("CDISpecDirs"):
             return [{"Driver": "nvidia", "DeviceIDs": uuids, "Capabilities": [["gpu"]]}]
         return [{"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={uuid}" for uuid in uuids]}]
+
+
+def _without_limit(docker: aiodocker.Docker) -> aiodocker.Docker:
+    """The engine, with room for any number of sessions beside what else is asked of it.
+
+    Each session holds a connection; of the usual hundred none would be left for the agent itself.
+    """
+    docker.connector._limit = 0  # noqa: SLF001 - aiodocker offers no other way
+    return docker
 
 
 @contextlib.asynccontextmanager

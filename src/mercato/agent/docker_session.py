@@ -1,5 +1,8 @@
 """A command that runs in a Docker container, with its input and output open."""
 
+import asyncio
+import contextlib
+import os
 from typing import Final
 
 import aiodocker
@@ -8,6 +11,9 @@ from aiodocker.stream import Stream
 
 UNKNOWN_EXIT: Final = 255
 """Told when the engine no longer knows how a command ended."""
+
+ENDED_WITHIN_S: Final = 2.0
+"""How soon the engine knows that a command has ended whose output has."""
 
 
 class DockerSession:
@@ -52,13 +58,35 @@ class DockerSession:
             except aiodocker.DockerError:
                 return  # it has just ended
 
-    async def exit_code(self) -> int:
-        """How the command ended."""
+    async def signal(self, number: int) -> None:
+        """Send the command and all of its process group a signal; only root can."""
+        leader = await self._leader()
+        if leader == 0 or os.geteuid() != 0:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            group = os.getpgid(leader)
+            # Asked again: the number might have gone to a process of the host since.
+            if await self._leader() == leader and group == leader:
+                os.killpg(group, number)
+
+    async def _leader(self) -> int:
+        """The host's process id of the command; 0 when it has ended."""
         try:
             state = await self._command.inspect()
         except aiodocker.DockerError:
-            return UNKNOWN_EXIT
-        code = state.get("ExitCode")
+            return 0
+        return int(state.get("Pid") or 0) if state.get("Running") else 0
+
+    async def exit_code(self) -> int:
+        """How the command ended."""
+        code = None
+        with contextlib.suppress(TimeoutError, aiodocker.DockerError):
+            async with asyncio.timeout(ENDED_WITHIN_S):
+                while code is None:
+                    state = await self._command.inspect()
+                    code = None if state.get("Running") else state.get("ExitCode")
+                    if code is None:
+                        await asyncio.sleep(0.02)  # its output ended a moment before
         return UNKNOWN_EXIT if code is None else int(code)
 
     async def close(self) -> None:

@@ -75,6 +75,10 @@ class Session(Protocol):
         """Change the size of its terminal; nothing when it has none."""
         ...
 
+    async def signal(self, number: int) -> None:
+        """Send the command a signal; nothing when it has ended or cannot be reached."""
+        ...
+
     async def exit_code(self) -> int:
         """How the command ended; asked after `read` answered None."""
         ...

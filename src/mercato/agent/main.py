@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+import asyncssh
 import msgspec
 
 from mercato.agent import client
@@ -25,6 +26,7 @@ from mercato.agent.client import AgentTrouble
 from mercato.agent.clock import SystemClock
 from mercato.agent.daemon_log import DaemonLog
 from mercato.agent.docker import DockerEngine
+from mercato.agent.door.server import SshDoor
 from mercato.agent.engine import Engine
 from mercato.agent.facts.machine import read_hardware
 from mercato.agent.facts.net import port_is_free, read_network
@@ -168,7 +170,15 @@ def _engine(identity: Identity, hardware: Hardware) -> tuple[Engine, Callable[[P
         return PretendEngine(SystemClock()), lambda _data: NoDoor()
     uuids = {} if hardware.simulated else {gpu.index: gpu.uuid for gpu in hardware.gpus}
     engine = DockerEngine(identity.owner, identity.machine, uuids, hardware.network.public_ip)
-    return engine, lambda _data: NoDoor()
+    return engine, lambda data: _door(data, engine)
+
+
+def _door(data: Path, engine: Engine) -> Door:
+    """The SSH server; refuses when its key cannot be used."""
+    try:
+        return SshDoor(data, engine)
+    except (OSError, asyncssh.KeyImportError) as error:
+        raise AgentTrouble(f"the SSH key in {data} cannot be used: {error}") from error
 
 
 def _hardware(setup: Setup) -> Hardware:

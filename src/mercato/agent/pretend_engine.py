@@ -33,6 +33,9 @@ class PretendSession:
     async def resize(self, columns: int, rows: int) -> None:
         """Take no notice."""
 
+    async def signal(self, number: int) -> None:
+        """Take no notice."""
+
     async def exit_code(self) -> int:
         """It always succeeds."""
         return 0
