@@ -24,8 +24,9 @@ def test_a_module_is_short_and_so_are_its_functions(path: Path) -> None:
     assert len(text.splitlines()) <= MODULE_LINES
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            # From its first statement on: a command's options are a table, not work.
             assert node.end_lineno is not None
-            assert node.end_lineno - node.lineno < FUNCTION_LINES, node.name
+            assert node.end_lineno - node.body[0].lineno < FUNCTION_LINES, node.name
 
 
 @pytest.mark.parametrize("path", MODULES, ids=named)

@@ -41,7 +41,9 @@ class DockerSession:
             return
 
     async def write_eof(self) -> None:
-        """End the command's input; its output stays open."""
+        """End the command's input; its output stays open. A terminal's input has no end."""
+        if self._tty:
+            return  # the engine would end its output too
         # aiodocker offers only close(), which ends the output too.
         response = self._stream._resp  # noqa: SLF001 - see above
         if response is None or response.connection is None:

@@ -10,6 +10,7 @@ from typing import Final
 from mercato.control.api import (
     accounts,
     creating,
+    earnings,
     health,
     hosting,
     instances,
@@ -140,7 +141,7 @@ MONEY: Final = (
     Route("GET", f"{V1}/invoices", P.BILLING_READ, money.list_invoices),
     Route("GET", f"{V0}/invoices", P.BILLING_READ, money.search_invoices),
     Route("GET", f"{V0}/users/me/invoices", P.BILLING_READ, money.list_old_invoices),
-    Route("GET", f"{V0}/users/me/machine-earnings", P.BILLING_READ, money.show_earnings),
+    Route("GET", f"{V0}/users/me/machine-earnings", P.BILLING_READ, earnings.show_earnings),
     Route("POST", f"{V0}/contracts/fetch", P.INSTANCE_READ, money.fetch_contracts, reads=True),
     Route("PUT", f"{V0}/commands/transfer_credit", P.BILLING_WRITE, money.transfer_credit),
 )
