@@ -74,7 +74,8 @@ def _holds(value: object, bound: Mapping[str, Any]) -> bool:
             case "gte" | "lte":
                 if not isinstance(value, int | float) or not isinstance(limit, int | float):
                     return False
-                if (value < limit) if operator == "gte" else (value > limit):
+                # Asked so that what cannot be compared (NaN) does not pass.
+                if not (value >= limit if operator == "gte" else value <= limit):
                     return False
             case _:
                 return False
