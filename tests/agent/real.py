@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from mercato.agent.clock import SystemClock
 from mercato.agent.docker import DockerEngine
@@ -52,7 +54,9 @@ def build_box() -> None:
 
 
 def new_engine(owner: str | None = None) -> DockerEngine:
-    return DockerEngine(owner or f"test{os.getpid()}", MACHINE, {}, "192.0.2.1")
+    owner = owner or f"test{os.getpid()}"
+    volumes = Path(tempfile.gettempdir()) / f"mercato-{owner}-volumes"
+    return DockerEngine(owner, MACHINE, {}, "192.0.2.1", volumes)
 
 
 @contextlib.asynccontextmanager

@@ -17,13 +17,14 @@ from typing import Any, Final
 import aiodocker
 import aiohttp
 
-from mercato.agent import environment, isolation
+from mercato.agent import docker_volumes, environment, isolation
 from mercato.agent import ports as port_rules
 from mercato.agent.docker_image import ensure_image
 from mercato.agent.docker_session import DockerSession
 from mercato.agent.docker_usage import UsageReader
 from mercato.agent.engine import Contained, EngineDown, Measured, StepFailed
-from mercato.wire.agent import DesiredInstance
+from mercato.agent.volume_store import VolumeStore
+from mercato.wire.agent import DesiredInstance, DesiredVolume
 
 STOP_GRACE_S: Final = 10
 """How long a container may take to end before it is killed."""
@@ -37,13 +38,19 @@ class DockerEngine:
     """One Docker Engine, for one agent."""
 
     def __init__(
-        self, owner: str, machine: int, gpu_uuids: Mapping[int, str], public_ip: str
+        self,
+        owner: str,
+        machine: int,
+        gpu_uuids: Mapping[int, str],
+        public_ip: str,
+        volumes: Path,
     ) -> None:
         """Prepare; nothing is asked of the engine yet.
 
         `owner` names this agent among all that may share the engine. `gpu_uuids` maps a GPU's index
-        to its UUID; empty when the GPUs are only declared.
+        to its UUID; empty when the GPUs are only declared. Volumes are kept under `volumes`.
         """
+        self._store = VolumeStore(volumes.resolve())
         self._owner = owner
         self._machine = machine
         self._gpu_uuids = gpu_uuids
@@ -145,6 +152,25 @@ class DockerEngine:
             shown = await docker.containers.container(self._name(instance)).show()
         return int(shown["State"]["Pid"]) if shown else 0
 
+    async def volumes(self) -> frozenset[int]:
+        """Every volume of this agent that is whole."""
+        return self._store.ids()
+
+    async def make_volume(self, volume: DesiredVolume) -> None:
+        """Make a volume, or copy the one of which it is a clone. Refuses with StepFailed."""
+        await self._store.make(volume)
+
+    async def remove_volume(self, volume: int) -> None:
+        """Remove a volume; the engine refuses while a container has it."""
+        async with self._asking() as docker:
+            await docker_volumes.forget(docker, self._volume_name(volume))
+        await self._store.remove(volume)
+
+    async def release_volumes(self) -> None:
+        """Have the engine know no volume of ours any more; their data stays in their store."""
+        async with self._asking() as docker:
+            await docker_volumes.forget_all(docker, self._owner)
+
     async def wait_for_change(self) -> None:
         """Return when the engine tells of an event in a container of ours."""
         async with self._asking() as docker:
@@ -212,6 +238,16 @@ class DockerEngine:
     def _name(self, instance: int) -> str:
         return f"mercato-{self._owner}-{instance}"
 
+    def _volume_name(self, volume: int) -> str:
+        return f"mercato-{self._owner}-volume-{volume}"
+
+    async def _bring_volumes(self, docker: aiodocker.Docker, desired: DesiredInstance) -> None:
+        """Have the engine know the volumes that a container will mount; again changes nothing."""
+        for mount in desired.mounts:
+            path = self._store.path(mount.volume)
+            name = self._volume_name(mount.volume)
+            await docker_volumes.introduce(docker, name, path, self._owner)
+
     async def _inspect(self, docker: aiodocker.Docker, name: str) -> Contained | None:
         try:
             shown = await docker.containers.container(name).show()
@@ -250,6 +286,7 @@ class DockerEngine:
     ) -> None:
         config = self.container_config(desired, allocation)
         try:
+            await self._bring_volumes(docker, desired)
             try:
                 await docker.containers.create(config, name=self._name(desired.id))
             except aiodocker.DockerError as error:
@@ -285,6 +322,7 @@ class DockerEngine:
                 published,
                 gpu_requests=self._gpu_requests(desired.gpus),
                 disk_quota=self._quota,
+                volume_name=self._volume_name,
             ),
         }
         if desired.ssh:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from mercato.wire.agent import DesiredInstance, Usage
+from mercato.wire.agent import DesiredInstance, DesiredVolume, Usage
 
 
 class EngineDown(Exception):  # noqa: N818 - a state of the world, not a mistake of the caller
@@ -139,6 +139,22 @@ class Engine(Protocol):
 
     async def pid(self, instance: int) -> int:
         """The host's process id of the container's first process; 0 when it does not run."""
+        ...
+
+    async def volumes(self) -> frozenset[int]:
+        """Every volume of ours that is here and whole."""
+        ...
+
+    async def make_volume(self, volume: DesiredVolume) -> None:
+        """Make a volume, or copy the one of which it is a clone. Refuses with StepFailed."""
+        ...
+
+    async def remove_volume(self, volume: int) -> None:
+        """Remove a volume; nothing when it is not there. Refuses with StepFailed."""
+        ...
+
+    async def release_volumes(self) -> None:
+        """Have the engine know no volume of ours any more; their data stays."""
         ...
 
     async def wait_for_change(self) -> None:

@@ -9,7 +9,7 @@ published ports, name service and the internet can.
 import asyncio
 import ipaddress
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,10 +59,12 @@ def host_config(
     *,
     gpu_requests: Sequence[Mapping[str, Any]] = (),
     disk_quota: bool = False,
+    volume_name: Callable[[int], str] = str,
 ) -> dict[str, Any]:
     """The engine's `HostConfig` of an instance: the whole of what it is allowed.
 
-    `allocation` holds the ports that the engine itself publishes. Nothing that a renter writes
+    `allocation` holds the ports that the engine itself publishes, `volume_name` is the engine's
+    name of a volume of ours: there is no other mount. Nothing that a renter writes
     reaches any other field than these.
     """
     memory = desired.ram_mb * 1_000_000
@@ -84,7 +86,10 @@ def host_config(
         "LogConfig": LOG_OPTIONS,
         "RestartPolicy": {"Name": "no"},
         "Binds": [],
-        "Mounts": [],
+        "Mounts": [
+            {"Type": "volume", "Source": volume_name(mount.volume), "Target": mount.path}
+            for mount in desired.mounts
+        ],
         "Devices": [],
         "DeviceRequests": list(gpu_requests),
         "PortBindings": {

@@ -128,7 +128,7 @@ async def run(
     memory = _memory(data)
     log = DaemonLog()
     hardware = await asyncio.to_thread(_hardware_since_joining, identity)
-    engine, make_door = _engine(identity, hardware)
+    engine, make_door = _engine(identity, hardware, data)
     host = Host(
         machine=identity.machine,
         hardware=hardware,
@@ -164,12 +164,20 @@ async def run(
         os.close(lock)
 
 
-def _engine(identity: Identity, hardware: Hardware) -> tuple[Engine, Callable[[Path], Door]]:
+def _engine(
+    identity: Identity, hardware: Hardware, data: Path
+) -> tuple[Engine, Callable[[Path], Door]]:
     """The engine of this machine, and what makes the way into its containers."""
     if identity.pretend:
         return PretendEngine(SystemClock()), lambda _data: NoDoor()
     uuids = {} if hardware.simulated else {gpu.index: gpu.uuid for gpu in hardware.gpus}
-    engine = DockerEngine(identity.owner, identity.machine, uuids, hardware.network.public_ip)
+    engine = DockerEngine(
+        identity.owner,
+        identity.machine,
+        uuids,
+        hardware.network.public_ip,
+        volumes=data / "volumes",
+    )
     return engine, lambda data: _door(data, engine)
 
 

@@ -19,6 +19,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """False when the engine cannot be asked; nothing else then means anything."""
     containers: Mapping[int, Contained] = {}
     memory: Mapping[int, InstanceMemory] = {}
+    volumes: frozenset[int] = frozenset()
+    """Those that can be mounted."""
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -87,9 +89,16 @@ def plan(desired: Mapping[int, DesiredInstance], seen: Seen) -> list[Action]:
     for instance, wanted in desired.items():
         memory = seen.memory.get(instance, InstanceMemory())
         action = _for_one(wanted, seen.containers.get(instance), memory)
+        if isinstance(action, Make) and not _mountable(wanted, seen):
+            continue
         if action is not None:
             actions.append(action)
     return sorted(actions, key=lambda action: _ORDER.index(type(action)))
+
+
+def _mountable(wanted: DesiredInstance, seen: Seen) -> bool:
+    """Whether every volume is there that an instance mounts; it is made when they are."""
+    return {mount.volume for mount in wanted.mounts} <= seen.volumes
 
 
 def _for_one(

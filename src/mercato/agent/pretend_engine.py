@@ -7,7 +7,7 @@ from typing import Final
 from mercato.agent.clock import Clock
 from mercato.agent.engine import Contained, Measured, StepFailed
 from mercato.agent.pretend import WELL, Behaviour, PretendMachine
-from mercato.wire.agent import DesiredInstance
+from mercato.wire.agent import DesiredInstance, DesiredVolume
 
 _TELL_EVERY_S: Final = 0.2
 _LOOK_EVERY_S: Final = 0.5
@@ -51,6 +51,7 @@ class PretendEngine:
         """Begin with an empty machine."""
         self.machine = PretendMachine(behaviour)
         self._clock = clock
+        self._volumes: set[int] = set()
 
     async def contents(self) -> tuple[Contained, ...]:
         """Every container."""
@@ -106,6 +107,21 @@ class PretendEngine:
     async def pid(self, instance: int) -> int:  # noqa: ARG002 - there is no process
         """0: there is no process."""
         return 0
+
+    async def volumes(self) -> frozenset[int]:
+        """Every pretend volume."""
+        return frozenset(self._volumes)
+
+    async def make_volume(self, volume: DesiredVolume) -> None:
+        """Pretend to make a volume."""
+        self._volumes.add(volume.id)
+
+    async def remove_volume(self, volume: int) -> None:
+        """Pretend to remove a volume."""
+        self._volumes.discard(volume)
+
+    async def release_volumes(self) -> None:
+        """Have nothing to let go of."""
 
     async def wait_for_change(self) -> None:
         """Return when something happened in the pretend machine."""

@@ -15,7 +15,7 @@ from mercato.agent.pretend import WELL, Behaviour, PretendMachine
 from mercato.agent.standing import observed_instance
 from mercato.agent.steps import BringsUp, instance_of
 from mercato.market.hardware import Hardware
-from mercato.wire.agent import Desired, DesiredInstance, Observed
+from mercato.wire.agent import Desired, DesiredInstance, Observed, ObservedVolume
 
 _NEVER_TOLD: Final = 0
 
@@ -31,6 +31,7 @@ class PretendHost:
         self._memory = Memory()
         self._runs = 0
         self._desired: dict[int, DesiredInstance] = {}
+        self._volumes: frozenset[int] = frozenset()
         self._desired_generation = _NEVER_TOLD
 
     def take(self, desired: Desired, now_ms: int) -> None:
@@ -39,6 +40,7 @@ class PretendHost:
             return
         self._desired = {wanted.id: wanted for wanted in desired.instances}
         self._desired_generation = desired.generation
+        self._volumes = frozenset(volume.id for volume in desired.volumes)
         self.advance(now_ms)
 
     def advance(self, now_ms: int) -> None:
@@ -88,6 +90,9 @@ class PretendHost:
             )
             if seen.sees
             else (),
+            volumes=tuple(ObservedVolume(id=one, ready=True) for one in sorted(self._volumes))
+            if seen.sees
+            else (),
         )
 
     def kill_agent(self) -> None:
@@ -111,6 +116,7 @@ class PretendHost:
             sees=True,
             containers={container.instance: container for container in contents},
             memory=dict(self._memory.instances),
+            volumes=self._volumes,
         )
 
     def _note_ends(self) -> None:

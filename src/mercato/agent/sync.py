@@ -19,6 +19,7 @@ from mercato.agent.plan import Seen, plan
 from mercato.agent.ports import SSH
 from mercato.agent.standing import observed_instance
 from mercato.agent.steps import Steps
+from mercato.agent.volumes import Volumes
 from mercato.market.hardware import Hardware
 from mercato.wire.agent import (
     SYNC_PERIOD_S,
@@ -101,6 +102,7 @@ class Host:
         self._due = asyncio.Event()
         self._trouble = ""
         self._open_doors: set[int] = set()
+        self._volumes = Volumes(engine, self._something_changed)
         self._steps = Steps(
             engine,
             memory,
@@ -118,6 +120,7 @@ class Host:
         self._desired = {wanted.id: wanted for wanted in desired.instances}
         self._desired_generation = desired.generation
         self._told_what_should_be = True
+        self._volumes.take(desired.volumes)
         self._steps.give_up(self._desired)
         self._due.set()
 
@@ -135,6 +138,7 @@ class Host:
         finally:
             watcher.cancel()
             await self._steps.finish()
+            await self._volumes.finish()
             for instance in tuple(self._open_doors):
                 await self._close_door(instance)
 
@@ -144,6 +148,8 @@ class Host:
             await self._look()
             return
         seen = await self._look()
+        if seen.sees:
+            self._volumes.begin()
         self._steps.begin(plan(self._desired, seen), seen.containers)
         await self._tend_doors(seen)
 
@@ -165,6 +171,7 @@ class Host:
             trouble=self._trouble,
             hardware=self.hardware,
             instances=self._instances(seen, measured) if seen.sees else (),
+            volumes=self._volumes.observed() if seen.sees else (),
         )
 
     async def answer(self, ask: Ask) -> Answer:
@@ -178,13 +185,17 @@ class Host:
             return Answer(id=ask.id, error=str(trouble))
 
     async def stop_all(self) -> None:
-        """Remove every container of this agent, for a market that leaves nothing behind."""
+        """Remove every container of this agent, for a market that leaves nothing behind.
+
+        What is in volumes is in the agent's own directory, and stays there.
+        """
         with contextlib.suppress(EngineDown, StepFailed):
             containers = await self._engine.contents()
             await asyncio.gather(
                 *(self._engine.remove(container.instance) for container in containers),
                 return_exceptions=True,
             )
+            await self._engine.release_volumes()
 
     async def _answer(self, ask: Ask) -> Answer:
         work = ask.work
@@ -199,6 +210,7 @@ class Host:
     async def _look(self) -> Seen:
         try:
             contents = await self._engine.contents()
+            await self._volumes.look()
         except (EngineDown, StepFailed) as down:
             if self._trouble != str(down):
                 _log.warning("cannot see the containers", why=str(down))
@@ -207,7 +219,12 @@ class Host:
         self._trouble = getattr(self._engine, "trouble", "")
         containers = {container.instance: container for container in contents}
         self._note_what_runs(containers)
-        return Seen(sees=True, containers=containers, memory=dict(self._memory.instances))
+        return Seen(
+            sees=True,
+            containers=containers,
+            memory=dict(self._memory.instances),
+            volumes=self._volumes.ready,
+        )
 
     def _note_what_runs(self, containers: dict[int, Contained]) -> None:
         """What runs was not stopped, whatever was about to be done before a crash."""
@@ -235,11 +252,18 @@ class Host:
                 self._desired.get(instance),
                 seen.containers.get(instance),
                 self._memory.of(instance),
-                progress=self._steps.progress(instance),
+                progress=self._progress(instance, seen),
                 usage=measured[instance].usage if instance in measured else None,
             )
             for instance in sorted(self._desired.keys() | seen.containers.keys())
         )
+
+    def _progress(self, instance: int, seen: Seen) -> str | None:
+        """What is being done to bring an instance up, or what it waits for."""
+        wanted = self._desired.get(instance)
+        if wanted is None or not wanted.running or instance in seen.containers:
+            return self._steps.progress(instance)
+        return self._steps.progress(instance) or self._volumes.waiting_for(wanted)
 
     async def _tend_doors(self, seen: Seen) -> None:
         """Open the way into what runs and should; close every other."""

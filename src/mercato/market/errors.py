@@ -73,6 +73,12 @@ class NotFound(Refusal):
     code = "not_found"
 
 
+class NoSuchVolume(NotFound):
+    """There is no such volume among the caller's."""
+
+    code = "no_such_volume"
+
+
 class NoSuchSshKey(Refusal):
     """There is no such SSH key among the caller's."""
 

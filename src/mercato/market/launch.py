@@ -46,5 +46,5 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[PortWish, ...] = ()
     hostname: str | None = None
     volumes: tuple[str, ...] = ()
-    """`V.<id>:/path` wishes, kept for the volume issue; refused until volumes exist."""
+    """`V.<id>:/path`: volumes of the renter's on the same machine, and where they are mounted."""
     onstart: str = ""

@@ -44,6 +44,22 @@ class Jupyter(msgspec.Struct, frozen=True, kw_only=True):
     lab: bool = True
 
 
+class Mount(msgspec.Struct, frozen=True, kw_only=True):
+    """A volume at a path of a container."""
+
+    volume: int
+    path: str
+
+
+class DesiredVolume(msgspec.Struct, frozen=True, kw_only=True):
+    """One volume as it should be; its id is of the same number space as the instances'."""
+
+    id: int
+    size_mb: int
+    clone_of: int | None = None
+    """The volume of this machine whose contents it begins with."""
+
+
 class DesiredInstance(msgspec.Struct, frozen=True, kw_only=True):
     """One instance as it should be."""
 
@@ -73,6 +89,7 @@ class DesiredInstance(msgspec.Struct, frozen=True, kw_only=True):
     shm_mb: int
     pids_max: int = 4_096
     disk_mb: int
+    mounts: tuple[Mount, ...] = ()
 
 
 class Desired(msgspec.Struct, frozen=True, kw_only=True, tag="desired"):
@@ -81,6 +98,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True, tag="desired"):
     machine: int
     generation: int
     instances: tuple[DesiredInstance, ...]
+    volumes: tuple[DesiredVolume, ...] = ()
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +134,17 @@ class ObservedInstance(msgspec.Struct, frozen=True, kw_only=True):
     down_bytes: int = 0
 
 
+class ObservedVolume(msgspec.Struct, frozen=True, kw_only=True):
+    """One volume as it is."""
+
+    id: int
+    ready: bool
+    message: str = ""
+    """Progress or trouble, for a person."""
+    used_mb: int | None = None
+    """None where it cannot be known."""
+
+
 class Observed(msgspec.Struct, frozen=True, kw_only=True, tag="observed"):
     """Everything on one machine, as its agent sees it."""
 
@@ -135,6 +164,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True, tag="observed"):
     """What is wrong with the machine, for its host; empty when nothing is."""
     hardware: Hardware
     instances: tuple[ObservedInstance, ...] = ()
+    volumes: tuple[ObservedVolume, ...] = ()
 
 
 class Poke(msgspec.Struct, frozen=True, tag="poke"):

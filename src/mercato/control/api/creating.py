@@ -10,18 +10,22 @@ from mercato.control.api.auth import new_secret
 from mercato.control.api.call import Call
 from mercato.control.api.launching import LaunchRequest, changed_launch, launch_of
 from mercato.control.api.offers import offer_ids
+from mercato.control.api.volumes import SIZE_GB_DEFAULT, checked_size_mb
 from mercato.control.db import Tx
 from mercato.control.flows import renting, templating
 from mercato.control.flows.desired import unsealed
 from mercato.control.flows.house import House
 from mercato.control.flows.renting import Minted, RentRequest
+from mercato.control.flows.volumes import VolumeRequest
 from mercato.control.store import contracts, instances, replies
 from mercato.control.store.templates import StoredTemplate
 from mercato.market import errors
 from mercato.market.contract import Contract
 from mercato.market.ids import AccountId, ContractId, OfferId, TemplateId
 from mercato.market.instance import Intended
+from mercato.market.launch import Launch
 from mercato.market.money import NanoUsdPerHour, dollars, nano
+from mercato.market.volume import checked_name, checked_path
 
 DISK_GB_DEFAULT: Final = 8.0
 DISK_GB_MAX: Final = 1_000_000.0
@@ -44,7 +48,7 @@ class Rental(LaunchRequest, frozen=True, kw_only=True):
     target_state: Literal["running", "stopped"] | None = None
     cancel_unavail: bool | None = None
     vm: bool = False
-    volume_info: dict[str, Any] | None = None
+    volume_info: "VolumeInfo | None" = None
 
 
 class Rented(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,8 +137,9 @@ async def _template(call: Call, asked: LaunchRequest) -> StoredTemplate | None:
 def _request(call: Call, asked: Rental, template: StoredTemplate | None) -> RentRequest:
     if asked.vm:
         raise errors.InvalidRequest("Virtual machines are not offered here; leave out vm.")
-    if asked.volume_info:
-        raise errors.InvalidRequest("Volumes are not offered here yet; leave out volume_info.")
+    launch, new_volume, path = _volume(
+        asked.volume_info, launch_of(asked, template, call.services.house.box)
+    )
     disk_gb = asked.disk
     if disk_gb is None:
         wished = template.body.get("recommended_disk_space") if template else None
@@ -149,7 +154,9 @@ def _request(call: Call, asked: Rental, template: StoredTemplate | None) -> Rent
         bid = NanoUsdPerHour(nano(asked.price))
     cancel = asked.cancel_unavail
     return RentRequest(
-        launch=launch_of(asked, template, call.services.house.box),
+        launch=launch,
+        new_volume=new_volume,
+        new_volume_path=path,
         disk_mb=round(disk_gb * 1_000),
         label=asked.label or None,
         running=running,
@@ -158,6 +165,32 @@ def _request(call: Call, asked: Rental, template: StoredTemplate | None) -> Rent
         bid=bid,
         template=(TemplateId(template.id), template.hash_id) if template else None,
     )
+
+
+class VolumeInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A volume to be mounted: one of the renter's, or a new one of a volume offer."""
+
+    volume_id: int
+    """The id of a volume or, with `create_new`, of a volume offer."""
+    mount_path: str = "/data"
+    create_new: bool = False
+    name: str | None = None
+    size: float = SIZE_GB_DEFAULT
+    """Gigabytes of a new one."""
+
+
+def _volume(info: VolumeInfo | None, launch: Launch) -> tuple[Launch, VolumeRequest | None, str]:
+    """The launch with the volume among its mounts, or the volume that is to be rented with it."""
+    if info is None:
+        return launch, None, ""
+    path = checked_path(info.mount_path)
+    if not info.create_new:
+        wish = f"V.{info.volume_id}:{path}"
+        return msgspec.structs.replace(launch, volumes=(*launch.volumes, wish)), None, ""
+    request = VolumeRequest(
+        offer=info.volume_id, size_mb=checked_size_mb(info.size), name=checked_name(info.name)
+    )
+    return launch, request, path
 
 
 class RentalMany(LaunchRequest, frozen=True, kw_only=True):
@@ -170,7 +203,7 @@ class RentalMany(LaunchRequest, frozen=True, kw_only=True):
     target_state: Literal["running", "stopped"] | None = None
     cancel_unavail: bool | None = None
     vm: bool = False
-    volume_info: dict[str, Any] | None = None
+    volume_info: "VolumeInfo | None" = None
 
 
 class RentedMany(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,13 +10,15 @@ from mercato.control.api.call import Call, Done, Nothing
 from mercato.control.api.keys import ById
 from mercato.control.api.shapes import MB_PER_GB, UNPROVEN_RELIABILITY
 from mercato.control.api.times import seconds
-from mercato.control.flows import hosting
-from mercato.control.store import machine_views
+from mercato.control.db import Tx
+from mercato.control.flows import hosting, volumes
+from mercato.control.flows.house import Rules
+from mercato.control.store import contracts, machine_views, machines, volume_listings
 from mercato.control.store.machine_views import MachineView
 from mercato.market import errors
 from mercato.market.hardware import Hardware
-from mercato.market.ids import MachineId
-from mercato.market.listing import Prices
+from mercato.market.ids import AccountId, MachineId
+from mercato.market.listing import Listing, Prices
 from mercato.market.money import (
     MS_PER_S,
     NanoUsdPerGb,
@@ -25,6 +27,7 @@ from mercato.market.money import (
     dollars,
     nano,
 )
+from mercato.market.volume import default_listing_mb
 from mercato.wire import agent as wire
 
 OCCUPANCY: Final = {"ondemand": "D", "reserved": "R", "bid": "I"}
@@ -143,7 +146,7 @@ def machine_row(view: MachineView) -> MachineRow:
         listed=view.listing_id is not None,
         listed_gpu_cost=_dollars(view.gpu),
         listed_storage_cost=_dollars(view.disk),
-        listed_volume_cost=None,
+        listed_volume_cost=_dollars(view.volume_price),
         listed_inet_up_cost=_dollars(view.up),
         listed_inet_down_cost=_dollars(view.down),
         listed_min_gpu_count=view.min_chunk,
@@ -218,7 +221,9 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     duration: str | int | float | None = None
     """Like `3 months`, or seconds; the end date then moves with the days."""
     vol_size: float | None = None
+    """Gigabytes that may be let as volumes; half of what is free when left out, 0 for none."""
     vol_price: float | None = None
+    """Dollars for a GB and month; the price of instances' disks when left out."""
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,14 +251,32 @@ async def list_machine(call: Call, asked: Asking) -> Listed:
         credit_discount_max=discount,
     )
     listing = await call.services.db.run(
-        hosting.list_machine,
-        call.account,
-        MachineId(asked.machine),
-        asking,
-        call.now_ms,
-        call.services.house.rules,
+        _list, call.account, asked, asking, call.now_ms, call.services.house.rules
     )
     return Listed(msg=f"Machine {asked.machine} is on sale.", listing_id=listing.id)
+
+
+def _list(
+    tx: Tx, host: AccountId, asked: Asking, asking: hosting.Asking, now_ms: int, rules: Rules
+) -> Listing:
+    """List the machine, and its volumes unless their size is 0."""
+    machine = MachineId(asked.machine)
+    listing = hosting.list_machine(tx, host, machine, asking, now_ms, rules)
+    if asked.vol_size == 0:
+        volume_listings.close(tx, machine, now_ms)
+        return listing
+    stored = machines.get(tx, machine)
+    assert stored is not None, machine
+    free_mb = int(stored.hardware.disk.size_gb * MB_PER_GB) - contracts.disk_mb_on(tx, machine)
+    size_mb = (
+        default_listing_mb(free_mb) if asked.vol_size is None else int(asked.vol_size * MB_PER_GB)
+    )
+    price = asking.prices.disk
+    if asked.vol_price is not None:
+        price = NanoUsdPerGbMonth(_price("vol_price", asked.vol_price, OTHER_PRICE_MAX))
+    if size_mb > 0:
+        volumes.list_volumes(tx, host, machine, size_mb, price, now_ms, rules)
+    return listing
 
 
 def _prices(asked: Asking) -> Prices:

@@ -20,13 +20,6 @@ class NoResults(msgspec.Struct, frozen=True, kw_only=True):
     results: list[Any] = []
 
 
-class NoVolumes(msgspec.Struct, frozen=True, kw_only=True):
-    """None."""
-
-    success: bool = True
-    volumes: list[Any] = []
-
-
 class NoOffers(msgspec.Struct, frozen=True, kw_only=True):
     """None."""
 
@@ -99,13 +92,8 @@ async def no_results(call: Call, asked: Nothing) -> NoResults:  # noqa: ARG001 -
     return NoResults()
 
 
-async def no_volumes(call: Call, asked: Nothing) -> NoVolumes:  # noqa: ARG001 - nothing is asked
-    """List no volumes: this market does not offer them yet."""
-    return NoVolumes()
-
-
 async def no_offers(call: Call, asked: Nothing) -> NoOffers:  # noqa: ARG001 - nothing is asked
-    """Find no volume offers: this market does not offer volumes yet."""
+    """Find no network volume offers: this market does not offer them yet."""
     return NoOffers()
 
 

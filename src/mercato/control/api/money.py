@@ -72,9 +72,9 @@ async def list_charges(call: Call, asked: ChargesQuery) -> Charges:
     window = _window(asked.select_filters, "day", call.now_ms)
     wanted = (asked.select_filters or {}).get("type")
     kinds = wanted.get("in") if isinstance(wanted, dict) else None
-    rows: list[ChargeRow] = []
-    if kinds is None or "instance" in kinds:
-        rows = await call.services.db.run(_charges, call.account, *window, call.now_ms)
+    rows = await call.services.db.run(_charges, call.account, *window, call.now_ms)
+    if kinds is not None:
+        rows = [row for row in rows if row.type in kinds]
     return _page(rows, asked)
 
 
@@ -125,13 +125,16 @@ def _charges(tx: Tx, renter: AccountId, begin_ms: int, end_ms: int, now_ms: int)
 
 def _contract(contract: BilledContract, parts: list[ChargeRow]) -> ChargeRow:
     parts = [part for part in parts if part.amount]
+    kind = "instance" if contract.image else "volume"
     return ChargeRow(
         id=contract.id,
         start=min((part.start for part in parts), default=seconds(contract.signed_at_ms)),
         end=max((part.end for part in parts), default=seconds(contract.signed_at_ms)),
-        type="instance",
-        source=f"instance-{contract.id}",
-        description=f"Instance {contract.id}: {contract.image}",
+        type=kind,
+        source=f"{kind}-{contract.id}",
+        description=f"Instance {contract.id}: {contract.image}"
+        if contract.image
+        else f"Volume {contract.id}",
         amount=sum(part.amount for part in parts),
         metadata={
             "label": contract.label,

@@ -22,8 +22,9 @@ from mercato.control.db import Database
 from mercato.control.store import sales
 from mercato.control.store.sales import Sale
 from mercato.market.ids import MachineId
-from mercato.market.money import dollars
+from mercato.market.money import dollars, with_fee
 from mercato.market.offer import offers
+from mercato.market.volume import MB_PER_GB, offered_mb
 
 LOOK_EVERY_S: Final = 2.0
 AT_ONCE_MAX: Final = 500
@@ -140,5 +141,35 @@ def _rows(sale: Sale) -> dict[int, dict[str, object]]:
             ports=min(PORTS_MAX, ports * len(offer.gpus) // offer.gpus_total),
             listed_at_ms=sale.listed_at_ms,
         )
-        rows[offer.id] = row_of(offer, listing, hardware, standing)
+        rows[offer.id] = row_of(offer, listing, hardware, standing) | _volume_fields(sale)
     return rows
+
+
+def volume_row(sale: Sale) -> dict[str, object] | None:
+    """A machine's volume offer as a row of the catalog; None when it lets none."""
+    if sale.listing is None or sale.volumes is None:
+        return None
+    whole = next(iter(_rows(sale).values()))
+    fields = _volume_fields(sale)
+    return whole | {
+        "id": sale.volumes.id,
+        "ask_contract_id": sale.volumes.id,
+        "resource_type": "volume",
+        "disk_space": fields["avail_vol_size"],
+        "storage_cost": fields["avail_vol_dph"],
+        "rentable": fields["avail_vol_size"] != 0,
+        "rented": sale.volumes_rented_mb > 0,
+    }
+
+
+def _volume_fields(sale: Sale) -> dict[str, object]:
+    """What a machine's offers say of its volumes; gigabytes, dollars a gigabyte and month."""
+    listing = sale.volumes
+    if listing is None:
+        return {"avail_vol_ask_id": None, "avail_vol_dph": None, "avail_vol_size": None}
+    left_mb = offered_mb(listing, sale.volumes_rented_mb, sale.disk_free_mb)
+    return {
+        "avail_vol_ask_id": listing.id,
+        "avail_vol_dph": dollars(with_fee(listing.price, listing.platform_fee_ppm)),
+        "avail_vol_size": left_mb / MB_PER_GB,
+    }

@@ -22,6 +22,7 @@ from mercato.control.api import (
     outputs,
     templates,
     variables,
+    volumes,
 )
 from mercato.control.api.route import Handle, Route
 from mercato.market.access import Permission
@@ -115,8 +116,11 @@ INSTANCES: Final = (
         later.no_price_increases,
     ),
     Route("GET", f"{V0}/commands/schedule_job", P.INSTANCE_READ, later.no_list),
-    Route("GET", f"{V0}/volumes", P.INSTANCE_READ, later.no_volumes),
-    Route("POST", f"{V0}/volumes/search", P.MISC, later.no_offers, reads=True),
+    Route("GET", f"{V0}/volumes", P.INSTANCE_READ, volumes.list_volumes),
+    Route("PUT", f"{V0}/volumes", P.INSTANCE_WRITE, volumes.create),
+    Route("DELETE", f"{V0}/volumes", P.INSTANCE_WRITE, volumes.delete),
+    Route("POST", f"{V0}/volumes/copy", P.INSTANCE_WRITE, volumes.clone),
+    Route("POST", f"{V0}/volumes/search", P.PUBLIC, volumes.search, reads=True),
     Route("POST", f"{V0}/network_volumes/search", P.MISC, later.no_offers, reads=True),
     Route("GET", f"{V0}/instance_backups", P.INSTANCE_READ, later.no_backups),
 )
@@ -131,6 +135,8 @@ HOSTING: Final = (
     Route("PUT", f"{V0}/machines/{{id}}/cleanup", P.MACHINE_WRITE, hosting.clean_up),
     Route("POST", f"{V0}/machines/{{id}}/force_delete", P.MACHINE_WRITE, hosting.delete_machine),
     Route("GET", f"{V0}/machines/{{id}}/reports", P.MACHINE_READ, hosting.list_reports),
+    Route("POST", f"{V0}/volumes", P.MACHINE_WRITE, volumes.list_on_sale),
+    Route("POST", f"{V0}/volumes/unlist", P.MACHINE_WRITE, volumes.unlist),
     Route("POST", f"{V0}/machines/join_tokens", P.MACHINE_WRITE, hosting.create_join_token),
     Route("POST", f"{V0}/machines/join_token", P.MACHINE_WRITE, hosting.create_join_token),
     Route("POST", "/agent/v1/join", P.PUBLIC, hosting.join),
@@ -205,11 +211,6 @@ NOT_YET: Final = tuple(
         ("POST", "instances/take_snapshot/{id}", P.INSTANCE_WRITE),
         ("PUT", "instances/accept-price-increase", P.INSTANCE_WRITE),
         ("PUT", "instances/reject-price-increase", P.INSTANCE_WRITE),
-        ("PUT", "volumes", P.INSTANCE_WRITE),
-        ("POST", "volumes", P.MACHINE_WRITE),
-        ("DELETE", "volumes", P.INSTANCE_WRITE),
-        ("POST", "volumes/copy", P.INSTANCE_WRITE),
-        ("POST", "volumes/unlist", P.MACHINE_WRITE),
         ("PUT", "network_volumes", P.INSTANCE_WRITE),
         ("POST", "network_volumes", P.MACHINE_WRITE),
         ("POST", "network_volumes/unlist", P.MACHINE_WRITE),

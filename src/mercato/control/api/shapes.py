@@ -209,7 +209,15 @@ def instance_row(view: InstanceView, box: SecretsBox, now_ms: int) -> InstanceRo
         "template_id": view.template_id,
         "template_hash_id": view.template_hash,
         "template_name": view.template_name,
-        "volume_info": [],
+        "volume_info": [
+            {
+                "id": mount["volume"],
+                "mount_path": mount["path"],
+                "total_space": mount["mb"] / MB_PER_GB,
+                "avail_space": mount["mb"] / MB_PER_GB,
+            }
+            for mount in view.mounts
+        ],
         "credit_discount_max": view.credit_discount_max,
         "verification": view.verification,
         **_status(view),
@@ -339,6 +347,7 @@ def _launch(launch: Launch, environment: dict[str, str]) -> dict[str, Any]:
     for port in launch.ports:
         suffix = "" if port.protocol == "tcp" else f"/{port.protocol}"
         env.append([f"-p {port.container}:{port.container}{suffix}", "1"])
+    env.extend(["-v " + volume, "1"] for volume in launch.volumes)
     if launch.hostname:
         env.append(["-h", launch.hostname])
     return {

@@ -6,7 +6,7 @@ import msgspec
 
 from mercato.control.db import Tx
 from mercato.control.secrets_box import SecretsBox
-from mercato.control.store import contracts, holds, instances, secrets
+from mercato.control.store import contracts, holds, instances, secrets, volumes
 from mercato.control.store.instances import Instance
 from mercato.control.store.machines import Machine
 from mercato.market.contract import Contract
@@ -14,7 +14,15 @@ from mercato.market.hardware import Hardware
 from mercato.market.ids import AccountId
 from mercato.market.instance import Intended
 from mercato.market.launch import JupyterWish, Launch, Login
-from mercato.wire.agent import Desired, DesiredInstance, Jupyter, Port, RegistryLogin
+from mercato.wire.agent import (
+    Desired,
+    DesiredInstance,
+    DesiredVolume,
+    Jupyter,
+    Mount,
+    Port,
+    RegistryLogin,
+)
 
 SHM_SHARE: Final = 0.5
 """How much of an instance's memory `/dev/shm` may take."""
@@ -74,6 +82,11 @@ def desired(tx: Tx, machine: Machine, box: SecretsBox) -> Desired:
             one if one.id in holders else msgspec.structs.replace(one, running=False)
             for one in wanted
         ),
+        volumes=tuple(
+            DesiredVolume(id=one.id, size_mb=signed[one.id].terms.disk_mb, clone_of=one.clone_of)
+            for one in volumes.live_on(tx, machine.id)
+            if one.deleted_at_ms is None
+        ),
     )
 
 
@@ -106,6 +119,9 @@ def _instance(
         ram_mb=ram_mb,
         shm_mb=int(ram_mb * SHM_SHARE),
         disk_mb=contract.terms.disk_mb,
+        mounts=tuple(
+            Mount(volume=one.volume, path=one.path) for one in volumes.mounts_of(tx, instance.id)
+        ),
     )
 
 

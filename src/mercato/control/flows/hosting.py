@@ -14,11 +14,12 @@ from mercato.control.flows.house import STANDARD, Rules
 from mercato.control.store import (
     accounts,
     api_keys,
+    contracts,
     events,
-    instances,
     join_tokens,
     listings,
     machines,
+    volume_listings,
 )
 from mercato.control.store.events import Event
 from mercato.control.store.machines import Machine
@@ -150,6 +151,7 @@ def unlist_machine(tx: Tx, host: AccountId, machine_id: MachineId, now_ms: int) 
     machine = _mine(tx, host, machine_id)
     if not listings.close(tx, machine_id, now_ms):
         return False
+    volume_listings.close(tx, machine_id, now_ms)
     _tell(tx, machine, "machine_unlisted", "It is no longer on sale.", now_ms)
     machines.changed(tx, machine_id)
     return True
@@ -195,13 +197,14 @@ def delete_machine(tx: Tx, host: AccountId, machine_id: MachineId, now_ms: int) 
         Conflict: while it has contracts.
     """
     machine = _mine(tx, host, machine_id)
-    left = instances.live_on(tx, machine_id)
+    left = contracts.live_on(tx, machine_id)
     if left:
         raise errors.Conflict(
-            f"Machine {machine_id} still has {len(left)} instance(s) of renters; unlist it and "
+            f"Machine {machine_id} still has {len(left)} contract(s) of renters; unlist it and "
             "wait until they have ended."
         )
     listings.close(tx, machine_id, now_ms)
+    volume_listings.close(tx, machine_id, now_ms)
     machines.delete(tx, machine_id, now_ms)
     tx.run(
         "update api_keys set deleted_at_ms = %s where machine_id = %s and deleted_at_ms is null",

@@ -5,9 +5,18 @@ twice, or from two servers at once.
 """
 
 from mercato.control.db import Tx
-from mercato.control.flows import metering, renting
+from mercato.control.flows import metering, renting, volumes
 from mercato.control.flows.house import STANDARD, Rules
-from mercato.control.store import burns, contracts, events, instances, listings, machines
+from mercato.control.store import (
+    burns,
+    contracts,
+    events,
+    instances,
+    listings,
+    machines,
+    volume_listings,
+)
+from mercato.control.store import volumes as stored_volumes
 from mercato.control.store.events import Event
 from mercato.market.ids import AccountId, ContractId, MachineId
 from mercato.market.instance import Intended, Reason
@@ -47,6 +56,9 @@ def low_credit(tx: Tx, account: AccountId, now_ms: int, rules: Rules = STANDARD)
     elif now.burn and now.spendable <= 0 and _long_ago(warned_at_ms, now_ms, rules):
         for one in instances.live_of(tx, account):
             renting.destroy(tx, account, one.id, now_ms, Reason.NO_CREDIT)
+            report["destroyed"] += 1
+        for volume in stored_volumes.live_of(tx, account):
+            volumes.delete(tx, account, volume.id, now_ms, Reason.NO_CREDIT)
             report["destroyed"] += 1
     if (
         now.burn
@@ -101,6 +113,7 @@ def unlist(tx: Tx, machine: MachineId, now_ms: int) -> int:
     if end_at_ms is None or end_at_ms > now_ms:
         return 0
     listings.close(tx, machine, now_ms)
+    volume_listings.close(tx, machine, now_ms)
     machines.changed(tx, machine)
     return 1
 

@@ -9,7 +9,7 @@ report of the wanted container running, and ends with the last report before it 
 from typing import Final
 
 from mercato.control.db import Tx
-from mercato.control.flows import granting, metering
+from mercato.control.flows import granting, metering, volumes
 from mercato.control.flows.desired import desired
 from mercato.control.flows.house import House
 from mercato.control.store import contracts, events, holds, instances, machines
@@ -46,6 +46,7 @@ def observe(
         _back(tx, machine, now_ms)
     if observed.sees:
         _take_instances(tx, machine, observed, now_ms, house)
+        volumes.observe(tx, machine, observed, now_ms)
     current = machines.get(tx, machine_id)
     assert current is not None
     return desired(tx, current, house.box)
@@ -77,6 +78,7 @@ def _back(tx: Tx, machine: Machine, now_ms: int) -> None:
         if instance.intended is not Intended.DESTROYED:
             metering.open_meter(tx, signed[instance.id], metering.DISK, now_ms)
             metering.forecast(tx, instance.renter_id, now_ms)
+    volumes.bill_again(tx, machine, now_ms)
     _tell_host(tx, machine, "machine_online", "It can be heard again.", now_ms)
     machines.changed(tx, machine.id)
 

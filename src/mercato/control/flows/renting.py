@@ -13,8 +13,9 @@ from typing import Final
 import msgspec
 
 from mercato.control.db import Tx
-from mercato.control.flows import desired, granting, metering
+from mercato.control.flows import desired, granting, metering, volumes
 from mercato.control.flows.house import STANDARD, House, Rules
+from mercato.control.flows.volumes import VolumeRequest
 from mercato.control.store import (
     api_keys,
     contracts,
@@ -52,6 +53,9 @@ class RentRequest(msgspec.Struct, frozen=True, kw_only=True):
     """True: nothing is signed when the GPUs are taken. False: it waits for them, paying storage."""
     bid: NanoUsdPerHour | None = None
     """The whole slice for an hour; makes the contract interruptible."""
+    new_volume: VolumeRequest | None = None
+    """A volume to be rented with it, on the same machine, and mounted at `new_volume_path`."""
+    new_volume_path: str = ""
     template: tuple[TemplateId, str] | None = None
     """Id and content hash of the template that the launch came from."""
 
@@ -93,6 +97,7 @@ def rent(
         InvalidRequest: when the request cannot be served by anybody.
     """
     _check(request, house.rules)
+    request = _with_volume(tx, renter, request, now_ms, house.rules)
     listing, offer, host = _on_sale(tx, offer_id, now_ms)
     if request.disk_mb > offer.disk_free_mb:
         raise errors.InvalidRequest(
@@ -126,8 +131,6 @@ def _check(request: RentRequest, rules: Rules) -> None:
         raise errors.InvalidPrice(
             "Interruptible rentals are not sold here yet; leave out the price to rent on demand."
         )
-    if request.launch.volumes:
-        raise errors.InvalidRequest("Volumes are not sold here yet; leave them out.")
     if request.disk_mb <= 0:
         raise errors.InvalidRequest("Ask for some disk: at least 1 GB.")
     _check_label(request.label)
@@ -162,6 +165,18 @@ def _on_sale(tx: Tx, offer_id: OfferId, now_ms: int) -> tuple[Listing, Offer, Ac
     if offer is None:
         raise gone
     return stored.listing, offer, machine.host_id
+
+
+def _with_volume(
+    tx: Tx, renter: AccountId, request: RentRequest, now_ms: int, rules: Rules
+) -> RentRequest:
+    """The request with the volume that it asked for rented and among its mounts."""
+    if request.new_volume is None:
+        return request
+    volume = volumes.create(tx, renter, request.new_volume, now_ms, rules)
+    wish = f"V.{volume.id}:{request.new_volume_path}"
+    launch = msgspec.structs.replace(request.launch, volumes=(*request.launch.volumes, wish))
+    return msgspec.structs.replace(request, launch=launch)
 
 
 def _terms(listing: Listing, offer: Offer, request: RentRequest, *, own: bool) -> Terms:
@@ -221,6 +236,7 @@ def _write_instance(
         intended=Intended.RUNNING if request.running else Intended.STOPPED,
         now_ms=now_ms,
     )
+    volumes.mount(tx, contract.renter, contract.id, request.launch)
     instances.attach_account_keys(tx, contract.id, contract.renter)
     api_keys.create(
         tx,
@@ -345,8 +361,7 @@ def update(
         NoSuchInstance: when the renter has none such.
     """
     instance, contract = _mine(tx, renter, instance_id)
-    if launch.volumes:
-        raise errors.InvalidRequest("Volumes are not sold here yet; leave them out.")
+    volumes.mount(tx, renter, instance_id, launch)
     _, key = desired.unsealed(instance, house.box)
     clear, sealed = desired.sealed(tx, renter, launch, key, house.box)
     instances.relaunch(tx, instance_id, clear, sealed, template)

@@ -6,6 +6,7 @@ from typing import Final
 from mercato.control.db import Database, Tx
 from mercato.control.flows import lapsing
 from mercato.control.flows.house import House
+from mercato.control.flows.volumes import expire as expire_volume
 from mercato.control.loops.loop import Loop, Report
 from mercato.control.store import (
     burns,
@@ -18,6 +19,7 @@ from mercato.control.store import (
     replies,
     results,
     segments,
+    volumes,
 )
 from mercato.market.money import MS_PER_HOUR
 
@@ -46,6 +48,8 @@ def loops(db: Database, house: House, booted_at_ms: int) -> list[Loop]:
     def expiry(now_ms: int) -> Report:
         ended = db.run_now(contracts.ended, now_ms)
         report = _sum(db.run_now(lapsing.expire, one, now_ms, rules) for one in ended)
+        old = db.run_now(volumes.ended, now_ms)
+        report["volumes"] = sum(db.run_now(expire_volume, one, now_ms, rules) for one in old)
         closed = db.run_now(listings.past_end, now_ms)
         report["unlisted"] = sum(db.run_now(lapsing.unlist, one, now_ms) for one in closed)
         return report

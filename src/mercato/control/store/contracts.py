@@ -50,8 +50,8 @@ def get(tx: Tx, contract: ContractId) -> Contract:
 def live_on(tx: Tx, machine: MachineId) -> dict[ContractId, Contract]:
     """The contracts that still have something on a machine, by id."""
     rows = tx.all(
-        f"select {_COLUMNS} from contracts where id in (select id from instances"  # noqa: S608 - the columns are fixed above
-        " where machine_id = %s and destroyed_at_ms is null) order by id",
+        f"select {_COLUMNS} from contracts where id in"  # noqa: S608 - the columns are fixed above
+        " (select id from live_contracts where machine_id = %s) order by id",
         machine,
     )
     return {ContractId(row["id"]): _contract(row) for row in rows}
@@ -60,9 +60,8 @@ def live_on(tx: Tx, machine: MachineId) -> dict[ContractId, Contract]:
 def disk_mb_on(tx: Tx, machine: MachineId) -> int:
     """Megabytes that live contracts have of a machine's disk."""
     row = tx.one(
-        "select coalesce(sum(c.disk_mb), 0)::bigint as mb from instances i"
-        " join contracts c on c.id = i.id"
-        " where i.machine_id = %s and i.destroyed_at_ms is null",
+        "select coalesce(sum(c.disk_mb), 0)::bigint as mb from live_contracts l"
+        " join contracts c on c.id = l.id where l.machine_id = %s",
         machine,
     )
     assert row is not None

@@ -32,6 +32,8 @@ class MachineView(msgspec.Struct, frozen=True, kw_only=True):
     end_at_ms: int | None
     duration: str | None
     credit_discount_max: float | None
+    volume_price: int | None
+    """What is asked for a GB and month of volumes; None when none are let."""
     held: dict[str, str]
     """Kind of contract by GPU index, for every GPU that somebody holds."""
     rentals: int
@@ -46,14 +48,16 @@ select m.id, m.host_id, m.hardware, m.verification, m.seen_at_ms, m.agent_versio
        m.trouble, m.offline_since_ms, m.joined_at_ms,
        l.id as listing_id, l.gpu, l.disk, l.up, l.down, l.bid_floor, l.min_chunk, l.end_at_ms,
        l.duration, l.credit_discount_max,
+       (select w.price from volume_listings w
+         where w.machine_id = m.id and w.closed_at_ms is null) as volume_price,
        (select coalesce(jsonb_object_agg(h.gpu::text, c.kind), '{}'::jsonb)
           from gpu_holds h join contracts c on c.id = h.contract_id
          where h.machine_id = m.id) as held,
        (select count(*) from instances i
          where i.machine_id = m.id and i.destroyed_at_ms is null) as rentals,
        (select coalesce(sum(c.disk_mb), 0)::bigint
-          from instances i join contracts c on c.id = i.id
-         where i.machine_id = m.id and i.destroyed_at_ms is null) as rentals_resident_mb,
+          from live_contracts v join contracts c on c.id = v.id
+         where v.machine_id = m.id) as rentals_resident_mb,
        (select coalesce(sum(s.rate), 0)::bigint
           from segments s join contracts c on c.id = s.contract_id
          where c.machine_id = m.id and s.to_ms is null) as gpu_rate

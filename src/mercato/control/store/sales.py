@@ -10,6 +10,7 @@ from mercato.market.hardware import Hardware
 from mercato.market.ids import AccountId, ContractId, ListingId, MachineId
 from mercato.market.listing import Listing, Prices
 from mercato.market.money import NanoUsdPerGb, NanoUsdPerGbMonth, NanoUsdPerHour
+from mercato.market.volume import VolumeListing
 
 
 class Sale(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,9 @@ class Sale(msgspec.Struct, frozen=True, kw_only=True):
     kinds: dict[int, str]
     """Kind of that contract, by GPU index."""
     disk_free_mb: int
+    volumes: VolumeListing | None
+    """What is asked for volumes; None when none are let."""
+    volumes_rented_mb: int
 
 
 _SALE: Final[LiteralString] = """
@@ -42,10 +46,16 @@ select m.id, m.host_id, m.hardware, m.verification, m.generation, m.joined_at_ms
           from gpu_holds h join contracts c on c.id = h.contract_id
          where h.machine_id = m.id) as held,
        (select coalesce(sum(c.disk_mb), 0)::bigint
-          from instances i join contracts c on c.id = i.id
-         where i.machine_id = m.id and i.destroyed_at_ms is null) as disk_used_mb
+          from live_contracts v join contracts c on c.id = v.id
+         where v.machine_id = m.id) as disk_used_mb,
+       (select coalesce(sum(c.disk_mb), 0)::bigint
+          from volumes v join contracts c on c.id = v.id
+         where v.machine_id = m.id and v.gone_at_ms is null) as volumes_rented_mb,
+       w.id as volume_listing_id, w.size_mb as volume_size_mb, w.price as volume_price,
+       w.platform_fee_ppm as volume_fee_ppm
   from machines m
   left join listings l on l.machine_id = m.id and l.closed_at_ms is null
+  left join volume_listings w on w.machine_id = m.id and w.closed_at_ms is null
 """
 
 
@@ -85,6 +95,20 @@ def _sale(row: dict[str, Any]) -> Sale:
         held={int(gpu): ContractId(by[0]) for gpu, by in row["held"].items()},
         kinds={int(gpu): by[1] for gpu, by in row["held"].items()},
         disk_free_mb=int(hardware.disk.size_gb * 1_000) - row["disk_used_mb"],
+        volumes=_volumes(row) if heard and there else None,
+        volumes_rented_mb=row["volumes_rented_mb"],
+    )
+
+
+def _volumes(row: dict[str, Any]) -> VolumeListing | None:
+    if row["volume_listing_id"] is None:
+        return None
+    return VolumeListing(
+        id=row["volume_listing_id"],
+        machine=MachineId(row["id"]),
+        size_mb=row["volume_size_mb"],
+        price=NanoUsdPerGbMonth(row["volume_price"]),
+        platform_fee_ppm=row["volume_fee_ppm"],
     )
 
 

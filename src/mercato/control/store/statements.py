@@ -12,7 +12,8 @@ class BilledContract(msgspec.Struct, frozen=True, kw_only=True):
     id: ContractId
     label: str | None
     machine_id: int
-    image: str
+    image: str | None
+    """What its instance runs; None for a volume."""
     signed_at_ms: int
     destroyed_at_ms: int | None
     up_price: int
@@ -41,10 +42,14 @@ _MOVEMENT = "cause, debit, credit, amount, kind, contract_id, at_ms"
 def contracts(tx: Tx, renter: AccountId) -> dict[ContractId, BilledContract]:
     """Every contract that a renter ever signed, by id."""
     rows = tx.all(
-        "select c.id, i.label, c.machine_id, i.launch->>'image' as image, c.signed_at_ms,"
-        " i.destroyed_at_ms, c.up_price, c.down_price, i.up_bytes, i.down_bytes,"
-        " i.up_bytes_posted, i.down_bytes_posted"
-        " from contracts c join instances i on i.id = c.id where c.renter_id = %s order by c.id",
+        "select c.id, coalesce(i.label, v.name) as label, c.machine_id,"
+        " i.launch->>'image' as image, c.signed_at_ms,"
+        " coalesce(i.destroyed_at_ms, v.gone_at_ms) as destroyed_at_ms, c.up_price, c.down_price,"
+        " coalesce(i.up_bytes, 0) as up_bytes, coalesce(i.down_bytes, 0) as down_bytes,"
+        " coalesce(i.up_bytes_posted, 0) as up_bytes_posted,"
+        " coalesce(i.down_bytes_posted, 0) as down_bytes_posted"
+        " from contracts c left join instances i on i.id = c.id left join volumes v on v.id = c.id"
+        " where c.renter_id = %s order by c.id",
         renter,
     )
     return {row["id"]: msgspec.convert(row, BilledContract) for row in rows}

@@ -58,6 +58,8 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     """How many GPUs it holds now."""
     ssh_key_ids: list[int]
+    mounts: list[dict[str, Any]]
+    """Volume id, path and size in megabytes of each volume it mounts."""
     account_variables: list[str]
     """Names of the renter's own variables: their values are shown to nobody."""
 
@@ -84,6 +86,10 @@ select i.id, i.renter_id, c.host_id, i.machine_id, i.label, i.launch, i.sealed, 
        (select count(*) from gpu_holds h where h.contract_id = i.id) as held,
        array(select k.ssh_key_id from instance_ssh_keys k where k.contract_id = i.id
              order by k.ssh_key_id) as ssh_key_ids,
+       (select coalesce(jsonb_agg(jsonb_build_object('volume', o.volume_id, 'path', o.path,
+                                                     'mb', d.disk_mb) order by o.path), '[]')
+          from mounts o join contracts d on d.id = o.volume_id
+         where o.instance_id = i.id) as mounts,
        array(select s.name from secrets s where s.account_id = i.renter_id) as account_variables
   from instances i
   join contracts c on c.id = i.id
