@@ -2,7 +2,6 @@
 
 import re
 from enum import Enum
-from pathlib import PurePosixPath
 from typing import Final
 
 import msgspec
@@ -99,10 +98,9 @@ def checked_path(path: str) -> str:
     Raises:
         InvalidRequest: when it is not absolute, the root, or the system's own.
     """
-    plain = PurePosixPath(path)
-    parts = plain.parts[1:]
+    parts = [part for part in path.split("/") if part not in {"", "."}]
     if (
-        not plain.is_absolute()
+        not path.startswith("/")
         or not parts
         or ".." in parts
         or parts[0] in _KEPT_FOR_THE_SYSTEM
