@@ -49,7 +49,8 @@ def loops(db: Database, house: House, booted_at_ms: int) -> list[Loop]:
         ended = db.run_now(contracts.ended, now_ms)
         report = _sum(db.run_now(lapsing.expire, one, now_ms, rules) for one in ended)
         old = db.run_now(volumes.ended, now_ms)
-        report["volumes"] = sum(db.run_now(expire_volume, one, now_ms, rules) for one in old)
+        purged = sum(db.run_now(expire_volume, one, now_ms, rules) for one in old)
+        report["purged"] = report.get("purged", 0) + purged
         closed = db.run_now(listings.past_end, now_ms)
         report["unlisted"] = sum(db.run_now(lapsing.unlist, one, now_ms) for one in closed)
         return report
