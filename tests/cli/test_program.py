@@ -80,8 +80,8 @@ def test_a_rental_of_nothing_is_refused(mercato: Run) -> None:
 
 
 def test_completion_knows_the_commands(mercato: Run) -> None:
-    done = mercato(_MERCATO_COMPLETE="complete_bash", COMP_WORDS="mercato of", COMP_CWORD="1")
-    assert done.stdout.split() == ["offers"]
+    done = mercato(_MERCATO_COMPLETE="bash_complete", COMP_WORDS="mercato of", COMP_CWORD="1")
+    assert done.stdout.split() == ["plain,offers"]
     assert "_MERCATO_COMPLETE" in mercato("completion", "zsh").stdout
 
 

@@ -3,23 +3,15 @@
 import secrets
 from typing import Annotated
 
-import typer
-
+from mercato.cli.command import Argument, Option, group
 from mercato.cli.hosting import print_machines
 from mercato.cli.session import Session, print_json, print_line, print_table
 from mercato.cli.text import money, span
 from mercato.cli.tree import speaks
 
-app = typer.Typer()
-admin = typer.Typer(help="What an operator does.", no_args_is_help=True)
-users = typer.Typer(help="Accounts: list, add.", no_args_is_help=True)
-app.add_typer(admin, name="admin")
-admin.add_typer(users, name="users")
-
-
-@app.callback()
-def _many() -> None:
-    """Keep `admin` a named command."""
+app = group("mercato")
+admin = group("admin", "What an operator does.", below=app)
+users = group("users", "Accounts: list, add.", below=admin)
 
 
 @speaks(users, "list")
@@ -52,10 +44,10 @@ def _roles(account: object) -> str:
 @speaks(users, "add")
 def add_user(
     session: Session,
-    email: Annotated[str, typer.Argument(help="The account's e-mail address.")],
+    email: Annotated[str, Argument(help="The account's e-mail address.")],
     *,
-    host: Annotated[bool, typer.Option("--host", help="It may list machines.")] = False,
-    operator: Annotated[bool, typer.Option("--operator", help="It may do all of this.")] = False,
+    host: Annotated[bool, Option("--host", help="It may list machines.")] = False,
+    operator: Annotated[bool, Option("--operator", help="It may do all of this.")] = False,
 ) -> None:
     """Make an account; its first API key is shown this once.
 
@@ -72,12 +64,12 @@ def add_user(
 @speaks(admin, "credit")
 def credit(
     session: Session,
-    account: Annotated[int, typer.Argument(help="The account's id.")],
-    amount: Annotated[float, typer.Argument(help="Dollars.")],
+    account: Annotated[int, Argument(help="The account's id.")],
+    amount: Annotated[float, Argument(help="Dollars.")],
     *,
     cause: Annotated[
         str | None,
-        typer.Option("--cause", help="Names the payment: the same one never counts twice."),
+        Option("--cause", help="Names the payment: the same one never counts twice."),
     ] = None,
 ) -> None:
     """Give an account credit.
@@ -109,9 +101,9 @@ def machines(session: Session) -> None:
 @speaks(admin, "verify")
 def verify(
     session: Session,
-    machine: Annotated[int, typer.Argument(help="The machine's id.")],
+    machine: Annotated[int, Argument(help="The machine's id.")],
     *,
-    revoke: Annotated[bool, typer.Option("--revoke", help="Make it deverified instead.")] = False,
+    revoke: Annotated[bool, Option("--revoke", help="Make it deverified instead.")] = False,
 ) -> None:
     """Call a machine verified, so that default searches find it.
 

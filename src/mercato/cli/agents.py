@@ -7,43 +7,34 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from mercato.cli.command import Argument, Option, command, group
 from mercato.cli.errors import Trouble
 from mercato.cli.session import print_json, print_line
 
-app = typer.Typer()
-agent = typer.Typer(help="Join this machine to a market, and be its agent.", no_args_is_help=True)
-app.add_typer(agent, name="agent")
+app = group("mercato")
+agent = group("agent", "Join this machine to a market, and be its agent.", below=app)
 
-Data = Annotated[Path, typer.Option("--data", help="Where the agent keeps its key and journal.")]
+Data = Annotated[Path, Option("--data", help="Where the agent keeps its key and journal.")]
 DEFAULT = Path("/var/lib/mercato-agent")
 
 
-@app.callback()
-def _many() -> None:
-    """Keep `agent` a named command."""
-
-
-@agent.command("join")
+@command(agent, "join")
 def join(  # noqa: PLR0913 - how a machine presents itself, each an option
-    url: Annotated[str, typer.Argument(help="The market's address.")],
-    token: Annotated[str, typer.Argument(help="A join token of the host's account.")],
+    url: Annotated[str, Argument(help="The market's address.")],
+    token: Annotated[str, Argument(help="A join token of the host's account.")],
     *,
     data: Data = DEFAULT,
-    pretend: Annotated[
-        bool, typer.Option("--pretend", help="No Docker: pretend containers.")
-    ] = False,
+    pretend: Annotated[bool, Option("--pretend", help="No Docker: pretend containers.")] = False,
     hardware: Annotated[
-        Path | None, typer.Option("--hardware", help="A TOML file that declares the machine.")
+        Path | None, Option("--hardware", help="A TOML file that declares the machine.")
     ] = None,
     public_ip: Annotated[
-        str | None, typer.Option("--public-ip", help="The address by which renters reach it.")
+        str | None, Option("--public-ip", help="The address by which renters reach it.")
     ] = None,
     port_first: Annotated[
-        int, typer.Option("--port-first", help="The first port that renters can reach.")
+        int, Option("--port-first", help="The first port that renters can reach.")
     ] = 40_000,
-    port_last: Annotated[int, typer.Option("--port-last", help="The last such port.")] = 40_199,
+    port_last: Annotated[int, Option("--port-last", help="The last such port.")] = 40_199,
 ) -> None:
     """Make this machine known to a market and keep the key that it is given.
 
@@ -70,15 +61,15 @@ def join(  # noqa: PLR0913 - how a machine presents itself, each an option
     print_line(f"Joined as machine {machine}. Next: mercato agent run --data {data}")
 
 
-@agent.command("run")
+@command(agent, "run")
 def run(
     *,
     data: Data = DEFAULT,
     url: Annotated[
-        str | None, typer.Option("--url", help="The market's address, when it has moved.")
+        str | None, Option("--url", help="The market's address, when it has moved.")
     ] = None,
     stop_all: Annotated[
-        bool, typer.Option("--stop-all", help="Remove all its containers at the end.")
+        bool, Option("--stop-all", help="Remove all its containers at the end.")
     ] = False,
 ) -> None:
     """Be this machine's agent until told to end; instances go on without it.
@@ -94,11 +85,11 @@ def run(
         raise Trouble(str(trouble)) from trouble
 
 
-@agent.command("status")
+@command(agent, "status")
 def status(
     *,
     data: Data = DEFAULT,
-    raw: Annotated[bool, typer.Option("--raw", help="Print JSON, for programs.")] = False,
+    raw: Annotated[bool, Option("--raw", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Say which machine a directory belongs to.
 

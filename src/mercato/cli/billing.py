@@ -4,8 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from mercato.cli.command import Option, group
 from mercato.cli.session import Session, print_json, print_line, print_table
 from mercato.cli.text import money, span
 from mercato.cli.tree import speaks
@@ -13,18 +12,13 @@ from mercato.cli.tree import speaks
 if TYPE_CHECKING:
     from mercato.sdk.shapes import Charge
 
-app = typer.Typer()
-
-
-@app.callback()
-def _many() -> None:
-    """Keep `bill` a named command."""
+app = group("mercato")
 
 
 @speaks(app, "bill")
 def bill(
     session: Session,
-    days: Annotated[float, typer.Option("--days", help="How far to look back.")] = 30.0,
+    days: Annotated[float, Option("--days", help="How far to look back.")] = 30.0,
 ) -> None:
     """Your credit, and what each rental cost: GPU, disk and traffic.
 

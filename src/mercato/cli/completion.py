@@ -2,22 +2,16 @@
 
 from typing import Annotated
 
-import typer
-
+from mercato.cli.command import Argument, command, group
 from mercato.cli.errors import Trouble
 from mercato.cli.session import print_line
 
-app = typer.Typer()
+app = group("mercato")
 
 
-@app.callback()
-def _many() -> None:
-    """Keep `completion` a named command."""
-
-
-@app.command("completion")
+@command(app, "completion")
 def completion(
-    shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")] = "bash",
+    shell: Annotated[str, Argument(help="bash, zsh or fish.")] = "bash",
 ) -> None:
     """Print the script that completes `mercato` in your shell.
 
@@ -26,11 +20,14 @@ def completion(
         mercato completion bash >> ~/.bashrc
 
         mercato completion zsh > "${fpath[1]}/_mercato"
-    """
-    from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
-    if shell not in {"bash", "zsh", "fish"}:
+        mercato completion fish > ~/.config/fish/completions/mercato.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    from mercato.cli.tree import tree
+
+    completes = get_completion_class(shell)
+    if completes is None:
         raise Trouble(f"no completion for {shell!r}: choose bash, zsh or fish", exit_code=2)
-    print_line(
-        get_completion_script(prog_name="mercato", complete_var="_MERCATO_COMPLETE", shell=shell)
-    )
+    print_line(completes(tree(), {}, "mercato", "_MERCATO_COMPLETE").source())

@@ -1,5 +1,10 @@
 """Troubles of the program itself, told in one line."""
 
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""The exit status of a command that Ctrl-C ended."""
+
 
 class Trouble(Exception):  # noqa: N818 - a trouble is told to a person, not handled
     """Something on this machine is not as it must be; the message says what to do."""

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from mercato.cli.command import Argument, Option, group
 from mercato.cli.session import Session, print_line, print_table
 from mercato.cli.text import money
 from mercato.cli.tree import speaks
@@ -12,9 +11,9 @@ from mercato.cli.tree import speaks
 if TYPE_CHECKING:
     from mercato.sdk.shapes import Machine as MachineRow
 
-app = typer.Typer()
+app = group("mercato")
 
-Machine = Annotated[int, typer.Argument(metavar="MACHINE", help="The machine's id.")]
+Machine = Annotated[int, Argument(metavar="MACHINE", help="The machine's id.")]
 
 
 @speaks(app, "machines")
@@ -75,18 +74,16 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each an option
     session: Session,
     machine: Machine,
     *,
-    gpu: Annotated[float, typer.Option("--gpu", help="Dollars per GPU and hour.")],
-    disk: Annotated[float, typer.Option("--disk", help="Dollars per GB and month.")] = 0.10,
-    up: Annotated[float, typer.Option("--up", help="Dollars per GB sent.")] = 0.0,
-    down: Annotated[float, typer.Option("--down", help="Dollars per GB received.")] = 0.0,
+    gpu: Annotated[float, Option("--gpu", help="Dollars per GPU and hour.")],
+    disk: Annotated[float, Option("--disk", help="Dollars per GB and month.")] = 0.10,
+    up: Annotated[float, Option("--up", help="Dollars per GB sent.")] = 0.0,
+    down: Annotated[float, Option("--down", help="Dollars per GB received.")] = 0.0,
     min_bid: Annotated[
-        float | None, typer.Option("--min-bid", help="The least bid per GPU and hour.")
+        float | None, Option("--min-bid", help="The least bid per GPU and hour.")
     ] = None,
-    min_chunk: Annotated[
-        int, typer.Option("--min-chunk", help="The fewest GPUs let together.")
-    ] = 1,
+    min_chunk: Annotated[int, Option("--min-chunk", help="The fewest GPUs let together.")] = 1,
     duration: Annotated[
-        str | None, typer.Option("--for", help="How long contracts may run: '3 months'.")
+        str | None, Option("--for", help="How long contracts may run: '3 months'.")
     ] = None,
 ) -> None:
     """Put a machine on sale, or change its prices; signed contracts keep theirs.

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
-import typer
-
+from mercato.cli.command import Argument, Option, group
 from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, config_path, print_json, print_line
 from mercato.cli.tree import speaks
@@ -19,24 +18,22 @@ from mercato.cli.tree import speaks
 if TYPE_CHECKING:
     from mercato.sdk.shapes import Instance as Row
 
-app = typer.Typer()
+app = group("mercato")
 
-Instance = Annotated[int, typer.Argument(metavar="INSTANCE", help="The instance's id.")]
+Instance = Annotated[int, Argument(metavar="INSTANCE", help="The instance's id.")]
 FOLLOW_EVERY_S: Final = 2.0
 
 
-@speaks(app, "ssh", context_settings={"allow_interspersed_args": False})
+@speaks(app, "ssh", passes_on=True)
 def ssh(
     session: Session,
     instance: Instance,
-    command: Annotated[
-        list[str] | None, typer.Argument(help="A command, instead of a terminal.")
-    ] = None,
+    command: Annotated[tuple[str, ...], Argument(help="A command, instead of a terminal.")] = (),
     *,
     identity: Annotated[
-        Path | None, typer.Option("--identity", "-i", help="The private key to show.")
+        Path | None, Option("--identity", "-i", help="The private key to show.")
     ] = None,
-    show: Annotated[bool, typer.Option("--print", help="Only print the command.")] = False,
+    show: Annotated[bool, Option("--print", help="Only print the command.")] = False,
 ) -> None:
     """Open a shell inside an instance, or run a command there.
 
@@ -51,7 +48,7 @@ def ssh(
     row = session.market.instance(instance)
     if row is None:
         raise Trouble(f"you have no instance {instance}")
-    program = ssh_command(session.url, row, command or (), identity)
+    program = ssh_command(session.url, row, command, identity)
     if show or session.raw:
         print_json({"command": program}) if session.raw else print_line(shlex.join(program))
         return
@@ -97,10 +94,10 @@ def logs(
     session: Session,
     instance: Instance,
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it prints.")] = False,
-    tail: Annotated[int, typer.Option("--tail", "-n", help="The last so many lines.")] = 1_000,
+    follow: Annotated[bool, Option("--follow", "-f", help="Go on as it prints.")] = False,
+    tail: Annotated[int, Option("--tail", "-n", help="The last so many lines.")] = 1_000,
     daemon: Annotated[
-        bool, typer.Option("--daemon", help="What its host's agent says about it.")
+        bool, Option("--daemon", help="What its host's agent says about it.")
     ] = False,
 ) -> None:
     """Print an instance's output.
@@ -139,11 +136,11 @@ def _print(lines: Sequence[str]) -> None:
         sys.stdout.flush()
 
 
-@speaks(app, "exec", context_settings={"allow_interspersed_args": False})
+@speaks(app, "exec", passes_on=True)
 def execute(
     session: Session,
     instance: Instance,
-    command: Annotated[list[str], typer.Argument(help="The command, as a shell takes it.")],
+    command: Annotated[tuple[str, ...], Argument(help="The command, as a shell takes it.")],
 ) -> None:
     """Run a command inside an instance and print what it printed.
 

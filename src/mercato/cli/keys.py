@@ -4,17 +4,14 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
+from mercato.cli.command import Argument, Option, group
 from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_line, print_table
 from mercato.cli.tree import speaks
 
-app = typer.Typer()
-api = typer.Typer(help="Your API keys: list, create, rm.", no_args_is_help=True)
-ssh = typer.Typer(help="The public keys that open your instances.", no_args_is_help=True)
-app.add_typer(api, name="key")
-app.add_typer(ssh, name="ssh-key")
+app = group("mercato")
+api = group("key", "Your API keys: list, create, rm.", below=app)
+ssh = group("ssh-key", "The public keys that open your instances.", below=app)
 
 
 @speaks(api, "list")
@@ -42,10 +39,10 @@ def _shown(permissions: Any) -> str:
 @speaks(api, "create")
 def create_api(
     session: Session,
-    name: Annotated[str, typer.Argument(help="What it is for.")],
+    name: Annotated[str, Argument(help="What it is for.")],
     permissions: Annotated[
         Path | None,
-        typer.Option("--permissions", help='A JSON file such as {"api": {"instance_read": {}}}.'),
+        Option("--permissions", help='A JSON file such as {"api": {"instance_read": {}}}.'),
     ] = None,
 ) -> None:
     """Make an API key; its secret is shown this once.
@@ -66,7 +63,7 @@ def create_api(
 
 
 @speaks(api, "rm")
-def remove_api(session: Session, key: Annotated[int, typer.Argument(help="The key's id.")]) -> None:
+def remove_api(session: Session, key: Annotated[int, Argument(help="The key's id.")]) -> None:
     """Revoke an API key.
 
     Example: mercato key rm 3
@@ -98,7 +95,7 @@ def list_ssh(session: Session) -> None:
 def add_ssh(
     session: Session,
     key: Annotated[
-        str | None, typer.Argument(help="A public key, or its file. Default: ~/.ssh/id_*.pub")
+        str | None, Argument(help="A public key, or its file. Default: ~/.ssh/id_*.pub")
     ] = None,
 ) -> None:
     """Let a public key into every instance rented from now on.
@@ -133,7 +130,7 @@ def public_key(given: str | None) -> str:
 
 
 @speaks(ssh, "rm")
-def remove_ssh(session: Session, key: Annotated[int, typer.Argument(help="The key's id.")]) -> None:
+def remove_ssh(session: Session, key: Annotated[int, Argument(help="The key's id.")]) -> None:
     """Forget a public key.
 
     Example: mercato ssh-key rm 3

@@ -4,22 +4,17 @@ import os
 from typing import Annotated
 
 import msgspec
-import typer
 
+from mercato.cli.command import Argument, command, group
 from mercato.cli.session import Login, config_path, print_line
 
-app = typer.Typer()
+app = group("mercato")
 
 
-@app.callback()
-def _many() -> None:
-    """Keep `login` a named command."""
-
-
-@app.command("login")
+@command(app, "login")
 def login(
-    url: Annotated[str, typer.Argument(help="The server's address: http://127.0.0.1:8400")],
-    key: Annotated[str, typer.Argument(help="Your API key.")],
+    url: Annotated[str, Argument(help="The server's address: http://127.0.0.1:8400")],
+    key: Annotated[str, Argument(help="Your API key.")],
 ) -> None:
     """Check a key with its server and keep both in a file that only you can read.
 

@@ -1,12 +1,9 @@
 """The `mercato` program: a table of commands, each imported when it runs: it starts fast."""
 
 import sys
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from mercato import __version__
-
-if TYPE_CHECKING:
-    import typer
 
 
 class Command(NamedTuple):
@@ -107,7 +104,7 @@ def _completing() -> bool:
 def _run(arguments: list[str]) -> int:
     import warnings
 
-    from mercato.cli.errors import Trouble
+    from mercato.cli.errors import INTERRUPTED, Trouble
 
     # The embedded database's library looks for a desktop's directory that servers do not have.
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
@@ -117,7 +114,7 @@ def _run(arguments: list[str]) -> int:
     except Trouble as trouble:
         return _say(arguments, trouble.message, "trouble", 0, trouble.exit_code)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has left; say nothing more, not even at exit.
         sys.stdout = None
@@ -134,15 +131,20 @@ def _run(arguments: list[str]) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    import click
+
+    from mercato.cli.errors import INTERRUPTED
     from mercato.cli.tree import tree
 
-    if _completing():
-        from typer.completion import get_completion_inspect_parameters
-
-        get_completion_inspect_parameters()  # registers the shells
-    root: typer.core.TyperGroup = tree()
-    result = root.main(args=arguments, prog_name="mercato", standalone_mode=True)
-    return result if isinstance(result, int) else 0
+    try:
+        status = tree().main(args=arguments, prog_name="mercato", standalone_mode=False)
+    except click.ClickException as wrong:
+        wrong.show()
+        return wrong.exit_code
+    except click.Abort:
+        sys.stderr.write("\n")
+        return INTERRUPTED
+    return status if isinstance(status, int) else 0
 
 
 def _say(arguments: list[str], message: str, code: str, status: int, exit_code: int) -> int:

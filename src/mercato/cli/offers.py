@@ -2,39 +2,31 @@
 
 from typing import Annotated
 
-import typer
-
+from mercato.cli.command import Argument, Option, group
 from mercato.cli.session import Session, print_table
 from mercato.cli.text import money, number, span
 from mercato.cli.tree import speaks
 
-app = typer.Typer()
-
-
-@app.callback()
-def _many() -> None:
-    """Keep `offers` a named command."""
+app = group("mercato")
 
 
 @speaks(app, "offers")
 def offers(
     session: Session,
     query: Annotated[
-        list[str] | None, typer.Argument(help="Comparisons: gpu_name=RTX_4090 'num_gpus>=2'")
-    ] = None,
+        tuple[str, ...], Argument(help="Comparisons: gpu_name=RTX_4090 'num_gpus>=2'")
+    ] = (),
     *,
     order: Annotated[
-        str, typer.Option("--order", "-o", help="Fields to sort by; - after one is descending.")
+        str, Option("--order", "-o", help="Fields to sort by; - after one is descending.")
     ] = "score-",
-    limit: Annotated[int, typer.Option("--limit", "-n", help="At most this many.")] = 20,
-    kind: Annotated[
-        str, typer.Option("--type", "-t", help="on-demand, reserved or bid.")
-    ] = "on-demand",
+    limit: Annotated[int, Option("--limit", "-n", help="At most this many.")] = 20,
+    kind: Annotated[str, Option("--type", "-t", help="on-demand, reserved or bid.")] = "on-demand",
     storage: Annotated[
-        float, typer.Option("--storage", help="Gigabytes of disk that prices include.")
+        float, Option("--storage", help="Gigabytes of disk that prices include.")
     ] = 5.0,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also what is unverified, external or taken.")
+        bool, Option("--all", help="Also what is unverified, external or taken.")
     ] = False,
 ) -> None:
     """Search for machines to rent.
@@ -86,7 +78,7 @@ def offers(
 
     session.give(
         calls.search(
-            " ".join(query or ()),
+            " ".join(query),
             order=order,
             limit=limit,
             kind=kind,

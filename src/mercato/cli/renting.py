@@ -3,46 +3,47 @@
 import time
 from typing import Annotated
 
-import typer
+import click
 
+from mercato.cli.command import Argument, Option, group
 from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_json, print_line, print_table
 from mercato.cli.text import money, span
 from mercato.cli.tree import speaks
 from mercato.cli.waiting import until_running
 
-app = typer.Typer()
+app = group("mercato")
 
-Instance = Annotated[int, typer.Argument(metavar="INSTANCE", help="The instance's id.")]
-Instances = Annotated[list[int], typer.Argument(metavar="INSTANCE...", help="Instances' ids.")]
+Instance = Annotated[int, Argument(metavar="INSTANCE", help="The instance's id.")]
+Instances = Annotated[tuple[int, ...], Argument(metavar="INSTANCE...", help="Instances' ids.")]
 
 
 @speaks(app, "rent")
 def rent(  # noqa: PLR0913 - a rental has these parts, each an option
     session: Session,
-    offer: Annotated[int, typer.Argument(help="The offer's id, as `mercato offers` shows it.")],
+    offer: Annotated[int, Argument(help="The offer's id, as `mercato offers` shows it.")],
     *,
-    image: Annotated[str | None, typer.Option("--image", "-i", help="A Docker image.")] = None,
+    image: Annotated[str | None, Option("--image", "-i", help="A Docker image.")] = None,
     template: Annotated[
-        str | None, typer.Option("--template", help="A template's hash, instead of an image.")
+        str | None, Option("--template", help="A template's hash, instead of an image.")
     ] = None,
-    disk: Annotated[float, typer.Option("--disk", "-d", help="Gigabytes of disk.")] = 10.0,
+    disk: Annotated[float, Option("--disk", "-d", help="Gigabytes of disk.")] = 10.0,
     env: Annotated[
-        str | None, typer.Option("--env", "-e", help="Docker style: '-e A=1 -p 8080:8080'")
+        str | None, Option("--env", "-e", help="Docker style: '-e A=1 -p 8080:8080'")
     ] = None,
     onstart: Annotated[
-        str | None, typer.Option("--onstart", help="A shell command to run on every start.")
+        str | None, Option("--onstart", help="A shell command to run on every start.")
     ] = None,
-    label: Annotated[str | None, typer.Option("--label", "-l", help="A name of your own.")] = None,
-    jupyter: Annotated[bool, typer.Option("--jupyter", help="Start a JupyterLab too.")] = False,
+    label: Annotated[str | None, Option("--label", "-l", help="A name of your own.")] = None,
+    jupyter: Annotated[bool, Option("--jupyter", help="Start a JupyterLab too.")] = False,
     login: Annotated[
-        str | None, typer.Option("--login", help="For a private image: '-u USER -p PASS HOST'")
+        str | None, Option("--login", help="For a private image: '-u USER -p PASS HOST'")
     ] = None,
     bid: Annotated[
-        float | None, typer.Option("--bid", help="Bid $/h: cheaper, and may be interrupted.")
+        float | None, Option("--bid", help="Bid $/h: cheaper, and may be interrupted.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until it runs.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait at most.")] = 900.0,
+    wait: Annotated[bool, Option("--wait", "-w", help="Wait until it runs.")] = False,
+    timeout: Annotated[float, Option("--timeout", help="Seconds to wait at most.")] = 900.0,
 ) -> None:
     """Rent an offer.
 
@@ -176,7 +177,7 @@ def rm(
     session: Session,
     instances: Instances,
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Destroy instances and their disks for good.
 
@@ -185,6 +186,6 @@ def rm(
     from mercato.sdk import calls
 
     if not yes and not session.raw:
-        typer.confirm(f"Destroy {', '.join(map(str, instances))} and all data in it?", abort=True)
+        click.confirm(f"Destroy {', '.join(map(str, instances))} and all data in it?", abort=True)
     for instance in instances:
         session.do(calls.destroy(instance), f"Instance {instance} is destroyed.")

@@ -5,45 +5,41 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
-import typer
+import click
 
+from mercato.cli.command import Option, command, group
 from mercato.cli.errors import Trouble
 
-app = typer.Typer()
+app = group("mercato")
 
 
-@app.callback()
-def _many() -> None:
-    """Keep `serve` a named command."""
-
-
-@app.command("serve")
+@command(app, "serve")
 def serve(
     *,
     data: Annotated[
-        Path, typer.Option("--data", help="Its key file, and its database if none is given.")
+        Path, Option("--data", help="Its key file, and its database if none is given.")
     ] = Path("data"),
-    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="The port to listen on.")] = 8400,
+    host: Annotated[str, Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Option("--port", help="The port to listen on.")] = 8400,
     database_url: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--database-url",
-            envvar="DATABASE_URL",
+            env="DATABASE_URL",
             help="A PostgreSQL of your own. Default: one is started in the data directory.",
         ),
     ] = None,
     public_url: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--public-url",
-            envvar="MERCATO_PUBLIC_URL",
+            env="MERCATO_PUBLIC_URL",
             help="Where callers reach it. Default: each request's Host header.",
         ),
     ] = None,
     verify_simulated: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--verify-simulated",
             help="For demonstrations: machines with declared hardware are verified as they join.",
         ),
@@ -77,7 +73,7 @@ def serve(
             raise Trouble(str(error)) from error
         _migrate(url)
         status = control.serve(settings)
-    raise typer.Exit(status)
+    raise click.exceptions.Exit(status)
 
 
 def _directory(data: Path) -> Path:

@@ -2,19 +2,12 @@
 
 from typing import Annotated
 
-import typer
-
+from mercato.cli.command import Argument, Option, group
 from mercato.cli.session import Session, print_line, print_table
 from mercato.cli.tree import speaks
 
-app = typer.Typer()
-template = typer.Typer(help="What rentals run, under a name.", no_args_is_help=True)
-app.add_typer(template, name="template")
-
-
-@app.callback()
-def _many() -> None:
-    """Keep `template` a named command."""
+app = group("mercato")
+template = group("template", "What rentals run, under a name.", below=app)
 
 
 @speaks(template, "list")
@@ -38,15 +31,13 @@ def list_templates(session: Session) -> None:
 @speaks(template, "create")
 def create(
     session: Session,
-    name: Annotated[str, typer.Argument(help="Its name.")],
+    name: Annotated[str, Argument(help="Its name.")],
     *,
-    image: Annotated[str, typer.Option("--image", "-i", help="A Docker image.")],
-    env: Annotated[
-        str, typer.Option("--env", "-e", help="Docker style: '-e A=1 -p 8080:8080'")
-    ] = "",
-    onstart: Annotated[str, typer.Option("--onstart", help="Shell, run on every start.")] = "",
-    disk: Annotated[float, typer.Option("--disk", help="Gigabytes that it wants.")] = 10.0,
-    public: Annotated[bool, typer.Option("--public", help="Everybody may use it.")] = False,
+    image: Annotated[str, Option("--image", "-i", help="A Docker image.")],
+    env: Annotated[str, Option("--env", "-e", help="Docker style: '-e A=1 -p 8080:8080'")] = "",
+    onstart: Annotated[str, Option("--onstart", help="Shell, run on every start.")] = "",
+    disk: Annotated[float, Option("--disk", help="Gigabytes that it wants.")] = 10.0,
+    public: Annotated[bool, Option("--public", help="Everybody may use it.")] = False,
 ) -> None:
     """Keep a template.
 
@@ -74,7 +65,7 @@ def create(
 
 @speaks(template, "rm")
 def remove(
-    session: Session, hash_id: Annotated[str, typer.Argument(help="The template's hash.")]
+    session: Session, hash_id: Annotated[str, Argument(help="The template's hash.")]
 ) -> None:
     """Delete a template of yours.
 

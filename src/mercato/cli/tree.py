@@ -1,74 +1,72 @@
-"""The tree of commands as typer sees it: each subject is imported when one of its commands runs."""
+"""The tree of commands: each subject is imported when one of its commands runs."""
 
 import inspect
 from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, Any, Concatenate, Final, ParamSpec
 
-import typer
-from typer.core import TyperGroup
+import click
+from click.shell_completion import CompletionItem
 
+from mercato.cli import command
+from mercato.cli.command import Option
 from mercato.cli.main import COMMANDS
 from mercato.cli.session import Session
 
 P = ParamSpec("P")
 
 
-class _Lazy(TyperGroup):
+class _Lazy(click.Group):
     """A group that imports a command's module when the command is named."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Every name in the table."""
         del ctx
         return list(COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command itself, from its module's `app`."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"mercato.cli.{COMMANDS[cmd_name].module}")
-        group = typer.main.get_group(module.app)
-        return group.commands.get(cmd_name)
+        app: click.Group = import_module(f"mercato.cli.{COMMANDS[cmd_name].module}").app
+        return app.commands[cmd_name]
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin with what was typed; none of them is imported for it."""
+        del ctx
+        return [
+            CompletionItem(name, help=each.purpose)
+            for name, each in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
 
 
-def tree() -> TyperGroup:
+def tree() -> click.Group:
     """The whole program."""
-    return _Lazy(name="mercato", commands=dict.fromkeys(COMMANDS), help="Mercato.")  # type: ignore[arg-type] # names suffice for suggestions; get_command finds the rest
+    return _Lazy("mercato", commands=dict.fromkeys(COMMANDS))  # type: ignore[arg-type] # names suffice for suggestions; get_command finds the rest
 
 
-_Url = Annotated[
-    str | None,
-    typer.Option("--url", envvar="MERCATO_URL", help="The server's address.", show_default=False),
-]
-_Key = Annotated[
-    str | None,
-    typer.Option(
-        "--api-key",
-        envvar="MERCATO_API_KEY",
-        help="Your API key.",
-        show_default=False,
-        show_envvar=True,
-    ),
-]
-_Raw = Annotated[bool, typer.Option("--raw", help="Print JSON, for programs.")]
+_Url = Annotated[str | None, Option("--url", env="MERCATO_URL", help="The server's address.")]
+_Key = Annotated[str | None, Option("--api-key", env="MERCATO_API_KEY", help="Your API key.")]
+_Raw = Annotated[bool, Option("--raw", help="Print JSON, for programs.")]
 
 _SHARED: Final = {"url": (_Url, None), "api_key": (_Key, None), "raw": (_Raw, False)}
 
 
 def speaks(
-    app: typer.Typer, name: str, **options: Any
+    app: click.Group, name: str, *, passes_on: bool = False
 ) -> Callable[[Callable[Concatenate[Session, P], None]], Callable[Concatenate[Session, P], None]]:
     """Make a function a command of `app` that speaks to a server.
 
-    Its first parameter is the session; it gains `--url`, `--api-key` and `--raw`.
+    Its first parameter is the session; it gains `--url`, `--api-key` and `--raw`. `passes_on` is
+    as for any command.
     """
 
     def register(
         function: Callable[Concatenate[Session, P], None],
     ) -> Callable[Concatenate[Session, P], None]:
-        signature = inspect.signature(function)
-        own = list(signature.parameters.values())[1:]
+        own = list(inspect.signature(function).parameters.values())[1:]
         shared = [
             inspect.Parameter(
                 each, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
@@ -80,13 +78,10 @@ def speaks(
             with Session(
                 url=given.pop("url"), key=given.pop("api_key"), raw=given.pop("raw")
             ) as session:
-                function(session, **given)  # type: ignore[call-arg] # typer fills them by name
+                function(session, **given)  # type: ignore[call-arg] # click fills them by name
 
-        parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own] + shared
-        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {each.name: each.annotation for each in parameters}
         run.__doc__ = function.__doc__
-        app.command(name, **options)(run)
+        command.add(app, name, run, [*own, *shared], passes_on=passes_on)
         return function
 
     return register

@@ -11,9 +11,8 @@ import socket
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from mercato.cli.errors import Trouble
+from mercato.cli.errors import INTERRUPTED, Trouble
 from mercato.cli.up import base_image, database, docker, hosting, server
 from mercato.cli.up.accounts import bootstrap
 from mercato.cli.up.demonstration import Demonstration
@@ -21,8 +20,6 @@ from mercato.cli.up.place import Keys, Place
 from mercato.cli.up.ready import Ready, ReadyFile
 from mercato.cli.up.say import Say
 from mercato.sdk import AsyncMercato
-
-INTERRUPTED: Final = 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +174,7 @@ def farewell(url: str, keys: Keys, image: str, place: Place) -> list[str]:
         "or with this program:",
         f"  mercato login {url} {keys.renter}",
         "  mercato ps",
-        f"  mercato ssh INSTANCE --identity {place.ssh_key}",
+        f"  mercato ssh --identity {place.ssh_key} INSTANCE",
         f"  MERCATO_URL={url} MERCATO_API_KEY={keys.operator} mercato admin loops",
         "",
         "Ctrl-C stops everything; the next start goes on with the same data.",
