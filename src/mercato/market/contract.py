@@ -22,7 +22,7 @@ class Kind(StrEnum):
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What renter and host agreed; never changes after signing.
+    """What renter and host agreed; changed after signing only by an amendment.
 
     Prices are the renter's, fee included.
     """

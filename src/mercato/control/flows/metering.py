@@ -85,14 +85,29 @@ def close_meter(tx: Tx, contract: Contract, kind: str, to_ms: int, now_ms: int) 
     Returns:
         False when it did not run.
     """
+    return _close(tx, contract, kind, to_ms, now_ms) is not None
+
+
+def _close(tx: Tx, contract: Contract, kind: str, to_ms: int, now_ms: int) -> int | None:
+    """The same; the moment up to which it was charged."""
     segment = segments.running(tx, contract.id, kind)
     if segment is None:
-        return False
+        return None
     tx.queue(f"account:{contract.renter}")
     end_ms = max(to_ms, segment.from_ms, _posted_until(segment))
     segments.stop(tx, segment.id, end_ms)
     _post_segment(tx, contract, segment, end_ms, now_ms)
-    return True
+    return end_ms
+
+
+def reprice(tx: Tx, before: Contract, after: Contract, at_ms: int, now_ms: int) -> None:
+    """Have the running meters of a contract go on at its amended rates from `at_ms` on."""
+    post_bytes(tx, before, now_ms)
+    for kind in (GPU, DISK):
+        ended_ms = _close(tx, before, kind, at_ms, now_ms)
+        if ended_ms is not None:
+            open_meter(tx, after, kind, ended_ms)
+    forecast(tx, after.renter, now_ms)
 
 
 def settle(tx: Tx, contract: Contract, now_ms: int) -> int:
@@ -267,7 +282,7 @@ def _promised_gpu(tx: Tx, account: AccountId) -> int:
     """GPU rates of what is told to run and does not bill yet: they will."""
     row = tx.one(
         "select coalesce(sum(c.gpu_rate), 0)::bigint as rate from instances i"
-        " join contracts c on c.id = i.id where i.renter_id = %s and i.intended = 'running'"
+        " join contracts_now c on c.id = i.id where i.renter_id = %s and i.intended = 'running'"
         " and i.destroyed_at_ms is null and not exists (select from segments s"
         " where s.contract_id = i.id and s.kind = 'gpu' and s.to_ms is null)",
         account,
@@ -279,7 +294,7 @@ def _promised_gpu(tx: Tx, account: AccountId) -> int:
 def _unposted_bytes(tx: Tx, account: AccountId) -> int:
     rows = tx.all(
         "select i.up_bytes, i.up_bytes_posted, i.down_bytes, i.down_bytes_posted, c.up_price,"
-        " c.down_price from instances i join contracts c on c.id = i.id where i.renter_id = %s"
+        " c.down_price from instances i join contracts_now c on c.id = i.id where i.renter_id = %s"
         " and i.destroyed_at_ms is null",
         account,
     )

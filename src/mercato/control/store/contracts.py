@@ -1,4 +1,4 @@
-"""Contracts: frozen at signing; nothing here updates one."""
+"""Contracts: frozen at signing, amended by new rows; nothing here updates one."""
 
 from typing import Any, Final, LiteralString
 
@@ -40,9 +40,32 @@ def sign(tx: Tx, contract: Contract) -> Contract:
     return _contract(row)
 
 
+def amend(tx: Tx, contract: ContractId, terms: Terms, why: str, now_ms: int) -> None:
+    """Write what was agreed later: the whole of the terms from now on, `disk_mb` unchanged.
+
+    `why` is `extension`, `price_increase`, `bid` or `reservation`. The caller has the running
+    meters go on at the new rates (`metering.reprice`).
+    """
+    tx.run(
+        "insert into amendments (contract_id, why, kind, gpu_rate, disk_price, up_price,"
+        " down_price, platform_fee_ppm, end_at_ms, at_ms)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        contract,
+        why,
+        terms.kind.value,
+        terms.gpu,
+        terms.disk,
+        terms.up,
+        terms.down,
+        terms.platform_fee_ppm,
+        terms.end_at_ms,
+        now_ms,
+    )
+
+
 def get(tx: Tx, contract: ContractId) -> Contract:
-    """A contract that exists."""
-    row = tx.one(f"select {_COLUMNS} from contracts where id = %s", contract)  # noqa: S608 - the columns are fixed above
+    """A contract that exists, at its terms now."""
+    row = tx.one(f"select {_COLUMNS} from contracts_now where id = %s", contract)  # noqa: S608 - the columns are fixed above
     assert row is not None, contract
     return _contract(row)
 
@@ -50,7 +73,7 @@ def get(tx: Tx, contract: ContractId) -> Contract:
 def live_on(tx: Tx, machine: MachineId) -> dict[ContractId, Contract]:
     """The contracts that still have something on a machine, by id."""
     rows = tx.all(
-        f"select {_COLUMNS} from contracts where id in"  # noqa: S608 - the columns are fixed above
+        f"select {_COLUMNS} from contracts_now where id in"  # noqa: S608 - the columns are fixed above
         " (select id from live_contracts where machine_id = %s) order by id",
         machine,
     )
@@ -71,7 +94,7 @@ def disk_mb_on(tx: Tx, machine: MachineId) -> int:
 def ended(tx: Tx, now_ms: int) -> list[ContractId]:
     """Contracts past their end that still have something on a machine."""
     rows = tx.all(
-        "select c.id from instances i join contracts c on c.id = i.id"
+        "select c.id from instances i join contracts_now c on c.id = i.id"
         " where i.destroyed_at_ms is null and i.intended <> 'destroyed' and c.end_at_ms <= %s"
         " order by c.id",
         now_ms,

@@ -51,7 +51,7 @@ select m.id, m.host_id, m.hardware, m.verification, m.seen_at_ms, m.agent_versio
        (select w.price from volume_listings w
          where w.machine_id = m.id and w.closed_at_ms is null) as volume_price,
        (select coalesce(jsonb_object_agg(h.gpu::text, c.kind), '{}'::jsonb)
-          from gpu_holds h join contracts c on c.id = h.contract_id
+          from gpu_holds h join contracts_now c on c.id = h.contract_id
          where h.machine_id = m.id) as held,
        (select count(*) from instances i
          where i.machine_id = m.id and i.destroyed_at_ms is null) as rentals,

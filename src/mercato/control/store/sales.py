@@ -43,7 +43,7 @@ select m.id, m.host_id, m.hardware, m.verification, m.generation, m.joined_at_ms
        l.credit_discount_max, l.platform_fee_ppm, l.listed_at_ms,
        (select coalesce(jsonb_object_agg(h.gpu::text, jsonb_build_array(h.contract_id, c.kind)),
                         '{}'::jsonb)
-          from gpu_holds h join contracts c on c.id = h.contract_id
+          from gpu_holds h join contracts_now c on c.id = h.contract_id
          where h.machine_id = m.id) as held,
        (select coalesce(sum(c.disk_mb), 0)::bigint
           from live_contracts v join contracts c on c.id = v.id

@@ -88,11 +88,11 @@ select i.id, i.renter_id, c.host_id, i.machine_id, i.label, i.launch, i.sealed, 
              order by k.ssh_key_id) as ssh_key_ids,
        (select coalesce(jsonb_agg(jsonb_build_object('volume', o.volume_id, 'path', o.path,
                                                      'mb', d.disk_mb) order by o.path), '[]')
-          from mounts o join contracts d on d.id = o.volume_id
+          from mounts o join contracts_now d on d.id = o.volume_id
          where o.instance_id = i.id) as mounts,
        array(select s.name from secrets s where s.account_id = i.renter_id) as account_variables
   from instances i
-  join contracts c on c.id = i.id
+  join contracts_now c on c.id = i.id
   join machines m on m.id = i.machine_id
   join listings l on l.id = c.listing_id
   left join templates t on t.id = i.template_id

@@ -80,7 +80,7 @@ def live_of(tx: Tx, renter: AccountId) -> list[StoredVolume]:
 def ended(tx: Tx, now_ms: int) -> list[ContractId]:
     """Volumes past the end of their contract that were not deleted."""
     rows = tx.all(
-        "select v.id from volumes v join contracts c on c.id = v.id"
+        "select v.id from volumes v join contracts_now c on c.id = v.id"
         " where v.deleted_at_ms is null and c.end_at_ms <= %s order by v.id",
         now_ms,
     )
@@ -152,7 +152,7 @@ def views(tx: Tx, renter: AccountId) -> list[VolumeView]:
         " m.verification, m.offline_since_ms, array(select distinct i.id from mounts o"
         " join instances i on i.id = o.instance_id where o.volume_id = v.id"
         " and i.intended <> 'destroyed' order by i.id) as instances"
-        " from volumes v join contracts c on c.id = v.id join machines m on m.id = v.machine_id"
+        " from volumes v join contracts_now c on c.id = v.id join machines m on m.id = v.machine_id"
         " where v.renter_id = %s and v.deleted_at_ms is null order by v.id",
         renter,
     )
