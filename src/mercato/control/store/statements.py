@@ -48,8 +48,8 @@ def contracts(tx: Tx, renter: AccountId) -> dict[ContractId, BilledContract]:
         " coalesce(i.up_bytes, 0) as up_bytes, coalesce(i.down_bytes, 0) as down_bytes,"
         " coalesce(i.up_bytes_posted, 0) as up_bytes_posted,"
         " coalesce(i.down_bytes_posted, 0) as down_bytes_posted"
-        " from contracts_now c left join instances i on i.id = c.id left join volumes v on v.id = c.id"
-        " where c.renter_id = %s order by c.id",
+        " from contracts_now c left join instances i on i.id = c.id"
+        " left join volumes v on v.id = c.id where c.renter_id = %s order by c.id",
         renter,
     )
     return {row["id"]: msgspec.convert(row, BilledContract) for row in rows}
