@@ -1,8 +1,11 @@
 """What must hold in the database of any market at any moment, asked in SQL.
 
-Each law is a query for what breaks it. Tests of races, crashes and simulations share them.
+Each law is a query for what breaks it. Tests of races, crashes and simulations share them. Those
+that can be asked of one change alone are asked at every commit by the triggers of guards.sql,
+which every database of these tests has.
 """
 
+from pathlib import Path
 from typing import Any, Final, LiteralString
 
 from psycopg import Connection
@@ -12,33 +15,89 @@ LAWS: Final[dict[str, LiteralString]] = {
         "select h.* from gpu_holds h join contracts c on c.id = h.contract_id"
         " where c.machine_id <> h.machine_id or not (h.gpu = any (c.gpus))"
     ),
+    "who holds a GPU holds all of its contract's": (
+        "select c.id from contracts c join gpu_holds h on h.contract_id = c.id"
+        " group by c.id having count(*) <> cardinality(c.gpus)"
+    ),
     "nothing destroyed holds a GPU": (
         "select h.* from gpu_holds h join instances i on i.id = h.contract_id"
         " where i.destroyed_at_ms is not null"
     ),
-    "nothing destroyed runs a meter": (
+    "nothing told to end for good runs a meter": (
         "select s.* from segments s join instances i on i.id = s.contract_id"
-        " where s.to_ms is null and i.destroyed_at_ms is not null"
+        " where s.to_ms is null and i.intended = 'destroyed'"
     ),
-    "an open GPU meter belongs to a contract that holds all its GPUs": (
+    "a disk is billed from creation to destroy, while its host can be heard": (
+        "select i.id from instances i join machines m on m.id = i.machine_id"
+        " where i.intended <> 'destroyed' and m.offline_since_ms is null"
+        " and not exists (select from segments s where s.contract_id = i.id"
+        " and s.kind = 'disk' and s.to_ms is null)"
+    ),
+    "a disk is billed from its signing on": (
+        "select i.id from instances i join contracts c on c.id = i.id"
+        " where (select min(from_ms) from segments s where s.contract_id = i.id"
+        " and s.kind = 'disk') is distinct from c.signed_at_ms"
+    ),
+    "nothing on a machine that is offline runs a meter": (
         "select s.* from segments s join contracts c on c.id = s.contract_id"
-        " where s.kind = 'gpu' and s.to_ms is null and cardinality(c.gpus) <>"
-        " (select count(*) from gpu_holds h where h.contract_id = c.id)"
+        " join machines m on m.id = c.machine_id"
+        " where s.to_ms is null and m.offline_since_ms is not null"
+    ),
+    "an open GPU meter belongs to a contract that runs and holds all its GPUs": (
+        "select s.* from segments s join contracts c on c.id = s.contract_id"
+        " join instances i on i.id = c.id where s.kind = 'gpu' and s.to_ms is null"
+        " and (i.intended <> 'running' or i.actual <> 'running' or cardinality(c.gpus) <>"
+        " (select count(*) from gpu_holds h where h.contract_id = c.id))"
     ),
     "segments of one meter never overlap": (
         "select a.id, b.id as other from segments a join segments b"
         " on b.contract_id = a.contract_id and b.kind = a.kind and b.id > a.id"
         " where a.from_ms < coalesce(b.to_ms, 9223372036854775807)"
         " and b.from_ms < coalesce(a.to_ms, 9223372036854775807)"
+        " and a.from_ms is distinct from a.to_ms and b.from_ms is distinct from b.to_ms"
+    ),
+    "a meter runs at its contract's rate": (
+        "select s.* from segments s join contracts c on c.id = s.contract_id"
+        " where (s.kind = 'gpu' and s.rate <> c.gpu_rate) or (s.kind = 'disk'"
+        " and s.rate <> div(c.disk_price::numeric * c.disk_mb, 720000))"
+    ),
+    "a closed meter is charged in full": (
+        "select * from segments where to_ms is not null"
+        " and posted <> div(rate::numeric * (to_ms - from_ms), 3600000)"
+    ),
+    "what a meter was charged is what moved for it": (
+        "select s.id, s.posted, coalesce(m.amount, 0) as moved from segments s full join"
+        " (select split_part(cause, ':', 2)::bigint as id, sum(amount) as amount from transfers"
+        " where cause like 'segment:%' and kind in ('charge', 'fee') group by 1) m on m.id = s.id"
+        " where coalesce(s.posted, 0) <> coalesce(m.amount, 0)"
+    ),
+    "what traffic was charged is what moved for it": (
+        "select i.id, m.amount from instances i join contracts c on c.id = i.id left join"
+        " (select contract_id, sum(amount) as amount from transfers"
+        " where cause like 'bytes:%' and kind in ('charge', 'fee') group by 1) m"
+        " on m.contract_id = i.id where coalesce(m.amount, 0) <>"
+        " div(c.up_price::numeric * i.up_bytes_posted, 1000000000)"
+        " + div(c.down_price::numeric * i.down_bytes_posted, 1000000000)"
+    ),
+    "an on-demand contract has the terms of the listing that was seen": (
+        "select c.id from contracts c join listings l on l.id = c.listing_id"
+        " where c.kind = 'ondemand' and c.gpu_rate <> 0 and c.renter_id <> c.host_id"
+        " and c.gpu_rate <> ceil(l.gpu::numeric * cardinality(c.gpus) * 1000000"
+        " / (1000000 - l.platform_fee_ppm))"
     ),
     "a purse is the sum of what moved": (
         "select p.name, p.balance, coalesce(m.amount, 0) as moved from purses p full join"
         " (select name, sum(amount) as amount from (select credit as name, amount from transfers"
         " union all select debit, -amount from transfers) t"
-        " where name like 'credit:%' or name like 'earnings:%' group by name) m"
+        " where name like '%:%' group by name) m"
         " on m.name = p.name where coalesce(p.balance, 0) <> coalesce(m.amount, 0)"
     ),
     "no purse is below its floor": "select * from purses where balance < floor",
+    "what happened to an instance last is why it is as it should be": (
+        "select i.id, i.reason from instances i where not exists (select from events e"
+        " where e.contract_id = i.id and e.at_ms = i.intended_at_ms and e.reason = i.reason"
+        " and e.message <> '')"
+    ),
 }
 
 
@@ -46,3 +105,9 @@ def broken(connection: Connection[Any]) -> dict[str, list[Any]]:
     """Which laws are broken, each with the rows that break it; empty when all hold."""
     found = {law: connection.execute(query).fetchall() for law, query in LAWS.items()}
     return {law: rows for law, rows in found.items() if rows}
+
+
+def guard(connection: Connection[Any]) -> None:
+    """Have the database refuse every commit that breaks a law of guards.sql."""
+    text = Path(__file__).with_name("guards.sql").read_text(encoding="utf-8")
+    connection.execute(text)

@@ -1,0 +1,78 @@
+"""A real PostgreSQL for tests: one server, and as many migrated databases as are wanted."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import psycopg
+
+from mercato.control.embedded import EmbeddedPostgres
+from mercato.control.migrate import migrate
+from tests import invariants
+
+_HASTY: Final = (
+    "fsync = off",
+    "synchronous_commit = off",
+    "full_page_writes = off",
+    "autovacuum = off",
+    "jit = off",
+)
+"""A test's database need not survive a power cut."""
+
+
+class Postgres:
+    """A server and a template with the schema, the guards of the laws, and nothing else."""
+
+    def __init__(self, url: str) -> None:
+        """Make the template; `url` names any database of the server."""
+        self._url = url
+        self._numbers = itertools.count()
+        self._template = f"template_{os.getpid()}"
+        with psycopg.connect(url, autocommit=True) as conn:
+            conn.execute(f"create database {self._template}")
+        migrate(self._named(self._template))
+        with psycopg.connect(self._named(self._template), autocommit=True) as conn:
+            invariants.guard(conn)
+
+    @contextmanager
+    def fresh(self) -> Iterator[str]:
+        """The URL of a new database, dropped at the end."""
+        name = f"test_{os.getpid()}_{next(self._numbers)}"
+        with psycopg.connect(self._url, autocommit=True) as conn:
+            conn.execute(f"create database {name} template {self._template} strategy file_copy")
+            yield self._named(name)
+            conn.execute(f"drop database {name} with (force)")
+
+    def _named(self, name: str) -> str:
+        """The same server's URL for another database."""
+        head, _, tail = self._url.partition("?")
+        base, _, _ = head.rpartition("/")
+        return f"{base}/{name}" + (f"?{tail}" if tail else "")
+
+
+@contextmanager
+def postgres(parent: Path | None = None) -> Iterator[Postgres]:
+    """A server for as long as this is held: the given one, or one of our own under `parent`."""
+    given = os.environ.get("MERCATO_TEST_DATABASE_URL")
+    if given:
+        yield Postgres(given)
+        return
+    # Not under pytest's own directory: as root the server runs as another user, and every start of
+    # pytest shuts that directory to others again.
+    home = Path(tempfile.mkdtemp(prefix="mercato-test-", dir=parent))
+    server = EmbeddedPostgres(home)
+    url = server.start()
+    try:
+        with psycopg.connect(url, autocommit=True) as conn:
+            for setting in _HASTY:
+                conn.execute(f"alter system set {setting}")
+            conn.execute("select pg_reload_conf()")
+        yield Postgres(url)
+    finally:
+        server.stop()
+        shutil.rmtree(home)
