@@ -16,6 +16,8 @@ begin
 end $$;
 create trigger guard before update or delete on contracts
     for each row execute function guard_frozen();
+create trigger guard before update or delete on amendments
+    for each row execute function guard_frozen();
 create trigger guard before update or delete on transfers
     for each row execute function guard_frozen();
 create trigger guard before delete on segments

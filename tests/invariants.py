@@ -56,10 +56,15 @@ LAWS: Final[dict[str, LiteralString]] = {
         " and b.from_ms < coalesce(a.to_ms, 9223372036854775807)"
         " and a.from_ms is distinct from a.to_ms and b.from_ms is distinct from b.to_ms"
     ),
-    "a meter runs at its contract's rate": (
-        "select s.* from segments s join contracts c on c.id = s.contract_id"
-        " where (s.kind = 'gpu' and s.rate <> c.gpu_rate) or (s.kind = 'disk'"
-        " and s.rate <> div(c.disk_price::numeric * c.disk_mb, 720000))"
+    "a meter runs at its contract's terms, the open one at those of now": (
+        "select s.* from segments s where not exists (select from (select id, gpu_rate,"
+        " disk_price, disk_mb, true as now from contracts_now"
+        " union all select id, gpu_rate, disk_price, disk_mb, false from contracts"
+        " union all select a.contract_id, a.gpu_rate, a.disk_price, c.disk_mb, false"
+        " from amendments a join contracts c on c.id = a.contract_id) terms"
+        " where terms.id = s.contract_id and (terms.now or s.to_ms is not null)"
+        " and s.rate = case s.kind when 'gpu' then terms.gpu_rate"
+        " else div(terms.disk_price::numeric * terms.disk_mb, 720000) end)"
     ),
     "a closed meter is charged in full": (
         "select * from segments where to_ms is not null"

@@ -8,6 +8,7 @@ import pytest
 
 from mercato.control.db import Database
 from mercato.control.flows import lapsing
+from mercato.control.store import contracts
 from tests import invariants
 from tests.control.market import HOUR, T0, open_market
 from tests.control.postgres import Postgres
@@ -37,7 +38,9 @@ FORGERIES: Final[dict[str, LiteralString]] = {
         "insert into segments (contract_id, renter_id, kind, rate, from_ms, to_ms)"
         " select contract_id, renter_id, kind, rate, from_ms, from_ms + 1 from segments"
     ),
-    "a meter runs at its contract's rate": "update segments set rate = rate + 1",
+    "a meter runs at its contract's terms, the open one at those of now": (
+        "update segments set rate = rate + 1"
+    ),
     "a closed meter is charged in full": (
         "update segments set to_ms = from_ms + 7200000 where contract_id = 1 and kind = 'gpu'"
     ),
@@ -59,6 +62,7 @@ FORGERIES: Final[dict[str, LiteralString]] = {
 
 GUARDED: Final[dict[str, LiteralString]] = {
     "never changed": "update contracts set gpu_rate = gpu_rate - 1",
+    "amendments are never": "delete from amendments",
     "transfers are never": "delete from transfers",
     "segments are never": "delete from segments",
     "generations only rise": "update machines set generation = 0",
@@ -86,7 +90,8 @@ def market_url(server_of_databases: Postgres) -> Iterator[str]:
         market = open_market(db, platform_fee_ppm=100_000)
         agent = market.machine(4)
         contract = market.rent(market.offer(agent, 2), T0).contract
-        market.rent(market.offer(agent, 6), T0, running=False)
+        waits = market.rent(market.offer(agent, 6), T0, running=False).contract
+        db.run_now(contracts.amend, waits.id, waits.terms, "extension", T0)
         agent.settle(T0)
         agent.settle(T0 + HOUR)
         db.run_now(lapsing.settle, contract.id, T0 + HOUR)
