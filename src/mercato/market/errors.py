@@ -79,6 +79,12 @@ class NoSuchVolume(NotFound):
     code = "no_such_volume"
 
 
+class NoPriceIncrease(NotFound):
+    """No higher price waits for the caller's word."""
+
+    code = "no_pending_price_increase"
+
+
 class NoSuchSshKey(Refusal):
     """There is no such SSH key among the caller's."""
 

@@ -1,7 +1,11 @@
 """What a host asks for a machine: prices, the smallest slice, until when."""
 
+import re
+from typing import Final
+
 import msgspec
 
+from mercato.market import errors
 from mercato.market.ids import ListingId, MachineId
 from mercato.market.money import NanoUsdPerGb, NanoUsdPerGbMonth, NanoUsdPerHour
 
@@ -35,3 +39,28 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     credit_discount_max: float
     """The most that a reservation can save, 0 to 0.5."""
     platform_fee_ppm: int
+
+
+_DURATION = re.compile(r"\s*(\d{1,12}(?:\.\d{1,6})?)\s*(second|hour|day|week|month|year)?s?\s*")
+_UNIT_MS: Final = {
+    "second": 1_000,
+    "hour": 3_600_000,
+    "day": 86_400_000,
+    "week": 7 * 86_400_000,
+    "month": 30 * 86_400_000,
+    "year": 365 * 86_400_000,
+}
+_LONGEST_MS: Final = 100 * 365 * 86_400_000
+
+
+def duration_ms(text: str) -> int:
+    """A duration as hosts write it: `3 months`, or a number of seconds.
+
+    Raises:
+        InvalidRequest: when it is none such, or longer than a hundred years.
+    """
+    found = _DURATION.fullmatch(text.lower())
+    lasts = int(float(found[1]) * _UNIT_MS[found[2] or "second"]) if found else 0
+    if not 0 < lasts <= _LONGEST_MS:
+        raise errors.InvalidRequest(f"{text[:80]!r} is not a duration like '3 months' or seconds.")
+    return lasts

@@ -52,6 +52,7 @@ STATUS: Final[Mapping[type[errors.Refusal], int]] = {
     errors.NotFound: 404,
     errors.NoSuchSshKey: 404,
     errors.NoSuchVolume: 404,
+    errors.NoPriceIncrease: 404,
     # 400 and not 402: the official client's callers look for the 400 class here.
     errors.InsufficientCredit: 400,
     errors.SpendingLimitReached: 400,

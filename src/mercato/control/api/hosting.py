@@ -1,6 +1,5 @@
 """Host side: machines, what they are let for, how they join."""
 
-import re
 from typing import Any, Final
 
 import msgspec
@@ -11,14 +10,14 @@ from mercato.control.api.keys import ById
 from mercato.control.api.shapes import MB_PER_GB, UNPROVEN_RELIABILITY
 from mercato.control.api.times import seconds
 from mercato.control.db import Tx
-from mercato.control.flows import hosting, volumes
+from mercato.control.flows import hosting, lasting, volumes
 from mercato.control.flows.house import Rules
 from mercato.control.store import contracts, machine_views, machines, volume_listings
 from mercato.control.store.machine_views import MachineView
 from mercato.market import errors
 from mercato.market.hardware import Hardware
 from mercato.market.ids import AccountId, MachineId
-from mercato.market.listing import Listing, Prices
+from mercato.market.listing import Listing, Prices, duration_ms
 from mercato.market.money import (
     MS_PER_S,
     NanoUsdPerGb,
@@ -36,16 +35,6 @@ GPU_PRICE_MAX: Final = 1_000.0
 """Dollars for a GPU and hour: more is a slip of the keyboard."""
 OTHER_PRICE_MAX: Final = 100.0
 DISCOUNT_DEFAULT: Final = 0.4
-
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(second|hour|day|week|month|year)?s?\s*")
-_UNIT_MS: Final = {
-    "second": 1_000,
-    "hour": 3_600_000,
-    "day": 86_400_000,
-    "week": 7 * 86_400_000,
-    "month": 30 * 86_400_000,
-    "year": 365 * 86_400_000,
-}
 
 
 class MachineRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,32 +228,35 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 async def list_machine(call: Call, asked: Asking) -> Listed:
     """Put a machine on sale, or change its terms."""
     discount = DISCOUNT_DEFAULT if asked.credit_discount_max is None else asked.credit_discount_max
-    duration_ms = _duration_ms(asked.duration)
+    duration = None if asked.duration in {None, ""} else str(asked.duration)
     end_at_ms = None if asked.end_date is None else int(asked.end_date * MS_PER_S)
-    if end_at_ms is None and duration_ms is not None:
-        end_at_ms = call.now_ms + duration_ms
+    if end_at_ms is None and duration is not None:
+        end_at_ms = call.now_ms + duration_ms(duration)
     asking = hosting.Asking(
         prices=_prices(asked),
         min_chunk=1 if asked.min_chunk is None else asked.min_chunk,
         end_at_ms=end_at_ms,
-        duration=None if asked.duration is None else str(asked.duration),
+        duration=duration,
         credit_discount_max=discount,
     )
-    listing = await call.services.db.run(
+    listing, extended = await call.services.db.run(
         _list, call.account, asked, asking, call.now_ms, call.services.house.rules
     )
-    return Listed(msg=f"Machine {asked.machine} is on sale.", listing_id=listing.id)
+    return Listed(
+        msg=f"Machine {asked.machine} is on sale.", extended=extended, listing_id=listing.id
+    )
 
 
 def _list(
     tx: Tx, host: AccountId, asked: Asking, asking: hosting.Asking, now_ms: int, rules: Rules
-) -> Listing:
-    """List the machine, and its volumes unless their size is 0."""
+) -> tuple[Listing, int]:
+    """List the machine, and its volumes unless their size is 0; how many contracts go on."""
     machine = MachineId(asked.machine)
     listing = hosting.list_machine(tx, host, machine, asking, now_ms, rules)
+    extended = lasting.extend(tx, listing, now_ms)
     if asked.vol_size == 0:
         volume_listings.close(tx, machine, now_ms)
-        return listing
+        return listing, extended
     stored = machines.get(tx, machine)
     assert stored is not None, machine
     free_mb = int(stored.hardware.disk.size_gb * MB_PER_GB) - contracts.disk_mb_on(tx, machine)
@@ -276,7 +268,7 @@ def _list(
         price = NanoUsdPerGbMonth(_price("vol_price", asked.vol_price, OTHER_PRICE_MAX))
     if size_mb > 0:
         volumes.list_volumes(tx, host, machine, size_mb, price, now_ms, rules)
-    return listing
+    return listing, extended
 
 
 def _prices(asked: Asking) -> Prices:
@@ -301,15 +293,6 @@ def _price(name: str, price: float, most: float) -> int:
     if not 0 <= price <= most:
         raise errors.InvalidPrice(f"{name} must be from 0 to {most:g} dollars, and not {price}.")
     return nano(price)
-
-
-def _duration_ms(text: str | float | None) -> int | None:
-    if text is None or text == "":
-        return None
-    found = _DURATION.fullmatch(str(text).lower())
-    if found is None:
-        raise errors.InvalidRequest(f"{text!r} is not a duration like '3 months' or seconds.")
-    return int(float(found[1]) * _UNIT_MS[found[2] or "second"])
 
 
 async def unlist_machine(call: Call, asked: ById) -> Done:
@@ -365,11 +348,6 @@ async def clean_up(call: Call, asked: ById) -> CleanedUp:
         user_id=call.account,
         msg="The agent was asked to look: it removes whatever belongs to no contract.",
     )
-
-
-async def list_maintenances(call: Call, asked: Nothing) -> list[dict[str, Any]]:  # noqa: ARG001 - nothing is asked
-    """List announced maintenances; none can be announced yet."""
-    return []
 
 
 async def list_reports(call: Call, asked: ById) -> list[dict[str, Any]]:

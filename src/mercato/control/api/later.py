@@ -49,15 +49,6 @@ class NoBenchmarks(msgspec.Struct, frozen=True, kw_only=True):
     next_token: str | None = None
 
 
-class NoPriceIncreases(msgspec.Struct, frozen=True, kw_only=True):
-    """None."""
-
-    success: bool = True
-    pending_price_increases: list[Any] = []
-    count: int = 0
-    truncated: bool = False
-
-
 class NoClusters(msgspec.Struct, frozen=True, kw_only=True):
     """None."""
 
@@ -110,11 +101,6 @@ async def no_backups(call: Call, asked: Nothing) -> NoBackups:  # noqa: ARG001 -
 async def no_benchmarks(call: Call, asked: Nothing) -> NoBenchmarks:  # noqa: ARG001 - nothing is asked
     """List no benchmark results: none have been reported yet."""
     return NoBenchmarks()
-
-
-async def no_price_increases(call: Call, asked: Nothing) -> NoPriceIncreases:  # noqa: ARG001 - nothing is asked
-    """List no pending price increases: signed terms do not change in this market."""
-    return NoPriceIncreases()
 
 
 async def no_clusters(call: Call, asked: Nothing) -> NoClusters:  # noqa: ARG001 - nothing is asked

@@ -5,7 +5,7 @@ twice, or from two servers at once.
 """
 
 from mercato.control.db import Tx
-from mercato.control.flows import metering, renting, volumes
+from mercato.control.flows import lasting, metering, renting, volumes
 from mercato.control.flows.house import STANDARD, Rules
 from mercato.control.store import (
     burns,
@@ -93,8 +93,12 @@ def expire(tx: Tx, contract: ContractId, now_ms: int, rules: Rules = STANDARD) -
     end_at_ms = signed.terms.end_at_ms
     found = instances.get(tx, contract)
     assert end_at_ms is not None
-    report = {"expired": 0, "purged": 0}
+    report = {"expired": 0, "purged": 0, "went_on": 0}
     if found is None or found.intended is Intended.DESTROYED or end_at_ms > now_ms:
+        return report
+    machines.at_front(tx, signed.machine)
+    if lasting.go_on(tx, signed, now_ms):
+        report["went_on"] = 1
         return report
     if end_at_ms + rules.purge_after_ms <= now_ms:
         renting.destroy(tx, signed.renter, contract, now_ms, Reason.EXPIRED)

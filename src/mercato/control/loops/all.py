@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from mercato.control.db import Database, Tx
-from mercato.control.flows import lapsing
+from mercato.control.flows import lapsing, lasting
 from mercato.control.flows.house import House
 from mercato.control.flows.volumes import expire as expire_volume
 from mercato.control.loops.loop import Loop, Report
 from mercato.control.store import (
     burns,
     contracts,
+    end_warnings,
     holds,
     instances,
     join_tokens,
@@ -51,6 +52,10 @@ def loops(db: Database, house: House, booted_at_ms: int) -> list[Loop]:
         old = db.run_now(volumes.ended, now_ms)
         purged = sum(db.run_now(expire_volume, one, now_ms, rules) for one in old)
         report["purged"] = report.get("purged", 0) + purged
+        soon = db.run_now(end_warnings.ending, now_ms)
+        report["warned"] = sum(db.run_now(lasting.warn, one, now_ms) for one in soon)
+        rolling = db.run_now(listings.rolling)
+        report["rolled"] = sum(db.run_now(lasting.roll, one, now_ms) for one in rolling)
         closed = db.run_now(listings.past_end, now_ms)
         report["unlisted"] = sum(db.run_now(lapsing.unlist, one, now_ms) for one in closed)
         return report
@@ -70,7 +75,7 @@ def loops(db: Database, house: House, booted_at_ms: int) -> list[Loop]:
     return [
         Loop("meter", "Posts charges that ran up unposted, so that ledgers are fresh.", 60, meter),
         Loop("credit", "Warns, stops and ends what an account can no longer pay.", 15, credit),
-        Loop("expiry", "Stops what is past its contract's end; purges it later.", 30, expiry),
+        Loop("expiry", "Warns of ends, extends, stops what has ended, purges it.", 30, expiry),
         Loop("silence", "Gives up machines not heard; ends their meters.", 10, silence),
         Loop("sweep", "Forgets what nobody may read any more.", 600, sweep),
     ]

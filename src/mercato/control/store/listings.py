@@ -80,6 +80,15 @@ def past_end(tx: Tx, now_ms: int) -> list[MachineId]:
     return [MachineId(row["machine_id"]) for row in rows]
 
 
+def rolling(tx: Tx) -> list[MachineId]:
+    """Machines whose listing's end moves on with the days."""
+    rows = tx.all(
+        "select machine_id from listings where closed_at_ms is null and duration is not null"
+        " and end_at_ms is not null order by machine_id"
+    )
+    return [MachineId(row["machine_id"]) for row in rows]
+
+
 def close(tx: Tx, machine: MachineId, now_ms: int) -> bool:
     """Take a machine's listing down; False when it had none."""
     return (

@@ -1,0 +1,249 @@
+"""What becomes of contracts as time goes by: they are extended, repriced, warned of, maintained.
+
+A host that lists a machine until later has its contracts go on: at once and at their own prices
+when no price is higher; else only if the renter accepts, from the present end on. A renter who
+rejects keeps the contract as it was signed.
+"""
+
+from typing import Final
+
+import msgspec
+
+from mercato.control.db import Tx
+from mercato.control.flows import metering
+from mercato.control.store import (
+    contracts,
+    end_warnings,
+    events,
+    listings,
+    machines,
+    maintenances,
+    price_increases,
+)
+from mercato.control.store.events import Event
+from mercato.control.store.maintenances import Window
+from mercato.control.store.price_increases import PriceIncrease
+from mercato.market import errors
+from mercato.market.contract import Contract, Kind, Terms
+from mercato.market.ids import AccountId, ContractId, MachineId
+from mercato.market.lasting import asks_more, due_warning, is_later
+from mercato.market.listing import Listing, duration_ms
+from mercato.market.money import (
+    MS_PER_HOUR,
+    NanoUsdPerGb,
+    NanoUsdPerGbMonth,
+    NanoUsdPerHour,
+    with_fee,
+)
+
+CATEGORIES: Final = ("power", "internet", "disk", "gpu", "software", "other", "not provided")
+LONGEST_MS: Final = 30 * 24 * MS_PER_HOUR
+"""A maintenance that takes longer is no maintenance."""
+
+
+# --- Extension ------------------------------------------------------------------------------------
+
+
+def extend(tx: Tx, listing: Listing, now_ms: int) -> int:
+    """Have contracts go on until their machine's listing ends; how many do at their own prices.
+
+    Of those for which a price is higher, each renter is asked instead.
+    """
+    extended = 0
+    for contract in contracts.live_on(tx, listing.machine).values():
+        if not is_later(listing.end_at_ms, contract.terms.end_at_ms):
+            continue
+        asked = _asked(listing, contract)
+        if contract.renter != contract.host and asks_more(asked, contract.terms):
+            _ask(tx, contract, listing, asked, now_ms)
+        else:
+            price_increases.close(tx, contract.id, now_ms)
+            terms = msgspec.structs.replace(contract.terms, end_at_ms=listing.end_at_ms)
+            contracts.amend(tx, contract.id, terms, "extension", now_ms)
+            _tell(tx, contract, "contract_extended", _until(listing.end_at_ms), now_ms)
+            extended += 1
+    return extended
+
+
+def _asked(listing: Listing, contract: Contract) -> Terms:
+    """The terms that a listing would sign this contract at now. A bid is held to its floor."""
+    until = msgspec.structs.replace(contract.terms, end_at_ms=listing.end_at_ms)
+    if not contract.gpus:
+        return until  # a volume
+    fee, prices = listing.platform_fee_ppm, listing.prices
+    interruptible = contract.terms.kind is Kind.INTERRUPTIBLE
+    gpu = prices.bid_floor if interruptible else prices.gpu
+    return msgspec.structs.replace(
+        until,
+        gpu=NanoUsdPerHour(with_fee(gpu * len(contract.gpus), fee)),
+        disk=NanoUsdPerGbMonth(with_fee(prices.disk, fee)),
+        up=NanoUsdPerGb(with_fee(prices.up, fee)),
+        down=NanoUsdPerGb(with_fee(prices.down, fee)),
+        platform_fee_ppm=fee,
+    )
+
+
+def _ask(tx: Tx, contract: Contract, listing: Listing, asked: Terms, now_ms: int) -> None:
+    before = price_increases.open_for(tx, contract.id)
+    if before is not None and (
+        before.answer == "accepted" or before.applied_to(contract.terms) == asked
+    ):
+        return  # agreed already; or asked already: who said no is not asked the same again
+    price_increases.ask(tx, contract, listing.id, asked, now_ms)
+    message = "Its host asks higher prices to go on past its end; accept or reject them."
+    _tell(tx, contract, "price_increase_asked", message, now_ms)
+
+
+def answer(tx: Tx, renter: AccountId, increase_id: int, answered: str, now_ms: int) -> ContractId:
+    """Take a renter's word on higher prices: `accepted` or `rejected`.
+
+    Raises:
+        NoPriceIncrease: when nothing such is asked, or no longer.
+    """
+    increase = _unanswered(tx, renter, increase_id)
+    tx.queue(f"account:{renter}")
+    contract = contracts.get(tx, increase.contract_id)
+    machines.at_front(tx, contract.machine)
+    increase = _unanswered(tx, renter, increase_id)
+    price_increases.answer(tx, increase.id, answered)
+    message = (
+        "The higher prices hold from its present end on."
+        if answered == "accepted"
+        else "It ends as it was signed."
+    )
+    _tell(tx, contract, f"price_increase_{answered}", message, now_ms)
+    return contract.id
+
+
+def _unanswered(tx: Tx, renter: AccountId, increase_id: int) -> PriceIncrease:
+    for increase in price_increases.unanswered(tx, renter):
+        if increase.id == increase_id:
+            return increase
+    raise errors.NoPriceIncrease(
+        f"There is no price increase {increase_id} that waits for your word; list them again."
+    )
+
+
+def go_on(tx: Tx, contract: Contract, now_ms: int) -> bool:
+    """Have a contract that has reached its end go on at prices that its renter accepted.
+
+    Returns:
+        False when there are none: it has ended.
+    """
+    increase = price_increases.open_for(tx, contract.id)
+    if increase is None or increase.answer != "accepted":
+        return False
+    end_at_ms = contract.terms.end_at_ms
+    assert end_at_ms is not None
+    contracts.amend(tx, contract.id, increase.applied_to(contract.terms), "price_increase", now_ms)
+    price_increases.close(tx, contract.id, now_ms)
+    after = contracts.get(tx, contract.id)
+    metering.reprice(tx, contract, after, end_at_ms, now_ms)
+    _tell(tx, contract, "contract_extended", _until(after.terms.end_at_ms), now_ms)
+    machines.changed(tx, contract.machine)
+    return True
+
+
+def roll(tx: Tx, machine_id: MachineId, now_ms: int) -> int:
+    """List a machine anew whose host gave a duration: its end moves on with the days.
+
+    Returns:
+        How many listings moved: 0 when its end need not move yet.
+    """
+    machines.at_front(tx, machine_id)
+    stands = listings.on_sale(tx, machine_id)
+    if stands is None or stands.duration is None or stands.listing.end_at_ms is None:
+        return 0
+    end_at_ms = now_ms + duration_ms(stands.duration)
+    if end_at_ms - stands.listing.end_at_ms < 24 * MS_PER_HOUR:
+        return 0
+    listings.close(tx, machine_id, now_ms)
+    wanted = msgspec.structs.replace(stands.listing, end_at_ms=end_at_ms)
+    extend(tx, listings.open_(tx, wanted, stands.duration, now_ms), now_ms)
+    machines.changed(tx, machine_id)
+    return 1
+
+
+# --- Warnings -------------------------------------------------------------------------------------
+
+
+def warn(tx: Tx, contract_id: ContractId, now_ms: int) -> int:
+    """Warn a renter whose contract ends soon: a week, a day and an hour before."""
+    contract = contracts.get(tx, contract_id)
+    end_at_ms = contract.terms.end_at_ms
+    if end_at_ms is None:
+        return 0
+    stage = due_warning(end_at_ms, now_ms, end_warnings.last(tx, contract_id, end_at_ms))
+    if stage is None:
+        return 0
+    end_warnings.warned(tx, contract_id, end_at_ms, stage)
+    left_h = (end_at_ms - now_ms) / MS_PER_HOUR
+    message = f"It ends in {left_h:.1f} h and is stopped then; its data is kept for two days more."
+    _tell(tx, contract, "contract_ending", message, now_ms)
+    return 1
+
+
+# --- Maintenance ----------------------------------------------------------------------------------
+
+
+def announce(tx: Tx, host: AccountId, machine_id: MachineId, window: Window, now_ms: int) -> None:
+    """Tell renters that a machine may be down in a window, in the place of other windows.
+
+    Raises:
+        NotFound: when the host has no such machine.
+        InvalidRequest: when the window or the category cannot be.
+    """
+    _hosted(tx, host, machine_id)
+    lasts_ms = window.to_ms - window.from_ms
+    if window.to_ms <= now_ms or not 0 < lasts_ms <= LONGEST_MS:
+        raise errors.InvalidRequest("The window must end in the future and last up to 30 days.")
+    if window.category not in CATEGORIES:
+        raise errors.InvalidRequest(f"The category is one of {', '.join(CATEGORIES)}.")
+    maintenances.cancel(tx, machine_id, now_ms)
+    maintenances.announce(tx, machine_id, window, now_ms)
+    hours, wait_h = lasts_ms / MS_PER_HOUR, max(0, window.from_ms - now_ms) / MS_PER_HOUR
+    message = (
+        f"Its host announced {hours:g} h of maintenance ({window.category}) in {wait_h:.1f} h."
+    )
+    for contract in contracts.live_on(tx, machine_id).values():
+        _tell(tx, contract, "maintenance_announced", message, now_ms)
+
+
+def call_off(tx: Tx, host: AccountId, machine_id: MachineId, now_ms: int) -> int:
+    """Call off a machine's windows; how many.
+
+    Raises:
+        NotFound: when the host has no such machine.
+    """
+    _hosted(tx, host, machine_id)
+    called_off = maintenances.cancel(tx, machine_id, now_ms)
+    if called_off:
+        for contract in contracts.live_on(tx, machine_id).values():
+            message = "The announced maintenance was called off."
+            _tell(tx, contract, "maintenance_cancelled", message, now_ms)
+    return called_off
+
+
+def _hosted(tx: Tx, host: AccountId, machine_id: MachineId) -> None:
+    found = machines.get(tx, machine_id)
+    if found is None or found.host_id != host or found.deleted_at_ms is not None:
+        raise errors.NotFound(f"You have no machine {machine_id}.")
+    machines.at_front(tx, machine_id)
+
+
+def _until(end_at_ms: int | None) -> str:
+    return "It goes on without an end." if end_at_ms is None else "It goes on until a later end."
+
+
+def _tell(tx: Tx, contract: Contract, kind: str, message: str, now_ms: int) -> None:
+    events.record(
+        tx,
+        Event(
+            account_id=contract.renter,
+            contract_id=contract.id,
+            machine_id=contract.machine,
+            kind=kind,
+            message=message,
+            at_ms=now_ms,
+        ),
+    )
