@@ -162,8 +162,11 @@ def test_maintenance_is_announced_to_renters_and_called_off(
     market: Market, agent: Agent, contract: Contract
 ) -> None:
     window = Window(from_ms=T0 + HOUR, to_ms=T0 + 3 * HOUR, category="power", reason="new fuse")
-    announce = (lasting.announce, market.host, agent.machine)
-    market.db.run_now(*announce, window, T0)
+
+    def announce(announced: Window) -> None:
+        market.db.run_now(lasting.announce, market.host, agent.machine, announced, T0)
+
+    announce(window)
     (stands,) = market.db.run_now(maintenances.coming, [agent.machine], T0)
     assert (stands.from_ms, stands.category) == (T0 + HOUR, "power")
     assert "maintenance_announced" in kinds(market, contract)
@@ -175,6 +178,6 @@ def test_maintenance_is_announced_to_renters_and_called_off(
         replace(window, from_ms=0),
     ):
         with pytest.raises(errors.InvalidRequest):
-            market.db.run_now(*announce, bad, T0)
+            announce(bad)
     with pytest.raises(errors.NotFound):
         market.db.run_now(lasting.announce, market.renter, agent.machine, window, T0)
