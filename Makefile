@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup up dev check test openapi
+.PHONY: help setup up dev check test laws openapi
 BIN := .venv/bin
 DEMO ?= keep
 # The program that builds the environment is kept beside it.
@@ -34,6 +34,9 @@ test: setup ## All tests; those of Docker and the client run one after another
 	@bash scripts/docker-engine
 	@$(BIN)/pytest -q -n 2 -m "not docker and not client"
 	@$(BIN)/pytest -q -m "docker or client"
+
+laws: setup ## The laws of the auction on 100,000 random machines
+	@MERCATO_LAW_CASES=100000 $(BIN)/pytest -q tests/market
 
 openapi: setup ## Write openapi/ again from the code
 	@$(BIN)/python scripts/write_openapi.py

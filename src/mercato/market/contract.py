@@ -1,6 +1,7 @@
 """The frozen terms of one rental."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -19,6 +20,12 @@ class Kind(StrEnum):
     ON_DEMAND = "ondemand"
     RESERVED = "reserved"
     INTERRUPTIBLE = "bid"
+    BACKGROUND = "background"
+    """The host's own job on GPUs that nobody rents."""
+
+
+FIRM: Final = frozenset({Kind.ON_DEMAND, Kind.RESERVED})
+"""Kinds of contract whose GPUs nobody can take from them."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
