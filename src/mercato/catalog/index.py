@@ -67,17 +67,17 @@ class Index:
             for row, (encoded, of) in ready.items():
                 self._put(row, encoded, of)
 
-    def search(self, query: Query, now_ms: int) -> bytes:
+    def search(self, query: Query, now_ms: int, seed: int = 0) -> bytes:
         """The JSON array of the rows that match, in the query's order."""
-        ask = Ask(now_ms, query.storage_gb, query.rental)
+        ask = Ask(now_ms, query.storage_gb, query.rental, seed)
         with self._lock:
             places = self._matching(query, ask)
             return b"[" + b",".join(self._spliced(places, ask)) + b"]"
 
-    def search_ids(self, query: Query, now_ms: int) -> list[int]:
+    def search_ids(self, query: Query, now_ms: int, seed: int = 0) -> list[int]:
         """The ids of the rows that match, in the query's order; ties by id."""
         with self._lock:
-            places = self._matching(query, Ask(now_ms, query.storage_gb, query.rental))
+            places = self._matching(query, Ask(now_ms, query.storage_gb, query.rental, seed))
             return [int(one) for one in self._ids[places]]
 
     def _encoded(self, row: Mapping[str, object]) -> bytes:

@@ -22,12 +22,13 @@ class Ask:
     """What a request says beside its filters; computed columns depend on it.
 
     `storage_gb` is the disk that prices are shown for; `rental` is `on-demand`, `reserved` or
-    `bid`.
+    `bid`; `seed` (64 bits) decides whatever is left to luck.
     """
 
     now_ms: int
     storage_gb: float
     rental: str
+    seed: int = 0
 
 
 Values = Callable[[str], NDArray[np.float64]]

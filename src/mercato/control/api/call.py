@@ -23,6 +23,11 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     msg: str = ""
 
 
+def is_official_cli(user_agent: str) -> bool:
+    """Whether the official command-line client of today asks, which needs some answers its way."""
+    return user_agent.startswith("vastai-cli/1.")
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request."""

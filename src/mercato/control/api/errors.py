@@ -82,14 +82,21 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
     """For a person: what was wrong and what to do."""
 
 
+class ErrorTwice(ErrorBody, frozen=True, kw_only=True):
+    """An error for a client that looks for the text of some under another name."""
+
+    message: str
+
+
 def status_of(refusal: errors.Refusal) -> int:
     """The HTTP status of a refusal: its own class's, or the nearest base class's."""
     return next(STATUS[base] for base in type(refusal).__mro__ if base in STATUS)
 
 
-def error_body(code: str, message: str) -> bytes:
-    """The encoded body of an error."""
-    return msgspec.json.encode(ErrorBody(error=code, msg=message))
+def error_body(code: str, message: str, *, also: bool = False) -> bytes:
+    """The encoded body of an error; `also` as `message`."""
+    told = ErrorTwice(error=code, msg=message, message=message) if also else None
+    return msgspec.json.encode(told or ErrorBody(error=code, msg=message))
 
 
 def explain(problem: msgspec.ValidationError, known: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import msgspec
 from mercato.control.api import selecting
 from mercato.control.api.call import Call, Done
 from mercato.control.api.keys import ById
+from mercato.control.api.paths import DIGITS_MAX
 from mercato.control.api.times import seconds
 from mercato.control.db import Tx
 from mercato.control.flows import metering, paying
@@ -58,12 +59,14 @@ class ChargesQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Charges(msgspec.Struct, frozen=True, kw_only=True):
-    """One page of charges; `total` is the dollars of all pages."""
+    """One page of charges or invoices."""
 
     success: bool = True
-    results: list[Any]
+    results: list[ChargeRow]
     count: int
-    total: float
+    """How many there are on this page."""
+    total: int
+    """How many there are on all pages."""
     next_token: str | None
 
 
@@ -89,8 +92,8 @@ def _page(rows: list[ChargeRow], asked: "ChargesQuery | InvoicesQuery") -> Charg
     page = rest[:limit]
     return Charges(
         results=[one["row"] for one in page],
-        count=len(rows),
-        total=sum(row.amount for row in rows),
+        count=len(page),
+        total=len(rows),
         next_token=selecting.token_after(page[-1]) if len(rest) > limit else None,
     )
 
@@ -207,24 +210,40 @@ async def list_invoices(call: Call, asked: InvoicesQuery) -> Charges:
     window = _window(asked.select_filters or {"when": {}}, "when", call.now_ms)
     wanted = (asked.select_filters or {}).get("service")
     services = wanted.get("in") if isinstance(wanted, dict) else None
-    moved = await call.services.db.run(statements.movements, call.account, *window)
-    rows = [_invoice(call.account, number, one) for number, one in enumerate(moved, start=1)]
+    rows = await call.services.db.run(_invoices, call.account, *window)
     if services is not None:
         rows = [row for row in rows if row.metadata["service"] in services]
     return _page(rows, asked)
 
 
-def _invoice(account: AccountId, number: int, moved: Movement) -> ChargeRow:
+def _numbered(tx: Tx, account: AccountId, begin_ms: int, end_ms: int) -> list[tuple[int, Movement]]:
+    """What moved in a window, each with the number that it has among all that ever moved."""
+    moved = enumerate(statements.movements(tx, account, 0, end_ms), start=1)
+    return [(number, one) for number, one in moved if one.at_ms >= begin_ms]
+
+
+def _invoices(tx: Tx, account: AccountId, begin_ms: int, end_ms: int) -> list[ChargeRow]:
+    return [
+        _invoice(tx, account, number, moved)
+        for number, moved in _numbered(tx, account, begin_ms, end_ms)
+    ]
+
+
+def _invoice(tx: Tx, account: AccountId, number: int, moved: Movement) -> ChargeRow:
     received = moved.credit == f"credit:{account}"
     between = moved.debit.startswith("credit:") and moved.credit.startswith("credit:")
-    amount = dollars(moved.amount if received else -moved.amount)
+    # A payment has the sign of what was paid for it, as clients expect: they show it turned round.
+    amount = dollars(moved.amount if received == between else -moved.amount)
     other = moved.debit if received else moved.credit
+    if between:
+        person = accounts.get(tx, AccountId(int(other.removeprefix("credit:"))))
+        other = person.email if person else other
     return ChargeRow(
         id=number,
         start=seconds(moved.at_ms),
         end=seconds(moved.at_ms),
         type="transfer" if between else "credit",
-        source=other.replace(":", "-"),
+        source=other,
         description=f"{'Received from' if received else 'Sent to'} {other}",
         amount=amount,
         metadata={
@@ -283,9 +302,9 @@ def _old_invoices(tx: Tx, account: AccountId, asked: OldInvoicesQuery, now_ms: i
     bounds = {"gte": asked.sdate or now_ms / MS_PER_S - 86_400, "lte": asked.edate or now_ms}
     begin_ms, end_ms = _window({"when": bounds}, "when", now_ms)
     lines = []
-    for number, moved in enumerate(statements.movements(tx, account, begin_ms, end_ms), start=1):
-        row = _invoice(account, number, moved)
-        lines.append(_old("payment", row, None, row.amount, 1.0, row.amount))
+    for row in _invoices(tx, account, begin_ms, end_ms):
+        amount = row.amount if row.type == "transfer" else -row.amount
+        lines.append(_old("payment", row, None, amount, 1.0, amount))
     charges = _charges(tx, account, begin_ms, end_ms, now_ms)
     if asked.inc_charges:
         for charge in charges:
@@ -419,7 +438,8 @@ def _give(
     tx: Tx, sender: AccountId, asked: Gift, request_id: str, now_ms: int, rules: Rules
 ) -> None:
     name = str(asked.recipient).strip()
-    found = accounts.get(tx, AccountId(int(name))) if name.isdigit() else accounts.find(tx, name)
+    numbered = name.isascii() and name.isdigit() and len(name) <= DIGITS_MAX
+    found = accounts.get(tx, AccountId(int(name))) if numbered else accounts.find(tx, name)
     if found is None or found.id == sender:
         raise _InvalidRecipient(f"There is no other account {name!r}.")
     amount = NanoUsd(nano(asked.amount))

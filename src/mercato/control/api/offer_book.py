@@ -6,6 +6,7 @@ compared with those known here: a change that nobody told of is found then.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ AT_ONCE_MAX: Final = 500
 AGAIN_S: Final = 0.5
 
 _log = structlog.get_logger("mercato.offers")
+
+HOUR_MS: Final = 3_600_000
 
 PORTS_MAX: Final = 64
 """An instance gets no more outside ports than this."""
@@ -61,17 +64,19 @@ class OfferBook:
         self._dirty.update(machines)
         self._poked.set()
 
-    def search(self, body: Mapping[str, Any]) -> bytes:
-        """The JSON array of the offers that a query finds.
+    def search(self, body: Mapping[str, Any], searcher: int) -> bytes:
+        """The JSON array of the offers that a query of an account (0: of nobody) finds.
 
         Raises:
             InvalidQuery: when the query names no known field, operator or value.
         """
-        return self._index.search(parse(body, OFFERS), self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        return self._index.search(parse(body, OFFERS), now_ms, _seed(searcher, now_ms))
 
-    def ids(self, body: Mapping[str, Any]) -> list[int]:
+    def ids(self, body: Mapping[str, Any], searcher: int) -> list[int]:
         """The ids of the offers that a query finds, in its order."""
-        return self._index.search_ids(parse(body, OFFERS), self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        return self._index.search_ids(parse(body, OFFERS), now_ms, _seed(searcher, now_ms))
 
     async def run(self) -> None:
         """Keep the offers true until cancelled."""
@@ -118,6 +123,12 @@ class OfferBook:
             self._ids[sale.machine] = frozenset(rows)
             self._known[sale.machine] = sale.generation
         self._index.change(upserted, removed)
+
+
+def _seed(searcher: int, now_ms: int) -> int:
+    """The luck of an account: the same for an hour, so that what it sees stays as it was."""
+    told = f"{searcher}:{now_ms // HOUR_MS}".encode()
+    return int.from_bytes(hashlib.blake2b(told, digest_size=8).digest())
 
 
 def _rows(sale: Sale) -> dict[int, dict[str, object]]:

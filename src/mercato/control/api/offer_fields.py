@@ -1,5 +1,6 @@
 """The searchable fields of offers, by the names that clients use, and an offer as a row of them."""
 
+import zlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,6 +16,11 @@ from mercato.market.offer import Offer
 
 Floats = NDArray[np.float64]
 _OPEN_ENDED_S: Final = 10 * 365 * 86_400.0  # a listing without an end is shown as ten years
+_DAY_S: Final = 86_400
+_LUCK_SHARE: Final = 0.02
+"""How much of a score is luck: equal offers then share the renters who take the first."""
+
+VERICODE: Final = {"unverified": 0, "verified": 1, "deverified": 2}
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,11 +72,24 @@ def _ratio(above: Floats, below: Floats) -> Floats:
 
 
 def _score(of: Values, ask: Ask) -> Floats:
-    value = _ratio(of("dlperf"), _total_price(of, ask)) * of("reliability") ** 10
+    """Value for money, weighed by reliability and standing, and a little luck."""
     ranked: Floats = (
-        value * np.where(of("datacenter") == 1, 1.1, 1.0) * np.where(of("verified") == 1, 1.0, 0.9)
+        _ratio(of("dlperf"), _total_price(of, ask))
+        * of("reliability_mult")
+        * np.where(of("datacenter") == 1, 1.1, 1.0)
+        * np.where(of("verified") == 1, 1.0, 0.9)
+        * (1 + _LUCK_SHARE * _luck(of, ask))
     )
     return ranked
+
+
+def _luck(of: Values, ask: Ask) -> Floats:
+    """A number from -1 to 1 for each offer, the same as long as `ask.seed` is (splitmix64)."""
+    mixed = of("id").astype(np.uint64) + np.uint64(ask.seed)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    mixed ^= mixed >> np.uint64(31)
+    return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**52 - 1.0
 
 
 def _duration(of: Values, ask: Ask) -> Floats:
@@ -180,6 +199,7 @@ _SPLICED: Final = [
     "dlperf_per_dphtotal",
     "flops_per_dphtotal",
     "score",
+    "rn",
     "vram_costperhour",
 ]
 
@@ -194,11 +214,23 @@ def _spliced(values: Mapping[str, float | None], ask: Ask) -> Mapping[str, objec
         "discountTotalHour": total - discounted,
         "discountedTotalPerHour": discounted,
     }
+    bid = ask.rental == "bid"
+    left = f"{int(values['duration'] or 0) // _DAY_S} days"
     shown: dict[str, object] = {
         name: value for name, value in values.items() if name not in {"min_bid", "storage_cost"}
     }
-    shown["dph_base"] = values["min_bid"] if ask.rental == "bid" else values["dph_base"]
-    return {**shown, "is_bid": ask.rental == "bid", "search": price, "instance": price}
+    shown["dph_base"] = values["min_bid"] if bid else values["dph_base"]
+    return {
+        **shown,
+        "is_bid": bid,
+        "dph_total_adj": total,
+        "discount_rate": (total - discounted) / total if total else 0.0,
+        "discounted_hourly": discounted,
+        "time_remaining": left,
+        "time_remaining_isbid": left if bid else "",
+        "search": price,
+        "instance": price,
+    }
 
 
 OFFERS: Final = Schema(
@@ -229,6 +261,7 @@ OFFERS: Final = Schema(
             compute=lambda of, ask: _ratio(_total_price(of, ask), of("gpu_total_ram")),
         ),
         Column("score", Kind.FLOAT, compute=_score),
+        Column("rn", Kind.FLOAT, compute=_luck),
     ),
     aliases={
         "cuda_vers": "cuda_max_good",
@@ -268,6 +301,24 @@ OFFERS: Final = Schema(
     splice_from=tuple(_SPLICED),
     spliced=_spliced,
 )
+
+
+_NOTHING_OF_THESE: Final[Mapping[str, object]] = {
+    "is_vm_deverified": False,
+    "bundle_id": None,
+    "bundled_results": None,
+    "cluster_id": None,
+    "avail_vol_ask_id": None,
+    "avail_vol_dph": None,
+    "avail_vol_size": None,
+    "nw_disk_min_bw": None,
+    "nw_disk_max_bw": None,
+    "nw_disk_avg_bw": None,
+    "logo": None,
+    "webpage": None,
+    "error_description": None,
+}
+"""What clients look for and this market has nothing to say of: offers stand each for itself."""
 
 
 def row_of(
@@ -315,13 +366,16 @@ def row_of(
         "reliability": standing.reliability,
         "reliability2": standing.reliability,
         "expected_reliability": standing.reliability,
+        "reliability_mult": standing.reliability**10,
         "verification": standing.verification,
+        "vericode": VERICODE[standing.verification],
         "hosting_type": int(standing.datacenter),
         "rentable": offer.rentable,
         "rented": standing.rented,
         "external": False,
         "simulated": hardware.simulated,
         "resource_type": "gpu",
+        **_NOTHING_OF_THESE,
         "start_date": standing.listed_at_ms / 1_000,
         "end_date": None if offer.end_at_ms is None else offer.end_at_ms / 1_000,
     }
@@ -355,7 +409,8 @@ def _place_fields(hardware: Hardware) -> dict[str, object]:
         "inet_down": network.down_mbps,
         "public_ipaddr": network.public_ip,
         "static_ip": network.static_ip,
-        "geolocation": f"{place.region}, {place.country}".removeprefix(", "),
+        "geolocation": (where := f"{place.region}, {place.country}".removeprefix(", ")),
+        "geolocode": zlib.crc32(where.encode()),
         "mobo_name": hardware.mobo_name,
         "os_version": hardware.os_version,
         "hostname": hardware.hostname or None,

@@ -40,7 +40,13 @@ class Offers(msgspec.Struct, frozen=True, kw_only=True):
 def _found(call: Call, query: dict[str, Any]) -> bytes:
     if len(query) > QUERY_FIELDS_MAX:
         raise errors.InvalidQuery(f"A query has at most {QUERY_FIELDS_MAX} fields.")
-    return b'{"success":true,"offers":' + call.services.offers.search(query) + b"}"
+    found = call.services.offers.search(query, _searcher(call))
+    return b'{"success":true,"offers":' + found + b"}"
+
+
+def _searcher(call: Call) -> int:
+    """The account that searches; 0 for nobody known."""
+    return call.caller.account if call.caller else 0
 
 
 async def search(call: Call, asked: dict[str, Any]) -> bytes:
@@ -56,7 +62,7 @@ async def search_asks(call: Call, asked: AsksQuery) -> bytes:
 
 def offer_ids(call: Call, query: dict[str, Any]) -> list[int]:
     """The offers that a query finds, in its order."""
-    return call.services.offers.ids(query)
+    return call.services.offers.ids(query, _searcher(call))
 
 
 class GpuNames(msgspec.Struct, frozen=True, kw_only=True):

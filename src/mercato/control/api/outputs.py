@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from starlette.responses import PlainTextResponse
 
-from mercato.control.api.call import Call
+from mercato.control.api.call import Call, is_official_cli
 from mercato.control.api.services import Services
 from mercato.control.store import results, views
 from mercato.market import errors
@@ -77,7 +77,7 @@ async def execute(call: Call, asked: AskCommand) -> Promised:
     if len(asked.command) > COMMAND_MAX:
         raise errors.TooLong(f"A command has at most {COMMAND_MAX} characters.")
     work = wire.Execute(instance=asked.id, command=asked.command)
-    if not call.user_agent.startswith("vastai-cli/1."):
+    if not is_official_cli(call.user_agent):
         return await _promise(call, asked.id, work, COMMAND_DEADLINE_S, None)
     machine = await _machine(call, asked.id)
     answer = await call.services.agents.ask(machine, work, COMMAND_DEADLINE_S)

@@ -3,12 +3,15 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from mercato.control.api.route import Route
 from mercato.market import errors
 
 _SLASHES = re.compile("/{2,}")
+
+DIGITS_MAX: Final = 18
+"""More, and an id is none that the database could hold."""
 
 Methods = Mapping[str, Route]
 
@@ -64,6 +67,6 @@ def _typed(name: str, value: str) -> int | str:
     """Ids are numbers, names are text."""
     if name != "id" and not name.endswith("_id"):
         return value
-    if not (value.isascii() and value.isdigit()):
-        raise errors.InvalidRequest(f"{name} in the path must be a number and not {value!r}.")
+    if not (value.isascii() and value.isdigit() and len(value) <= DIGITS_MAX):
+        raise errors.InvalidRequest(f"{name} in the path must be a number and not {value[:80]!r}.")
     return int(value)

@@ -32,6 +32,9 @@ class Route:
     """A public route that treats somebody with a key better; a wrong key is refused."""
     reads: bool = False
     """It changes nothing although its method could: no line in the audit log."""
+    refused_in_body: bool = False
+    """The official CLI shows of an error here only its status: it gets a refusal as a 200 that
+    says `success: false`, which it does show."""
 
     @property
     def mutates(self) -> bool:

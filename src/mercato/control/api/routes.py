@@ -37,7 +37,12 @@ P = Permission
 def _refused(method: str, path: str, permission: Permission) -> Route:
     """A change that is not offered yet."""
     handle: Handle = later.refuse_by_id if "{id}" in path else later.refuse
-    return Route(method, path, permission, handle, reads=True)
+    silent = (method, path.removeprefix(f"{V0}/")) in SILENT
+    return Route(method, path, permission, handle, reads=True, refused_in_body=silent)
+
+
+SILENT: Final = {("POST", "autojobs"), ("PUT", "machines/defrag_offers")}
+"""Where the official CLI would not show the words of a refusal."""
 
 
 ACCOUNT: Final = (
@@ -71,16 +76,22 @@ OFFERS: Final = (
     Route("GET", f"{V0}/gpu_types", P.PUBLIC, offers.list_gpu_types),
     Route("GET", f"{V0}/benchmarks", P.MISC, later.no_benchmarks),
     Route("GET", f"{V0}/template", P.USER_READ, templates.search),
-    Route("POST", f"{V0}/template", P.USER_WRITE, templates.create),
+    Route("POST", f"{V0}/template", P.USER_WRITE, templates.create, refused_in_body=True),
     Route("PUT", f"{V0}/template", P.USER_WRITE, templates.edit),
     Route("PUT", f"{V1}/template", P.USER_WRITE, templates.replace),
-    Route("DELETE", f"{V0}/template", P.USER_WRITE, templates.delete),
+    Route("DELETE", f"{V0}/template", P.USER_WRITE, templates.delete, refused_in_body=True),
 )
 
 INSTANCES: Final = (
     Route("PUT", f"{V0}/asks/{{id}}", P.INSTANCE_WRITE, creating.rent),
     Route("POST", f"{V0}/asks/bulk", P.INSTANCE_WRITE, creating.rent_many),
-    Route("PUT", f"{V0}/launch_instance", P.INSTANCE_WRITE, creating.launch),
+    Route(
+        "PUT",
+        f"{V0}/launch_instance",
+        P.INSTANCE_WRITE,
+        creating.launch,
+        refused_in_body=True,
+    ),
     Route("GET", f"{V1}/instances", P.INSTANCE_READ, instances.list_page),
     Route("GET", f"{V0}/instances", P.INSTANCE_READ, instances.list_all),
     Route("GET", f"{V0}/instances/filters", P.INSTANCE_READ, instances.list_filters),
@@ -164,7 +175,13 @@ MONEY: Final = (
     Route("GET", f"{V0}/users/me/invoices", P.BILLING_READ, money.list_old_invoices),
     Route("GET", f"{V0}/users/me/machine-earnings", P.BILLING_READ, earnings.show_earnings),
     Route("POST", f"{V0}/contracts/fetch", P.INSTANCE_READ, money.fetch_contracts, reads=True),
-    Route("PUT", f"{V0}/commands/transfer_credit", P.BILLING_WRITE, money.transfer_credit),
+    Route(
+        "PUT",
+        f"{V0}/commands/transfer_credit",
+        P.BILLING_WRITE,
+        money.transfer_credit,
+        refused_in_body=True,
+    ),
 )
 
 OPERATOR: Final = (

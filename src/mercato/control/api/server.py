@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from mercato.control.api import arguments, audit, repeats
 from mercato.control.api.auth import authorize, key_of
-from mercato.control.api.call import Call
+from mercato.control.api.call import Call, is_official_cli
 from mercato.control.api.caller import Caller
 from mercato.control.api.errors import (
     BodyTooLarge,
@@ -30,7 +30,7 @@ from mercato.control.api.errors import (
     error_body,
     status_of,
 )
-from mercato.control.api.paths import Paths, normalised
+from mercato.control.api.paths import Methods, Paths, normalised
 from mercato.control.api.route import Route
 from mercato.control.api.services import Services
 from mercato.market import errors
@@ -62,7 +62,9 @@ class Api:
         except ClientDisconnect:
             return
         except Exception as problem:  # noqa: BLE001 - whatever went wrong is told and logged
-            response = _refuse(problem, request_id)
+            shown = seen.route is not None and seen.route.refused_in_body
+            in_body = shown and is_official_cli(request.headers.get("user-agent", ""))
+            response = _refuse(problem, request_id, in_body=in_body)
         response.headers["X-Request-Id"] = request_id
         name = seen.route.path if seen.route else "unknown"
         elapsed_ms = self._services.clock.now_ms() - began_ms
@@ -81,6 +83,8 @@ class Api:
 
     async def _answer(self, request: Request, request_id: str, seen: "_Seen") -> Response:
         path = normalised(request.scope["path"])
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": allowed(self._methods(path)[0])})
         route, in_path = self._route(request.method, path)
         seen.route = route
         body = await self._body(request)
@@ -118,13 +122,17 @@ class Api:
             await audit.record(call, route)
         return as_response(answer)
 
-    def _route(self, method: str, path: str) -> tuple[Route, Mapping[str, Any]]:
+    def _methods(self, path: str) -> tuple[Methods, Mapping[str, Any]]:
         methods, in_path = self._paths.find(path)
         if methods is None:
-            raise UnknownPath(f"There is nothing at {path}. The routes are listed at /docs.")
+            raise UnknownPath(f"There is nothing at {path[:256]}. The routes are listed at /docs.")
+        return methods, in_path
+
+    def _route(self, method: str, path: str) -> tuple[Route, Mapping[str, Any]]:
+        methods, in_path = self._methods(path)
         route = methods.get("GET" if method == "HEAD" else method)
         if route is None:
-            raise WrongMethod(f"{path} takes {', '.join(sorted(methods))} and not {method}.")
+            raise NotThisWay(path, method, allowed(methods))
         return route, in_path
 
     async def _body(self, request: Request) -> Any:
@@ -160,6 +168,20 @@ class Api:
             raise TooSoon(wait_s)
 
 
+def allowed(methods: Methods) -> str:
+    """The methods of a path, as the `Allow` header lists them."""
+    return ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"}))
+
+
+class NotThisWay(WrongMethod):
+    """The path exists for other methods, which the answer lists."""
+
+    def __init__(self, path: str, method: str, allow: str) -> None:
+        """`method` is not one of `allow`."""
+        self.allow = allow
+        super().__init__(f"{path} takes {allow} and not {method}.")
+
+
 class TooSoon(errors.TooMany):
     """The rate limit of a route was reached."""
 
@@ -185,7 +207,7 @@ def as_response(answer: object) -> Response:
     return Response(raw, media_type=JSON)
 
 
-def _refuse(problem: Exception, request_id: str) -> Response:
+def _refuse(problem: Exception, request_id: str, *, in_body: bool) -> Response:
     headers: dict[str, str] = {}
     match problem:
         case errors.Refusal():
@@ -193,8 +215,9 @@ def _refuse(problem: Exception, request_id: str) -> Response:
             if code == errors.NoSuchOffer.code:
                 # Integrators look for the code in the text.
                 message = f"{code}: {message}"
-            if isinstance(problem, TooSoon):
-                headers["Retry-After"] = str(problem.wait_s)
+            headers = _headers(problem)
+            if in_body and status not in _READ_BY_STATUS:
+                return Response(error_body(code, message, also=True), 200, headers, JSON)
         case psycopg.DataError() | UnicodeEncodeError():
             # NUL bytes, lone surrogates, numbers past 64 bits: found by the database first.
             status, code = HTTPStatus.BAD_REQUEST, errors.InvalidRequest.code
@@ -211,3 +234,19 @@ def _refuse(problem: Exception, request_id: str) -> Response:
                 f"Something went wrong on the server. Its operator finds it as {request_id!r}."
             )
     return Response(error_body(code, message), int(status), headers, JSON)
+
+
+_READ_BY_STATUS: Final = frozenset({401, 429})
+"""A key that is wrong and a limit that was reached, which clients act upon."""
+
+
+def _headers(refusal: errors.Refusal) -> dict[str, str]:
+    match refusal:
+        case TooSoon():
+            return {"Retry-After": str(refusal.wait_s)}
+        case NotThisWay():
+            return {"Allow": refusal.allow}
+        case errors.NotAuthenticated():
+            return {"WWW-Authenticate": "Bearer"}
+        case _:
+            return {}

@@ -1,0 +1,150 @@
+"""Whole markets for the official client: one with pretend containers, one with real ones."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.e2e.official import Official
+
+PROGRAMS = Path(sys.executable).parent
+READY_WITHIN_S = 240.0
+
+EIGHT = """
+[gpu]
+model = "RTX 4090"
+count = 8
+cuda_max = 12.8
+driver_version = "570.86.10"
+[cpu]
+name = "EPYC 9554"
+cores = 128
+ghz = 3.1
+ram_gb = 512
+[disk]
+name = "NVMe"
+size_gb = 4000
+read_mbps = 5000
+[network]
+up_mbps = 2000
+down_mbps = 3000
+public_ip = "127.0.0.1"
+[location]
+country = "DE"
+region = "Frankfurt"
+[score]
+dlperf = 720.0
+reliability = 0.995
+"""
+TWO = """
+[gpu]
+model = "H100 SXM"
+count = 2
+cuda_max = 12.4
+driver_version = "550.54.15"
+[cpu]
+cores = 64
+ram_gb = 1024
+[disk]
+size_gb = 2000
+[network]
+up_mbps = 900
+down_mbps = 1100
+public_ip = "127.0.0.1"
+[location]
+country = "US"
+region = "Texas"
+[score]
+dlperf = 760.0
+reliability = 0.98
+"""
+
+
+@dataclass(frozen=True)
+class Market:
+    """A running market: where it is and the keys of its people."""
+
+    url: str
+    keys: dict[str, str]
+    image: str
+    home: Path
+
+    def official(self, role: str) -> Official:
+        """The official client in the hands of one of them."""
+        return Official(self.url, self.keys[role], self.home / role)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def market(home: Path, *options: str) -> Iterator[Market]:
+    """`mercato up` with these options, for as long as this is held."""
+    ready, log = home / "ready.json", home / "up.log"
+    command: Sequence[str] = [
+        str(PROGRAMS / "mercato"), "up", "--data", str(home / "data"), "--port", str(free_port()),
+        "--demo", "none", "--ready-file", str(ready), *options,
+    ]  # fmt: skip
+    kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(
+            command, stdout=file, stderr=file, env=kept | {"XDG_CONFIG_HOME": str(home / "config")}
+        ) as process,
+    ):
+        try:
+            yield _when_ready(process, ready, log, home)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=60) == 0, log.read_text()
+
+
+def _when_ready(process: subprocess.Popen[bytes], ready: Path, log: Path, home: Path) -> Market:
+    waited_s = 0.0
+    while not ready.exists():
+        assert process.poll() is None, log.read_text()
+        assert waited_s < READY_WITHIN_S, log.read_text()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+        waited_s += 0.1
+    given: dict[str, Any] = msgspec.json.decode(ready.read_bytes())
+    keys = {role: given[f"{role}_key"] for role in ("operator", "host", "renter")}
+    return Market(given["url"], keys, given["image"], home)
+
+
+@pytest.fixture(scope="module")
+def pretend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
+    """A market with two declared machines, whose containers are pretended."""
+    home = tmp_path_factory.mktemp("pretend")
+    for name, text in (("eight", EIGHT), ("two", TWO)):
+        (home / f"{name}.toml").write_text(text)
+    files = [f"--hardware={home / name}.toml" for name in ("eight", "two")]
+    with market(home, "--engine", "pretend", *files) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def renter(pretend: Market) -> Iterator[Official]:
+    """The client in the hands of the pretend market's renter."""
+    with pretend.official("renter") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def host(pretend: Market) -> Iterator[Official]:
+    """The client in the hands of the pretend market's host."""
+    with pretend.official("host") as client:
+        yield client
