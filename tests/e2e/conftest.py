@@ -6,7 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,23 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def market(home: Path, *options: str) -> Iterator[Market]:
-    """`mercato up` with these options, for as long as this is held."""
+def market(*options: str, files: Mapping[str, str] | None = None) -> Iterator[Market]:
+    """`mercato up` with these options, in a directory with these files, as long as this is held.
+
+    Not under pytest's own directory: as root the database runs as another user, and every start of
+    pytest shuts that directory to others.
+    """
+    with tempfile.TemporaryDirectory(prefix="mercato-test-") as directory:
+        home = Path(directory)
+        home.chmod(0o755)
+        for name, text in (files or {}).items():
+            (home / name).write_text(text)
+        with _up(home, options) as running:
+            yield running
+
+
+@contextlib.contextmanager
+def _up(home: Path, options: Sequence[str]) -> Iterator[Market]:
     ready, log = home / "ready.json", home / "up.log"
     command: Sequence[str] = [
         str(PROGRAMS / "mercato"), "up", "--data", str(home / "data"), "--port", str(free_port()),
@@ -102,7 +118,7 @@ def market(home: Path, *options: str) -> Iterator[Market]:
     with (
         log.open("wb") as file,
         subprocess.Popen(
-            command, stdout=file, stderr=file, env=kept | {"XDG_CONFIG_HOME": str(home / "config")}
+            command, stdout=file, stderr=file, cwd=home, env=kept | {"XDG_CONFIG_HOME": str(home)}
         ) as process,
     ):
         try:
@@ -125,25 +141,22 @@ def _when_ready(process: subprocess.Popen[bytes], ready: Path, log: Path, home: 
     return Market(given["url"], keys, given["image"], home)
 
 
-@pytest.fixture(scope="module")
-def pretend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
+@pytest.fixture(scope="session")
+def pretend() -> Iterator[Market]:
     """A market with two declared machines, whose containers are pretended."""
-    home = tmp_path_factory.mktemp("pretend")
-    for name, text in (("eight", EIGHT), ("two", TWO)):
-        (home / f"{name}.toml").write_text(text)
-    files = [f"--hardware={home / name}.toml" for name in ("eight", "two")]
-    with market(home, "--engine", "pretend", *files) as running:
-        yield running
+    files = {"eight.toml": EIGHT, "two.toml": TWO}
+    with market("--engine=pretend", *(f"--hardware={name}" for name in files), files=files) as up:
+        yield up
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def renter(pretend: Market) -> Iterator[Official]:
     """The client in the hands of the pretend market's renter."""
     with pretend.official("renter") as client:
         yield client
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def host(pretend: Market) -> Iterator[Official]:
     """The client in the hands of the pretend market's host."""
     with pretend.official("host") as client:

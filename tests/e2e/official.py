@@ -30,12 +30,11 @@ class Done:
         return self.out + self.err
 
     def table(self) -> list[dict[str, str]]:
-        """The rows of a printed table whose headings are single words."""
-        lines = [line.split() for line in self.out.splitlines() if line.strip()]
-        headings = next(line for line in lines if line[0] == "#")
-        rows = lines[lines.index(headings) + 1 :]
-        assert all(len(row) == len(headings) for row in rows), self.out
-        return [dict(zip(headings, row, strict=True)) for row in rows]
+        """The rows of a printed table; the client prints spaces in values as underscores."""
+        heading, *rows = [line for line in self.out.splitlines() if line.strip()]
+        headings = re.split(r"\s{2,}", heading.strip())
+        assert headings[0] == "#", self.out
+        return [dict(zip(headings, row.split(), strict=True)) for row in rows]
 
 
 class Official:
@@ -107,7 +106,7 @@ class Official:
 
     def raw(self, line: str, *more: str) -> Any:
         """What a command line answers as JSON."""
-        return json.loads(self.ok(line, "--raw", *more).out)
+        return json.loads(self.ok(f"--raw {line}", *more).out)
 
     def refused(self, line: str, *more: str, key: str | None = None) -> str:
         """What a command line that must be refused says; the client exits with 0 all the same."""

@@ -332,6 +332,8 @@ class DockerEngine:
             return config
         if desired.entrypoint is not None:
             config["Entrypoint"] = [desired.entrypoint]
+        if desired.user is not None:
+            config["User"] = desired.user
         if desired.args:
             config["Cmd"] = list(desired.args)
         return config

@@ -41,6 +41,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     runtype: str = "ssh_direct ssh_proxy"
     """As it was asked for; shown again to whoever asked."""
     entrypoint: str | None = None
+    user: str | None = None
+    """Who runs the image's own entrypoint, `name` or `name:group`; None for whom the image says."""
     args: tuple[str, ...] = ()
     env: dict[str, str] = {}
     ports: tuple[PortWish, ...] = ()

@@ -76,6 +76,8 @@ class DesiredInstance(msgspec.Struct, frozen=True, kw_only=True):
     is replaced. False: the image's own entrypoint or `entrypoint` runs with `args`."""
     jupyter: Jupyter | None = None
     entrypoint: str | None = None
+    user: str | None = None
+    """Who runs the image's own entrypoint; None for whom the image says."""
     args: tuple[str, ...] = ()
     env: dict[str, str] = {}
     ports: tuple[Port, ...] = ()

@@ -10,6 +10,7 @@ from mercato.control.api.auth import new_secret
 from mercato.control.api.call import Call
 from mercato.control.api.launching import LaunchRequest, changed_launch, launch_of
 from mercato.control.api.offers import offer_ids
+from mercato.control.api.shapes import InstanceRow, instance_row
 from mercato.control.api.volumes import SIZE_GB_DEFAULT, checked_size_mb
 from mercato.control.db import Tx
 from mercato.control.flows import renting, templating
@@ -17,7 +18,7 @@ from mercato.control.flows.desired import unsealed
 from mercato.control.flows.house import House
 from mercato.control.flows.renting import Minted, RentRequest
 from mercato.control.flows.volumes import VolumeRequest
-from mercato.control.store import contracts, instances, replies
+from mercato.control.store import contracts, instances, replies, views
 from mercato.control.store.templates import StoredTemplate
 from mercato.market import errors
 from mercato.market.contract import Contract
@@ -250,7 +251,9 @@ class LaunchQuery(LaunchRequest, frozen=True, kw_only=True):
 
 async def launch(call: Call, asked: LaunchQuery) -> Rented:
     """Rent the first offer that a query finds."""
-    query = {"limit": LAUNCH_TRIES, "type": "on-demand", **asked.q}
+    template = await _template(call, asked)
+    wished = template.body.get("extra_filters") or {} if template else {}
+    query = {"limit": LAUNCH_TRIES, "type": "on-demand", **wished, **asked.q}
     found = offer_ids(call, query)
     if not found:
         raise errors.NoSuchOffer("No offer matches the query now.")
@@ -274,18 +277,20 @@ class Updated(msgspec.Struct, frozen=True, kw_only=True):
     """The instance will be made anew."""
 
     success: bool = True
-    updated_instance: int
+    updated_instance: InstanceRow
     msg: str
 
 
 async def update(call: Call, asked: Update) -> Updated:
     """Make an instance anew from other settings or another template, keeping its GPUs."""
     template = await _template(call, asked)
-    await call.services.db.run(
-        _update, call.account, asked, template, call.now_ms, house=call.services.house
+    house = call.services.house
+    view = await call.services.db.run(
+        _update, call.account, asked, template, call.now_ms, house=house
     )
     return Updated(
-        updated_instance=asked.id, msg=f"Instance {asked.id} will be made anew; its data is lost."
+        updated_instance=instance_row(view, house.box, call.now_ms),
+        msg=f"Instance {asked.id} will be made anew; its data is lost.",
     )
 
 
@@ -297,7 +302,7 @@ def _update(
     now_ms: int,
     *,
     house: House,
-) -> None:
+) -> views.InstanceView:
     instance = instances.get(tx, ContractId(asked.id))
     if instance is None or instance.renter_id != renter:
         raise errors.NoSuchInstance(f"You have no instance {asked.id}.")
@@ -307,3 +312,6 @@ def _update(
     kept = (named[0], named[1]) if named[0] is not None and named[1] is not None else None
     origin = (TemplateId(template.id), template.hash_id) if template else kept
     renting.update(tx, renter, instance.id, launch, origin, now_ms, house=house)
+    view = views.instance(tx, renter, instance.id)
+    assert view is not None, "a destroyed one was refused above"
+    return view

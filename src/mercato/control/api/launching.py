@@ -19,6 +19,7 @@ ARGS_MAX: Final = 1_024
 VARIABLES_MAX: Final = 1_024
 PORTS_MAX: Final = 64
 IMAGE_MAX: Final = 512
+USER_MAX: Final = 128
 PORT_MAX: Final = 99_999
 """From 70000 up a port asks for any number that is the same inside and outside."""
 
@@ -26,6 +27,7 @@ RUNTYPE_DEFAULT: Final = "ssh_direct ssh_proxy"
 
 _IMAGE = re.compile(r"[A-Za-z0-9][\w./:@+-]*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})")
 _PORT = re.compile(r"(?:(\d+):)?(\d+)(?:/(tcp|udp))?")
 
@@ -39,13 +41,16 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, Any] | str | None = None
     """Docker flags as text, or as clients parse them: names, `-p 80:80`, `-h`."""
     onstart: str | None = None
+    """A script for every start; one word, where the image's own entrypoint runs, stands for it."""
     args: list[str] | str | None = None
     args_str: str | None = None
     runtype: str | None = None
     image_login: str | None = None
     """`-u USER -p PASSWORD REGISTRY`."""
     extra: str | None = None
+    """More Docker flags as text, of the same kinds as in `env`."""
     user: str | None = None
+    """Who runs the image's own entrypoint; only where that runs."""
     jupyter_dir: str | None = None
     use_jupyter_lab: bool | None = None
     python_utf8: bool | None = None
@@ -83,48 +88,73 @@ def changed_launch(
     )
     body = {
         "image": before.image,
-        "onstart": before.onstart,
+        "onstart": before.onstart or before.entrypoint,
         "runtype": before.runtype,
         "jupyter_dir": before.jupyter.directory if before.jupyter else None,
         "use_jupyter_lab": before.jupyter.lab if before.jupyter else None,
         "args_str": shlex.join(before.args),
     }
     launch = _launch(asked, body, kept, box)
-    return launch if launch.login else msgspec.structs.replace(launch, login=before.login)
+    return msgspec.structs.replace(
+        launch,
+        login=launch.login or before.login,
+        user=launch.user or (None if launch.ssh else before.user),
+    )
 
 
 def _launch(asked: LaunchRequest, body: dict[str, Any], below: Options, box: SecretsBox) -> Launch:
     options = _over(_over(below, options_of(body.get("env"))), options_of(asked.env))
+    options = _over(options, options_of(asked.extra))
     tokens = _tokens(asked.runtype or _template_runtype(body) or RUNTYPE_DEFAULT)
     jupyter = any(token.startswith("jupyter") for token in tokens)
-    args = _args(asked, body)
-    lab = asked.use_jupyter_lab or body.get("use_jupyter_lab")
+    ssh = jupyter or any(token.startswith("ssh") for token in tokens)
     onstart = asked.onstart if asked.onstart is not None else body.get("onstart") or ""
     if len(onstart) > ONSTART_MAX:
         raise errors.TooLong(f"onstart has at most {ONSTART_MAX} characters.")
-    env = dict(options.env)
-    if asked.python_utf8:
-        env.setdefault("PYTHONIOENCODING", "utf-8")
-    if asked.lang_utf8:
-        env.setdefault("LANG", "C.UTF-8")
+    # So the official client sends its --entrypoint.
+    entrypoint = onstart if not ssh and len(onstart.split()) == 1 else None
     return Launch(
         image=_image(asked, body),
         login=_login(asked.image_login) or _template_login(body, box),
-        ssh=jupyter or any(token.startswith("ssh") for token in tokens),
+        ssh=ssh,
         direct=any(token.endswith(("_direct", "_direc")) for token in tokens),
-        jupyter=JupyterWish(
-            directory=asked.jupyter_dir or body.get("jupyter_dir") or "/", lab=bool(lab)
-        )
-        if jupyter
-        else None,
+        jupyter=_jupyter(asked, body) if jupyter else None,
         runtype=" ".join(tokens),
-        args=args,
-        env=env,
+        entrypoint=entrypoint,
+        user=_user(asked.user, ssh=ssh),
+        args=_args(asked, body),
+        env=_locale(asked) | options.env,
         ports=options.ports,
         hostname=options.hostname,
         volumes=options.volumes,
-        onstart=onstart,
+        onstart="" if entrypoint else onstart,
     )
+
+
+def _jupyter(asked: LaunchRequest, body: dict[str, Any]) -> JupyterWish:
+    return JupyterWish(
+        directory=asked.jupyter_dir or body.get("jupyter_dir") or "/",
+        lab=bool(asked.use_jupyter_lab or body.get("use_jupyter_lab")),
+    )
+
+
+def _locale(asked: LaunchRequest) -> dict[str, str]:
+    """The variables that two wishes about text come to."""
+    python = {"PYTHONIOENCODING": "utf-8"} if asked.python_utf8 else {}
+    return python | ({"LANG": "C.UTF-8"} if asked.lang_utf8 else {})
+
+
+def _user(name: str | None, *, ssh: bool) -> str | None:
+    if not name:
+        return None
+    if ssh:
+        raise errors.InvalidRequest(
+            "user is only for images that run their own entrypoint (runtype args): over SSH and"
+            " Jupyter you are root."
+        )
+    if len(name) > USER_MAX or not _USER.fullmatch(name):
+        raise errors.InvalidRequest(f"{name[:80]!r} is not a user like app or 1000:1000.")
+    return name
 
 
 def _over(below: Options, above: Options) -> Options:
@@ -242,8 +272,11 @@ def options_of(given: dict[str, Any] | str | None) -> Options:
                 hostname = _hostname(rest or value)
             case "-v":
                 volumes.append(rest or value)
+            case "-n":
+                raise errors.InvalidRequest("Overlay networks are not offered here; leave out -n.")
             case _:
-                env[_variable(name)] = value
+                # Of -e 'A=b c' the official client leaves the quote on the name.
+                env[_variable(name.lstrip("'\""))] = value
     if len(env) > VARIABLES_MAX:
         raise errors.TooLong(f"There are at most {VARIABLES_MAX} variables.")
     return Options(env=env, ports=tuple(ports), hostname=hostname, volumes=tuple(volumes))
@@ -264,7 +297,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
             flag, equals, value = word[:2], "=", word[2:]
         if flag not in _FLAGS:
             raise errors.InvalidRequest(
-                f"{word[:80]!r} is not allowed in env: only -e, -p, -h and -v are."
+                f"The option {word[:80]!r} is not allowed: only -e, -p, -h and -v are."
             )
         value = value if equals else next(words, "")
         kind = _FLAGS[flag]

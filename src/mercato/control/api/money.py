@@ -107,7 +107,9 @@ def _window(filters: dict[str, Any] | None, name: str, now_ms: int) -> tuple[int
         )
     try:
         begin_ms = int(float(bounds.get("gte", 0)) * MS_PER_S)
-        end_ms = int(float(bounds.get("lte", now_ms / MS_PER_S)) * MS_PER_S)
+        last_s = float(bounds.get("lte", now_ms / MS_PER_S))
+        # A whole second is meant to its end: clients round this very moment down.
+        end_ms = int(last_s * MS_PER_S) + (MS_PER_S - 1 if last_s.is_integer() else 0)
     except (TypeError, ValueError, OverflowError):
         raise errors.InvalidQuery(f"The bounds of {name!r} must be numbers.") from None
     begin_ms = max(0, min(begin_ms, now_ms))

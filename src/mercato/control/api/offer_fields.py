@@ -398,7 +398,7 @@ def _gpu_fields(hardware: Hardware, count: int) -> dict[str, object]:
         "bw_nvlink": model.nvlink_bw_gbps,
         "pci_gen": model.pci_gen,
         "pcie_bw": model.pcie_bw_gbps,
-        "driver_version": model.driver_version,
+        "driver_version": model.driver_version or None,
     }
 
 
@@ -411,7 +411,7 @@ def _place_fields(hardware: Hardware) -> dict[str, object]:
         "static_ip": network.static_ip,
         "geolocation": (where := f"{place.region}, {place.country}".removeprefix(", ")),
         "geolocode": zlib.crc32(where.encode()),
-        "mobo_name": hardware.mobo_name,
+        "mobo_name": hardware.mobo_name or None,
         "os_version": hardware.os_version,
         "hostname": hardware.hostname or None,
         "vms_enabled": hardware.vms_enabled,

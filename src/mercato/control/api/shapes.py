@@ -355,7 +355,7 @@ def _launch(launch: Launch, environment: dict[str, str]) -> dict[str, Any]:
         "image_args": list(launch.args),
         "image_runtype": launch.runtype,
         "extra_env": env,
-        "onstart": launch.onstart or None,
+        "onstart": launch.onstart or launch.entrypoint,
     }
 
 

@@ -106,6 +106,7 @@ def _instance(
         ssh=launch.ssh,
         jupyter=_jupyter(launch.jupyter, instance.jupyter_token),
         entrypoint=launch.entrypoint,
+        user=launch.user,
         args=launch.args,
         env={KEY_VARIABLE: key} | launch.env,
         ports=tuple(
