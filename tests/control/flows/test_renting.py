@@ -28,6 +28,7 @@ def test_a_rental_runs_is_paid_by_the_second_and_ends(market: Market) -> None:
     assert (wanted.cpus, wanted.ram_mb) == (16.0, 64_000)
     agent.obey(T0 + 2_000)
     agent.report(T0 + 10_000)
+    agent.report(T0 + 8_000 + HOUR)
     market.db.run_now(renting.stop, market.renter, contract.id, T0 + 10_000 + HOUR)
     assert market.held(agent.machine) != {}
     agent.settle(T0 + 20_000 + HOUR)

@@ -29,7 +29,7 @@ def settle(tx: Tx, contract: ContractId, now_ms: int) -> int:
     """Post what a contract has run up; how many transfers it took."""
     signed = contracts.get(tx, contract)
     machine = machines.at_front(tx, signed.machine)
-    until_ms = now_ms if machine.seen_at_ms is None else min(now_ms, machine.seen_at_ms)
+    until_ms = now_ms if machine.proven_at_ms is None else min(now_ms, machine.proven_at_ms)
     posted = metering.settle(tx, signed, until_ms)
     if posted:
         metering.forecast(tx, signed.renter, now_ms)
@@ -126,12 +126,13 @@ def silent(tx: Tx, machine_id: MachineId, before_ms: int, now_ms: int) -> int:
     """Give up a machine not heard since `before_ms`: its meters end at the last proof of life."""
     machine = machines.at_front(tx, machine_id)
     heard_ms = machine.seen_at_ms if machine.seen_at_ms is not None else machine.joined_at_ms
+    proven_ms = machine.proven_at_ms if machine.proven_at_ms is not None else heard_ms
     if machine.offline_since_ms is not None or heard_ms >= before_ms:
         return 0
     machines.set_offline(tx, machine_id, heard_ms)
     for signed in contracts.live_on(tx, machine_id).values():
-        for kind in (metering.GPU, metering.DISK):
-            metering.close_meter(tx, signed, kind, heard_ms, now_ms)
+        metering.close_meter(tx, signed, metering.GPU, proven_ms, now_ms)
+        metering.close_meter(tx, signed, metering.DISK, heard_ms, now_ms)
         metering.post_bytes(tx, signed, now_ms)
         metering.forecast(tx, signed.renter, now_ms)
         events.record(

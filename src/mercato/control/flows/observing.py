@@ -3,7 +3,7 @@
 A report is the whole of a machine. It must be newer than the last one: an older one, come late,
 changes nothing. When the agent cannot see its containers the report proves that the machine lives
 and says nothing of them. Meters follow what the host can prove: GPU time starts with the first
-report of the wanted container running, and ends with the last report before it ceased to.
+report of the wanted container running, and ends with the last report that saw it run.
 """
 
 from typing import Final
@@ -170,7 +170,7 @@ def _meter(
     restarted = instance.actual is Actual.RUNNING and one.started_at_ms != instance.started_at_ms
     changed = False
     if not runs or restarted:
-        proven_ms = machine.seen_at_ms if machine.seen_at_ms is not None else now_ms
+        proven_ms = machine.proven_at_ms if machine.proven_at_ms is not None else now_ms
         changed = metering.close_meter(tx, contract, metering.GPU, proven_ms, now_ms)
     if runs and wanted and holds_gpus and instance.intended is Intended.RUNNING:
         changed = metering.open_meter(tx, contract, metering.GPU, now_ms) or changed

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from mercato.control.db import Tx
-from mercato.control.flows import desired, granting, metering, volumes
+from mercato.control.flows import desired, granting, metering, proving, volumes
 from mercato.control.flows.house import STANDARD, House, Rules
 from mercato.control.flows.volumes import VolumeRequest
 from mercato.control.store import (
@@ -313,9 +313,9 @@ _STOPPED: Final = {
 
 
 def end_gpu_time(tx: Tx, contract: Contract, now_ms: int) -> None:
-    """Close the GPU meter: now, or at the last proof of life of a machine that is offline."""
+    """Close the GPU meter: now, or at the last proof when the machine was not heard lately."""
     machine = machines.at_front(tx, contract.machine)
-    until_ms = now_ms if machine.offline_since_ms is None else machine.offline_since_ms
+    until_ms = proving.gpu_time_until(machine, now_ms)
     metering.close_meter(tx, contract, metering.GPU, until_ms, now_ms)
     metering.post_bytes(tx, contract, now_ms)
 

@@ -21,6 +21,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """`unverified`, `verified` or `deverified`."""
     seen_at_ms: int | None
     """The last proof of life."""
+    proven_at_ms: int | None
+    """The last of these that says what runs: when the agent could see its containers."""
     observed_generation: int
     agent_boot: str
     agent_version: str
@@ -33,8 +35,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COLUMNS: Final[LiteralString] = (
-    "id, host_id, hardware, verification, seen_at_ms, observed_generation, agent_boot,"
-    " agent_version, sees, trouble, offline_since_ms, generation, joined_at_ms, deleted_at_ms"
+    "id, host_id, hardware, verification, seen_at_ms, proven_at_ms, observed_generation,"
+    " agent_boot, agent_version, sees, trouble, offline_since_ms, generation, joined_at_ms,"
+    " deleted_at_ms"
 )
 
 
@@ -99,8 +102,12 @@ def changed(tx: Tx, machine: MachineId) -> None:
 def saw(tx: Tx, machine: MachineId, observed: Observed, now_ms: int) -> None:
     """Write a proof of life; the machine is not offline."""
     tx.run(
-        "update machines set seen_at_ms = %s, observed_generation = %s, agent_boot = %s,"
-        " agent_version = %s, sees = %s, trouble = %s, offline_since_ms = null where id = %s",
+        "update machines set seen_at_ms = %s,"
+        " proven_at_ms = case when %s then %s else proven_at_ms end, observed_generation = %s,"
+        " agent_boot = %s, agent_version = %s, sees = %s, trouble = %s, offline_since_ms = null"
+        " where id = %s",
+        now_ms,
+        observed.sees,
         now_ms,
         observed.generation,
         observed.boot,
