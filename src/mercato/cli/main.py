@@ -102,12 +102,7 @@ def _completing() -> bool:
 
 
 def _run(arguments: list[str]) -> int:
-    import warnings
-
     from mercato.cli.errors import INTERRUPTED, Trouble
-
-    # The embedded database's library looks for a desktop's directory that servers do not have.
-    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
 
     try:
         return _dispatch(arguments)

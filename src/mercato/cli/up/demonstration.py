@@ -17,7 +17,7 @@ from mercato.sdk.shapes import Instance, Offer
 LABEL: Final = "demonstration"
 DISK_GB: Final = 4.0
 ONSTART: Final = 'echo "Hello from instance $CONTAINER_ID on $(uname -n)"'
-COMMAND: Final = "whoami; uname -sr; python3 --version; echo $CONTAINER_ID; nproc"
+COMMAND: Final = "echo $(whoami) in container $CONTAINER_ID; python3 --version"
 WAIT_S: Final = 300.0
 LOGS_S: Final = 30.0
 OFFER_S: Final = 30.0
@@ -61,10 +61,19 @@ class Demonstration:
         return instance
 
     async def end(self, instance: Instance) -> None:
-        """Destroy the instance."""
-        with self._say.step("destroy") as step:
+        """Destroy the instance, and wait until its host has let go of it."""
+        with self._say.step("destroy it") as step:
+            before = await self._on_sale()
             await self._market.destroy(instance.id)
-            step.outcome = f"instance {instance.id} is gone, its disk too"
+            until = time.monotonic() + OFFER_S
+            while time.monotonic() < until:
+                if await self._on_sale() - before:
+                    break
+                await asyncio.sleep(0.2)
+            step.outcome = f"instance {instance.id} and its disk are gone, its GPUs on sale again"
+
+    async def _on_sale(self) -> set[int]:
+        return {offer.id for offer in await self._market.search("", limit=1_000)}
 
     async def _bring_key(self) -> None:
         if not self._ssh_key.exists():
@@ -153,6 +162,7 @@ class Demonstration:
             except (asyncssh.Error, OSError, TimeoutError) as error:
                 raise Trouble(f"cannot enter instance {instance.id} over SSH: {error}") from error
             step.outcome = f"exit status {result.exit_status}"
+        self._say.line(f"          $ {COMMAND}")
         for line in str(result.stdout).splitlines():
             self._say.line(f"          {line}")
 
@@ -160,6 +170,7 @@ class Demonstration:
         with self._say.step("run a command through the API") as step:
             printed = await self._market.execute(instance.id, COMMAND)
             step.outcome = f"{len(printed.splitlines())} lines"
+        self._say.line(f"          $ {COMMAND}")
         for line in printed.splitlines():
             self._say.line(f"          {line}")
 

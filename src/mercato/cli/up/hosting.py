@@ -56,7 +56,7 @@ class Machines:
         async with AsyncExitStack() as agents:
             machines = []
             for number, file in enumerate(self._hardware, start=1):
-                title = f"machine {number}" if len(self._hardware) > 1 else "machine"
+                title = f"host {number}" if len(self._hardware) > 1 else "host"
                 with self._say.step(title) as step:
                     machine = await self._join(number, file, host, pretend=pretend)
                     before = (await _row(host, machine)).last_seen
@@ -127,9 +127,9 @@ async def _list(host: AsyncMercato, operator: AsyncMercato, machine: int) -> str
             machine, gpu=GPU, disk=DISK, up=TRAFFIC, down=TRAFFIC, min_bid=MIN_BID
         )
         row = await _row(host, machine)
-    marked = ", pretend GPUs" if row.simulated else ""
+    marked = " (simulated)" if row.simulated else ""
     return (
-        f"{machine}: {row.num_gpus}x {row.gpu_name}{marked}, listed at "
+        f"{row.num_gpus}x {row.gpu_name}{marked}, on sale as machine {machine} at "
         f"${row.listed_gpu_cost:g} per GPU and hour"
     )
 

@@ -6,8 +6,10 @@ demonstration → serve until Ctrl-C.
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
+import sys
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +161,8 @@ def _ready(options: Options, keys: Keys, machine: int, image: str) -> Ready:
 
 def farewell(url: str, keys: Keys, image: str, place: Place) -> list[str]:
     """What to tell when everything serves: the address, the keys, what to try next."""
-    vastai = f"vastai --url {url} --api-key {keys.renter}"
+    vastai = f"{typed('vastai')} --url {url} --api-key {keys.renter}"
+    mercato = typed("mercato")
     return [
         "",
         f"Serving at {url} (API docs at {url}/docs)",
@@ -172,13 +175,22 @@ def farewell(url: str, keys: Keys, image: str, place: Place) -> list[str]:
         f"  {vastai} create instance OFFER --image {image} --disk 4 --ssh --direct",
         f"  {vastai} show instances",
         "or with this program:",
-        f"  mercato login {url} {keys.renter}",
-        "  mercato ps",
-        f"  mercato ssh --identity {place.ssh_key} INSTANCE",
-        f"  MERCATO_URL={url} MERCATO_API_KEY={keys.operator} mercato admin loops",
+        f"  {mercato} login {url} {keys.renter}",
+        f"  {mercato} ps",
+        f"  {mercato} ssh --identity {place.ssh_key} INSTANCE",
+        f"  {mercato} admin loops --url {url} --api-key {keys.operator}",
         "",
         "Ctrl-C stops everything; the next start goes on with the same data.",
     ]
+
+
+def typed(program: str) -> str:
+    """How a person here names a program of this environment: short, and so that it is found."""
+    ours = Path(sys.executable).with_name(program)
+    if not ours.exists() or shutil.which(program) == str(ours):
+        return program
+    relative = os.path.relpath(ours)
+    return str(ours) if relative.startswith("../../") else relative
 
 
 def need_port(host: str, port: int) -> None:
