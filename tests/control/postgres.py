@@ -62,8 +62,6 @@ def postgres(parent: Path | None = None) -> Iterator[Postgres]:
     if given:
         yield Postgres(given)
         return
-    # Not under pytest's own directory: as root the server runs as another user, and every start of
-    # pytest shuts that directory to others again.
     home = Path(tempfile.mkdtemp(prefix="mercato-test-", dir=parent))
     server = EmbeddedPostgres(home)
     url = server.start()
