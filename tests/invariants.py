@@ -63,8 +63,20 @@ LAWS: Final[dict[str, LiteralString]] = {
         " union all select a.contract_id, a.gpu_rate, a.disk_price, c.disk_mb, false"
         " from amendments a join contracts c on c.id = a.contract_id) terms"
         " where terms.id = s.contract_id and (terms.now or s.to_ms is not null)"
-        " and s.rate = case s.kind when 'gpu' then terms.gpu_rate"
+        " and s.list_rate = case s.kind when 'gpu' then terms.gpu_rate"
         " else div(terms.disk_price::numeric * terms.disk_mb, 720000) end)"
+    ),
+    "a meter charges its full rate, or what a deposit made of it": (
+        "select s.* from segments s left join deposits d on d.contract_id = s.contract_id"
+        " where case when not s.prepaid then s.rate <> s.list_rate"
+        " when s.to_ms is not null then s.rate > s.list_rate or s.rate < s.list_rate / 2"
+        " else s.rate is distinct from"
+        " s.list_rate - div(s.list_rate::numeric * d.discount_ppb, 1000000000) end"
+    ),
+    "what is prepaid is prepaid for a reserved contract": (
+        "select p.* from purses p where p.name like 'deposit:%' and p.balance > 0"
+        " and not exists (select from deposits d join contracts_now c on c.id = d.contract_id"
+        " where p.name = 'deposit:' || d.contract_id and c.kind = 'reserved')"
     ),
     "a closed meter is charged in full": (
         "select * from segments where to_ms is not null"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from cryptography.fernet import Fernet
 
 from mercato.control.db import Database, Tx
@@ -136,7 +137,8 @@ class Market:
         return self.db.run_now(make)
 
     def machine(self, gpus: int = 4, **asking: Any) -> Agent:
-        """A machine that joined, was heard, and is listed."""
+        """A machine that joined, was heard, and is listed; `prices` are those unlike the usual."""
+        prices = msgspec.structs.replace(PRICES, **asking.pop("prices", {}))
         self.minted += 1
         token, parts = f"token-{self.minted}", hardware(gpus)
         self.db.run_now(hosting.issue_join_token, self.host, token, T0)
@@ -144,7 +146,7 @@ class Market:
         agent = Agent(self, machine, parts)
         agent.report(T0)
         self.db.run_now(
-            hosting.list_machine, self.host, machine, hosting.Asking(prices=PRICES, **asking), T0
+            hosting.list_machine, self.host, machine, hosting.Asking(prices=prices, **asking), T0
         )
         return agent
 

@@ -35,11 +35,17 @@ FORGERIES: Final[dict[str, LiteralString]] = {
         "update instances set actual = 'loading' where id = 1"
     ),
     "segments of one meter never overlap": (
-        "insert into segments (contract_id, renter_id, kind, rate, from_ms, to_ms)"
-        " select contract_id, renter_id, kind, rate, from_ms, from_ms + 1 from segments"
+        "insert into segments (contract_id, renter_id, kind, rate, list_rate, from_ms, to_ms)"
+        " select contract_id, renter_id, kind, rate, rate, from_ms, from_ms + 1 from segments"
     ),
     "a meter runs at its contract's terms, the open one at those of now": (
-        "update segments set rate = rate + 1"
+        "update segments set list_rate = list_rate + 1"
+    ),
+    "a meter charges its full rate, or what a deposit made of it": (
+        "update segments set rate = rate - 1"
+    ),
+    "what is prepaid is prepaid for a reserved contract": (
+        "insert into purses (name, account_id, balance) values ('deposit:1', 1, 1)"
     ),
     "a closed meter is charged in full": (
         "update segments set to_ms = from_ms + 7200000 where contract_id = 1 and kind = 'gpu'"

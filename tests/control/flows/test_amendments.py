@@ -31,7 +31,7 @@ def test_an_amended_rate_is_billed_from_its_moment_on(
     contract = market.rent(market.offer(agent, 1)).contract
     agent.settle(T0)
     if settled_ms is not None:
-        market.db.run_now(metering.settle, contract, settled_ms)
+        market.db.run_now(metering.settle, contract, settled_ms, settled_ms)
     market.db.run_now(amended, contract.id, NanoUsdPerHour(nano("0.72")), T0 + HOUR)
     now = market.db.run_now(contracts.get, contract.id)
     assert now.terms.gpu == nano("0.72")

@@ -3,7 +3,7 @@
 import pytest
 
 from mercato.control.db import Database
-from mercato.control.flows import hosting, lapsing, metering, renting, volumes
+from mercato.control.flows import billing, hosting, lapsing, renting, volumes
 from mercato.control.flows.volumes import VolumeRequest
 from mercato.control.store import contracts
 from mercato.control.store import volumes as stored
@@ -62,7 +62,7 @@ def test_a_volume_is_made_billed_mounted_and_removed(market: Market) -> None:
     kept = market.db.run_now(stored.get, volume.id)
     assert kept is not None
     assert kept.gone_at_ms is not None
-    lines = market.db.run_now(metering.lines, market.renter, T0, T0 + 9 * HOUR, T0 + 9 * HOUR)
+    lines = market.db.run_now(billing.lines, market.renter, T0, T0 + 9 * HOUR, T0 + 9 * HOUR)
     paid = sum(line.amount for line in lines if line.contract == volume.id)
     assert paid == accrued(volume.terms.storage, 2 * HOUR)
     market.audit()

@@ -40,9 +40,11 @@ class Call:
     ip: str
     user_agent: str
     request_id: str
-    """Names this request in logs, answers and, for money, as its cause."""
+    """Names this request in logs and answers."""
     origin: str
     """`scheme://host` under which the caller reached this server."""
+    repeat_key: str | None = None
+    """Its Idempotency-Key: a repeated request has the same."""
     secret: str | None = field(default=None, repr=False)
     """The key that came with the request, for the routes that know keys of their own."""
 
@@ -50,6 +52,11 @@ class Call:
     def account(self) -> AccountId:
         """Who asks; only routes with a permission may use it."""
         return self.who.account
+
+    @property
+    def cause(self) -> str:
+        """Names this request where it moves money: a repeated one moves it once."""
+        return f"{self.account}:{self.repeat_key}" if self.repeat_key else self.request_id
 
     @property
     def who(self) -> Caller:

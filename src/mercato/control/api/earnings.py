@@ -87,7 +87,5 @@ _EARN_COLUMNS: Final = ("gpu_earn", "sto_earn", "bwu_earn", "bwd_earn")
 
 
 def _earn_column(kind: str) -> str:
-    for part, column in (("gpu", 0), ("disk", 1), ("up", 2)):
-        if part in kind:
-            return _EARN_COLUMNS[column]
-    return _EARN_COLUMNS[3]
+    """The column of a charge's item; what an early end gives back was granted on GPU time."""
+    return {"disk": "sto_earn", "up": "bwu_earn", "down": "bwd_earn"}.get(kind, "gpu_earn")

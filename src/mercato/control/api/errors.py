@@ -38,6 +38,10 @@ class KeyReused(errors.Refusal):
     code: ClassVar[str] = "idempotency_key_reused"
 
 
+class PrepayWithoutCredit(errors.InsufficientCredit):
+    """There is too little credit for a deposit; documented with a status of its own."""
+
+
 STATUS: Final[Mapping[type[errors.Refusal], int]] = {
     errors.Refusal: 400,
     errors.InvalidRequest: 400,
@@ -68,6 +72,7 @@ STATUS: Final[Mapping[type[errors.Refusal], int]] = {
     # Not 501: a server that works must never answer 5xx.
     NotOffered: 400,
     KeyReused: 422,
+    PrepayWithoutCredit: 411,
 }
 """Complete: a test looks for a refusal without a status."""
 

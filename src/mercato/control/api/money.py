@@ -7,13 +7,12 @@ import msgspec
 
 from mercato.control.api import selecting
 from mercato.control.api.call import Call, Done
-from mercato.control.api.keys import ById
 from mercato.control.api.paths import DIGITS_MAX
 from mercato.control.api.times import seconds
 from mercato.control.db import Tx
-from mercato.control.flows import metering, paying
+from mercato.control.flows import billing, metering, paying
 from mercato.control.flows.house import Rules
-from mercato.control.store import accounts, statements, views
+from mercato.control.store import accounts, statements
 from mercato.control.store.statements import BilledContract, Movement
 from mercato.market import errors
 from mercato.market.ids import AccountId, ContractId
@@ -30,7 +29,15 @@ PAGE_DEFAULT: Final = 20
 PAGE_MAX: Final = 500
 LEAST_TRANSFER: Final = 0.01
 TITLE: Final = {"gpu": "GPU", "disk": "Storage", "bwu": "Upload", "bwd": "Download"}
-WIRE_KIND: Final = {"gpu": "gpu", "disk": "disk", "up": "bwu", "down": "bwd"}
+WIRE_KIND: Final = {"gpu": "gpu", "disk": "disk", "up": "bwu", "down": "bwd", "early_end": "gpu"}
+UNITS: Final = {
+    "gpu": ("h", "h"),
+    "disk": ("h", "h"),
+    "up": ("bytes", "GB"),
+    "down": ("bytes", "GB"),
+    "early_end": ("end", "end"),
+}
+"""What a line's quantity counts, and what its rate is for."""
 
 
 class ChargeRow(msgspec.Struct, kw_only=True):
@@ -119,7 +126,7 @@ def _window(filters: dict[str, Any] | None, name: str, now_ms: int) -> tuple[int
 def _charges(tx: Tx, renter: AccountId, begin_ms: int, end_ms: int, now_ms: int) -> list[ChargeRow]:
     signed = statements.contracts(tx, renter)
     items: dict[ContractId, list[ChargeRow]] = defaultdict(list)
-    for line in metering.lines(tx, renter, begin_ms, end_ms + 1, now_ms):
+    for line in billing.lines(tx, renter, begin_ms, end_ms + 1, now_ms):
         items[line.contract].append(_line(line))
     # Bytes that moved and are not posted yet belong to a window that reaches to this moment.
     if end_ms >= now_ms - MS_PER_S:
@@ -152,17 +159,21 @@ def _contract(contract: BilledContract, parts: list[ChargeRow]) -> ChargeRow:
     )
 
 
-def _line(line: metering.Line) -> ChargeRow:
+def _line(line: billing.Line) -> ChargeRow:
     """One line of the bill: a meter's part of the window, or bytes that were charged."""
     kind = WIRE_KIND[line.kind]
-    unit = "h" if line.kind in {"gpu", "disk"} else "bytes"
-    per = "h" if unit == "h" else "GB"
+    unit, per = UNITS[line.kind]
+    text = f"{TITLE[kind]}: {line.quantity:.6g} {unit} at ${dollars(line.rate):.6g}/{per}"
+    if line.list_rate is not None:
+        text += f", prepaid (${dollars(line.list_rate):.6g}/{per} otherwise)"
+    if line.kind == "early_end":
+        text = "Reservation ended early: 1.05 of the discount received, at most what was left"
     return ChargeRow(
         start=seconds(line.start_ms),
         end=seconds(line.end_ms),
         type=kind,
         source=None,
-        description=f"{TITLE[kind]}: {line.quantity:.6g} {unit} at ${dollars(line.rate):.6g}/{per}",
+        description=text,
         amount=dollars(line.amount),
         metadata={"rate": dollars(line.rate), "quantity": line.quantity, "unit": unit},
         items=[],
@@ -194,6 +205,11 @@ def _unposted(contract: BilledContract, now_ms: int) -> list[ChargeRow]:
 def _bytes_cost(price: int, counted: int, posted: int) -> NanoUsd:
     each = NanoUsdPerGb(price)
     return NanoUsd(transfer_cost(each, counted) - transfer_cost(each, posted))
+
+
+INVOICE_TYPE: Final = {"transfer": "transfer", "prepay": "reserved", "refund": "refund"}
+SERVICE: Final = {"prepay": "instance_prepay"}
+"""The names that the API the world knows gives to kinds of movements."""
 
 
 class InvoicesQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,13 +260,13 @@ def _invoice(tx: Tx, account: AccountId, number: int, moved: Movement) -> Charge
         id=number,
         start=seconds(moved.at_ms),
         end=seconds(moved.at_ms),
-        type="transfer" if between else "credit",
-        source=other,
+        type=INVOICE_TYPE.get(moved.kind, "credit"),
+        source=other.replace(":", "-"),
         description=f"{'Received from' if received else 'Sent to'} {other}",
         amount=amount,
         metadata={
             "invoice_id": number,
-            "service": "transfer" if between else moved.kind,
+            "service": SERVICE.get(moved.kind, moved.kind),
             "cause": moved.cause,
         },
         items=[],
@@ -368,22 +384,6 @@ async def search_invoices(call: Call, asked: InvoicesQuery) -> FoundInvoices:
     return FoundInvoices(invoices=[row for row in rows if selecting.matches(row, conditions)])
 
 
-class Deposit(msgspec.Struct, frozen=True, kw_only=True):
-    """What was prepaid for an instance; dollars."""
-
-    success: bool = True
-    refundable_deposit: float = 0.0
-    total_discount: float = 0.0
-    discount_months: float = 0.0
-
-
-async def show_deposit(call: Call, asked: ById) -> Deposit:
-    """Show what was prepaid for an instance."""
-    if await call.services.db.run(views.instance, call.account, asked.id) is None:
-        raise errors.NoSuchInstance(f"There is no instance {asked.id} among yours.")
-    return Deposit()
-
-
 class WhichContracts(msgspec.Struct, frozen=True, kw_only=True):
     """Contracts by label or id."""
 
@@ -431,18 +431,16 @@ async def transfer_credit(call: Call, asked: Gift) -> Done:
     if not LEAST_TRANSFER <= asked.amount <= 1e9:
         raise _InvalidAmount(f"amount must be at least {LEAST_TRANSFER} dollars.")
     await call.services.db.run(
-        _give, call.account, asked, call.request_id, call.now_ms, call.services.house.rules
+        _give, call.account, asked, call.cause, call.now_ms, call.services.house.rules
     )
     return Done(msg=f"{asked.amount:.2f} dollars went to {asked.recipient}.")
 
 
-def _give(
-    tx: Tx, sender: AccountId, asked: Gift, request_id: str, now_ms: int, rules: Rules
-) -> None:
+def _give(tx: Tx, sender: AccountId, asked: Gift, cause: str, now_ms: int, rules: Rules) -> None:
     name = str(asked.recipient).strip()
     numbered = name.isascii() and name.isdigit() and len(name) <= DIGITS_MAX
     found = accounts.get(tx, AccountId(int(name))) if numbered else accounts.find(tx, name)
     if found is None or found.id == sender:
         raise _InvalidRecipient(f"There is no other account {name!r}.")
     amount = NanoUsd(nano(asked.amount))
-    paying.transfer_credit(tx, sender, found.id, amount, request_id, now_ms, rules)
+    paying.transfer_credit(tx, sender, found.id, amount, cause, now_ms, rules)

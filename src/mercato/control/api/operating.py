@@ -90,7 +90,7 @@ async def create_account(call: Call, asked: NewAccount) -> OneAccount:
     """Make an account; its first API key is shown this once."""
     checked_email(asked.email)
     _checked_amount(asked.credit, least=0.0)
-    made = await call.services.db.run(_create, asked, new_secret(), call.request_id, call.now_ms)
+    made = await call.services.db.run(_create, asked, new_secret(), call.cause, call.now_ms)
     return OneAccount(account=made)
 
 
@@ -129,7 +129,7 @@ class Credit(msgspec.Struct, frozen=True, kw_only=True):
 async def add_credit(call: Call, asked: Credit) -> Done:
     """Give an account credit, once for each cause."""
     _checked_amount(asked.amount, least=1e-9)
-    cause = asked.cause or call.request_id
+    cause = asked.cause or call.cause
     if len(cause) > CAUSE_MAX:
         raise errors.TooLong(f"A cause has at most {CAUSE_MAX} characters.")
     await call.services.db.run(_credit, asked, cause, call.now_ms)

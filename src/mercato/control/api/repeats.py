@@ -34,15 +34,15 @@ def digest_of(route: Route, call: Call) -> bytes:
     return hashlib.sha256(told).digest()
 
 
-async def once(
-    call: Call, route: Route, key: str, do: Callable[[], Awaitable[Response]]
-) -> Response:
+async def once(call: Call, route: Route, do: Callable[[], Awaitable[Response]]) -> Response:
     """Do it, or answer what it came to when this key did it before.
 
     Raises:
         KeyReused: when the key came with another request before.
         Conflict: when the first request of this key is still at work.
     """
+    key = call.repeat_key
+    assert key is not None, route
     if len(key) > KEY_MAX:
         raise errors.TooLong(f"An Idempotency-Key has at most {KEY_MAX} characters.")
     db, account = call.services.db, call.account

@@ -21,6 +21,7 @@ from mercato.control.api import (
     offers,
     operating,
     outputs,
+    reserving,
     templates,
     variables,
     volumes,
@@ -120,7 +121,8 @@ INSTANCES: Final = (
     Route(
         "DELETE", f"{V0}/instances/{{id}}/ssh/{{key_id}}", P.INSTANCE_WRITE, instances.detach_key
     ),
-    Route("GET", f"{V0}/instances/balance/{{id}}", P.INSTANCE_READ, money.show_deposit),
+    Route("GET", f"{V0}/instances/balance/{{id}}", P.INSTANCE_READ, reserving.show_deposit),
+    Route("PUT", f"{V0}/instances/prepay/{{id}}", P.INSTANCE_WRITE, reserving.prepay),
     Route(
         "GET",
         f"{V0}/instances/pending-price-increases",
@@ -238,7 +240,6 @@ NOT_YET: Final = tuple(
         ("GET", "team/roles/{name}", P.TEAM_READ),
         ("DELETE", "team/roles/{name}", P.TEAM_WRITE),
         ("PUT", "team/roles/{name}", P.TEAM_WRITE),
-        ("PUT", "instances/prepay/{id}", P.INSTANCE_WRITE),
         ("PUT", "instances/bid_price/{id}", P.INSTANCE_WRITE),
         ("POST", "instances/take_snapshot/{id}", P.INSTANCE_WRITE),
         ("PUT", "network_volumes", P.INSTANCE_WRITE),

@@ -105,15 +105,15 @@ class Api:
             ip=ip,
             user_agent=request.headers.get("user-agent", ""),
             request_id=request_id,
+            repeat_key=request.headers.get("idempotency-key") or None,
             secret=secret,
             origin=self._services.public_url or f"{request.url.scheme}://{request.url.netloc}",
         )
         if caller is not None:
             await audit.saw(call)
         asked = arguments.read(route.takes, given)
-        repeat_key = request.headers.get("idempotency-key")
-        if route.mutates and caller is not None and repeat_key:
-            return await repeats.once(call, route, repeat_key, lambda: self._do(route, call, asked))
+        if route.mutates and caller is not None and call.repeat_key:
+            return await repeats.once(call, route, lambda: self._do(route, call, asked))
         return await self._do(route, call, asked)
 
     async def _do(self, route: Route, call: Call, asked: object) -> Response:

@@ -22,6 +22,7 @@ from mercato.market.money import (
     storage_rate,
     with_fee,
 )
+from mercato.market.reserving import PPB
 
 MB_PER_GB: Final = 1_000
 MASK: Final = "*****"
@@ -151,7 +152,9 @@ class InstanceRow(msgspec.Struct, frozen=True, kw_only=True):
     rental_type: str
     """`ondemand`, `reserved` or `bid`; Mercato's own."""
     credit_balance: float | None = None
+    """Dollars left of what was prepaid; null when nothing is."""
     credit_discount: float | None = None
+    """The part of the price that prepaying saves."""
     credit_discount_max: float
     search: Prices
     instance: Prices
@@ -228,6 +231,7 @@ def instance_row(view: InstanceView, box: SecretsBox, now_ms: int) -> InstanceRo
         **_doors(view),
         **_times(view, now_ms),
         **_money(view),
+        **_deposit(view, now_ms),
     }
     return InstanceRow(**facts)
 
@@ -402,7 +406,8 @@ def _money(view: InstanceView) -> dict[str, Any]:
     model = view.hardware.gpu_model
     dlperf = view.hardware.dlperf * _share(view)
     ram_mb = model.ram_mb * len(view.gpus)
-    prices = Prices(gpu, disk, total, 0.0, total)
+    saved = total * (view.discount_ppb or 0) / PPB
+    most = total * view.credit_discount_max
     return {
         "dph_base": gpu,
         "dph_total": total,
@@ -416,8 +421,15 @@ def _money(view: InstanceView) -> dict[str, Any]:
         "min_bid": dollars(floor),
         "is_bid": view.kind is Kind.INTERRUPTIBLE,
         "rental_type": view.kind.value,
-        "search": prices,
-        "instance": prices,
+        "search": Prices(gpu, disk, total, most, total - most),
+        "instance": Prices(gpu, disk, total, saved, total - saved),
         "dlperf_per_dphtotal": dlperf / total if total else 0.0,
         "flops_per_dphtotal": model.tflops * len(view.gpus) / total if total else 0.0,
     }
+
+
+def _deposit(view: InstanceView, now_ms: int) -> dict[str, Any]:
+    left = view.deposit_left(now_ms)
+    if left is None or view.discount_ppb is None:
+        return {}
+    return {"credit_balance": dollars(left), "credit_discount": view.discount_ppb / PPB}

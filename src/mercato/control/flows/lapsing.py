@@ -10,6 +10,7 @@ from mercato.control.flows.house import STANDARD, Rules
 from mercato.control.store import (
     burns,
     contracts,
+    deposits,
     events,
     instances,
     listings,
@@ -30,9 +31,8 @@ def settle(tx: Tx, contract: ContractId, now_ms: int) -> int:
     signed = contracts.get(tx, contract)
     machine = machines.at_front(tx, signed.machine)
     until_ms = now_ms if machine.proven_at_ms is None else min(now_ms, machine.proven_at_ms)
-    posted = metering.settle(tx, signed, until_ms)
-    if posted:
-        metering.forecast(tx, signed.renter, now_ms)
+    posted = metering.settle(tx, signed, until_ms, now_ms)
+    metering.forecast(tx, signed.renter, now_ms)
     return posted
 
 
@@ -40,13 +40,16 @@ def low_credit(tx: Tx, account: AccountId, now_ms: int, rules: Rules = STANDARD)
     """Warn an account whose credit ends soon; stop, then end, what it can no longer pay.
 
     GPU time ends while there is still enough to keep the data for the deletion buffer; the data
-    is destroyed when that is used up too, and the account was warned long enough before.
+    is destroyed when that is used up too, and the account was warned long enough before. What a
+    deposit pays for is left alone until the deposit is used up.
     """
     tx.queue(f"account:{account}")
     report = {"warned": 0, "stopped": 0, "destroyed": 0}
     now = metering.balance(tx, account, now_ms)
     buffer = accrued(now.storage_burn, rules.deletion_buffer_ms)
-    running = [one for one in instances.live_of(tx, account) if one.intended is Intended.RUNNING]
+    prepaid = deposits.left(tx, account)
+    live = [one for one in instances.live_of(tx, account) if one.id not in prepaid]
+    running = [one for one in live if one.intended is Intended.RUNNING]
     warned_at_ms = burns.warned_at_ms(tx, account)
     if now.burn > now.storage_burn and now.spendable <= buffer:
         for one in running:
@@ -54,7 +57,7 @@ def low_credit(tx: Tx, account: AccountId, now_ms: int, rules: Rules = STANDARD)
             report["stopped"] += 1
         burns.warn(tx, account, now_ms)  # being stopped is the warning that the data is next
     elif now.burn and now.spendable <= 0 and _long_ago(warned_at_ms, now_ms, rules):
-        for one in instances.live_of(tx, account):
+        for one in live:
             renting.destroy(tx, account, one.id, now_ms, Reason.NO_CREDIT)
             report["destroyed"] += 1
         for volume in stored_volumes.live_of(tx, account):

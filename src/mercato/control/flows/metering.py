@@ -13,25 +13,37 @@ from typing import Final
 import msgspec
 
 from mercato.control.db import Tx
+from mercato.control.flows.charging import charge, move
 from mercato.control.flows.house import STANDARD, Rules
-from mercato.control.store import burns, instances, purses, segments, transfers
-from mercato.control.store.segments import StoredSegment
-from mercato.control.store.transfers import StoredTransfer
-from mercato.market.contract import Contract
+from mercato.control.store import (
+    burns,
+    contracts,
+    deposits,
+    events,
+    instances,
+    purses,
+    segments,
+)
+from mercato.control.store.events import Event
+from mercato.market import credit, meter
+from mercato.market.contract import Contract, Kind
+from mercato.market.credit import Position
 from mercato.market.errors import InsufficientCredit
-from mercato.market.ids import AccountId, Cause, ContractId
+from mercato.market.ids import AccountId
+from mercato.market.ledger import credit_of, deposit_of, earnings_of
+from mercato.market.meter import Segment, last_covered_ms
 from mercato.market.money import (
     MS_PER_HOUR,
     NanoUsd,
     NanoUsdPerHour,
     accrued,
     dollars,
-    fee_of,
     transfer_cost,
 )
+from mercato.market.reserving import discounted
 
-GPU: Final = "gpu"
-DISK: Final = "disk"
+GPU: Final = meter.GPU
+DISK: Final = meter.DISK
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,30 +52,14 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     purse: NanoUsd
     """Credit less what has been posted."""
     spendable: NanoUsd
-    """The same less what open meters have run up to; may be a little below zero when credit ran
-    out between two looks: the house makes good for it when the meters close."""
+    """The same less what open meters have run up to (`Position.spendable`)."""
     earnings: NanoUsd
     burn: NanoUsdPerHour
-    """What all its open meters cost an hour."""
+    """What its open meters draw from credit in an hour."""
     storage_burn: NanoUsdPerHour
     """The part of it that goes on while instances are stopped."""
     dry_at_ms: int | None
     """When nothing will be left at this burn; None when it costs nothing."""
-
-
-class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a bill. Lines of adjoining ranges sum exactly to what is charged in all."""
-
-    contract: ContractId
-    kind: str
-    """`gpu`, `disk`, `up` or `down`."""
-    start_ms: int
-    end_ms: int
-    quantity: float
-    """Hours for `gpu` and `disk`, bytes for `up` and `down`."""
-    rate: int
-    """Nano-dollars for an hour, or for a gigabyte."""
-    amount: NanoUsd
 
 
 # --- Meters ---------------------------------------------------------------------------------------
@@ -74,8 +70,18 @@ def open_meter(tx: Tx, contract: Contract, kind: str, from_ms: int) -> bool:
     if segments.running(tx, contract.id, kind) is not None:
         return False
     tx.queue(f"account:{contract.renter}")
-    rate = contract.terms.gpu if kind == GPU else contract.terms.storage
-    segments.start(tx, contract.id, contract.renter, kind, rate, from_ms)
+    listed = contract.terms.gpu if kind == GPU else contract.terms.storage
+    deposit = deposits.of_contract(tx, contract.id)
+    segments.start(
+        tx,
+        contract.id,
+        contract.renter,
+        kind,
+        rate=listed if deposit is None else discounted(listed, deposit.discount_ppb),
+        list_rate=listed,
+        prepaid=deposit is not None,
+        from_ms=from_ms,
+    )
     return True
 
 
@@ -88,18 +94,6 @@ def close_meter(tx: Tx, contract: Contract, kind: str, to_ms: int, now_ms: int) 
     return _close(tx, contract, kind, to_ms, now_ms) is not None
 
 
-def _close(tx: Tx, contract: Contract, kind: str, to_ms: int, now_ms: int) -> int | None:
-    """The same; the moment up to which it was charged."""
-    segment = segments.running(tx, contract.id, kind)
-    if segment is None:
-        return None
-    tx.queue(f"account:{contract.renter}")
-    end_ms = max(to_ms, segment.from_ms, _posted_until(segment))
-    segments.stop(tx, segment.id, end_ms)
-    _post_segment(tx, contract, segment, end_ms, now_ms)
-    return end_ms
-
-
 def reprice(tx: Tx, before: Contract, after: Contract, at_ms: int, now_ms: int) -> None:
     """Have the running meters of a contract go on at its amended rates from `at_ms` on."""
     post_bytes(tx, before, now_ms)
@@ -110,15 +104,68 @@ def reprice(tx: Tx, before: Contract, after: Contract, at_ms: int, now_ms: int) 
     forecast(tx, after.renter, now_ms)
 
 
-def settle(tx: Tx, contract: Contract, now_ms: int) -> int:
+def settle(tx: Tx, contract: Contract, to_ms: int, now_ms: int) -> int:
     """Post what has run up and goes on; how many transfers that took. Needed only now and then."""
     tx.queue(f"account:{contract.renter}")
     posted = 0
     for kind in (GPU, DISK):
-        segment = segments.running(tx, contract.id, kind)
+        segment = _running(tx, contract, kind, to_ms, now_ms)
         if segment is not None:
-            posted += _post_segment(tx, contract, segment, max(now_ms, segment.from_ms), now_ms)
+            posted += _post(tx, contract, segment, max(to_ms, segment.from_ms), now_ms)
     return posted + post_bytes(tx, contract, now_ms)
+
+
+def use_up(tx: Tx, contract: Contract, to_ms: int, now_ms: int) -> bool:
+    """Go on at the full price from the moment at which a contract's deposit was used up.
+
+    Returns:
+        False when it lasts until `to_ms`, or there is none.
+    """
+    tx.queue(f"account:{contract.renter}")
+    running = [
+        segment
+        for kind in (GPU, DISK)
+        if (segment := segments.running(tx, contract.id, kind)) is not None and segment.prepaid
+    ]
+    left = purses.balance(tx, deposit_of(contract.id))
+    end_ms = last_covered_ms(left, running)
+    if end_ms is None or end_ms >= to_ms:
+        return False
+    ended = [(segment.kind, _stop(tx, contract, segment, end_ms, now_ms)) for segment in running]
+    end_deposit(tx, contract, now_ms)
+    for kind, ended_ms in ended:
+        open_meter(tx, contract, kind, ended_ms)
+    events.record(
+        tx,
+        Event(
+            account_id=contract.renter,
+            contract_id=contract.id,
+            kind="deposit_used_up",
+            message="What was prepaid is used up; it goes on at the full price from your credit.",
+            at_ms=now_ms,
+        ),
+    )
+    return True
+
+
+def end_deposit(tx: Tx, contract: Contract, now_ms: int) -> None:
+    """Give back what is in a contract's deposit; it is on demand again."""
+    left = purses.balance(tx, deposit_of(contract.id))
+    deposit = deposits.of_contract(tx, contract.id)
+    assert deposit is not None, contract
+    if left > 0:
+        move(
+            tx,
+            contract,
+            NanoUsd(left),
+            cause=f"refund:{contract.id}:{deposit.since_ms}",
+            between=(deposit_of(contract.id), credit_of(contract.renter)),
+            kind="refund",
+            now_ms=now_ms,
+        )
+    deposits.end(tx, contract.id)
+    terms = msgspec.structs.replace(contract.terms, kind=Kind.ON_DEMAND)
+    contracts.amend(tx, contract.id, terms, "reservation", now_ms)
 
 
 def post_bytes(tx: Tx, contract: Contract, now_ms: int) -> int:
@@ -134,7 +181,8 @@ def post_bytes(tx: Tx, contract: Contract, now_ms: int) -> int:
         amount = NanoUsd(transfer_cost(price, total) - transfer_cost(price, before))
         if amount > 0:
             about = {"item": way, "from_bytes": before, "to_bytes": total, "price": price}
-            _charge(tx, contract, amount, f"bytes:{contract.id}:{way}:{before}", about, now_ms)
+            cause = f"bytes:{contract.id}:{way}:{before}"
+            charge(tx, contract, amount, prepaid=False, cause=cause, about=about, now_ms=now_ms)
             posted += 1
     if (instance.up_bytes, instance.down_bytes) != (
         instance.up_bytes_posted,
@@ -144,16 +192,31 @@ def post_bytes(tx: Tx, contract: Contract, now_ms: int) -> int:
     return posted
 
 
-def _posted_until(segment: StoredSegment) -> int:
-    """The first moment at which as much has run up as was posted: money is never taken back."""
-    if segment.rate == 0:
-        return segment.from_ms
-    return segment.from_ms + -(-segment.posted * MS_PER_HOUR // segment.rate)
+def _close(tx: Tx, contract: Contract, kind: str, to_ms: int, now_ms: int) -> int | None:
+    """Stop a meter and post what it came to; the moment up to which it was charged."""
+    segment = _running(tx, contract, kind, to_ms, now_ms)
+    return None if segment is None else _stop(tx, contract, segment, to_ms, now_ms)
 
 
-def _post_segment(
-    tx: Tx, contract: Contract, segment: StoredSegment, to_ms: int, now_ms: int
-) -> int:
+def _stop(tx: Tx, contract: Contract, segment: Segment, to_ms: int, now_ms: int) -> int:
+    end_ms = max(to_ms, segment.from_ms, segment.posted_until_ms)
+    segments.stop(tx, segment.id, end_ms)
+    _post(tx, contract, segment, end_ms, now_ms)
+    return end_ms
+
+
+def _running(tx: Tx, contract: Contract, kind: str, to_ms: int, now_ms: int) -> Segment | None:
+    """The running meter that will be charged until `to_ms`: at the full price once it is due."""
+    segment = segments.running(tx, contract.id, kind)
+    if segment is None:
+        return None
+    tx.queue(f"account:{contract.renter}")
+    if segment.prepaid and use_up(tx, contract, to_ms, now_ms):
+        return segments.running(tx, contract.id, kind)
+    return segment
+
+
+def _post(tx: Tx, contract: Contract, segment: Segment, to_ms: int, now_ms: int) -> int:
     amount = NanoUsd(accrued(segment.rate, to_ms - segment.from_ms) - segment.posted)
     if amount <= 0:
         return 0
@@ -164,70 +227,33 @@ def _post_segment(
         "to_ms": to_ms,
         "posted_before": segment.posted,
     }
-    _charge(tx, contract, amount, f"segment:{segment.id}:{segment.posted}", about, now_ms)
+    cause = f"segment:{segment.id}:{segment.posted}"
+    charge(tx, contract, amount, prepaid=segment.prepaid, cause=cause, about=about, now_ms=now_ms)
     segments.posted(tx, segment.id, NanoUsd(segment.posted + amount))
     return 1
-
-
-def _charge(
-    tx: Tx,
-    contract: Contract,
-    amount: NanoUsd,
-    cause: str,
-    about: dict[str, object],
-    now_ms: int,
-) -> None:
-    """Move a charge from renter to host and house; no purse falls below its floor.
-
-    What a purse lacks (the server was down when it ran dry) the house gives: the host is paid for
-    what was delivered, and the books still sum to zero.
-    """
-    payer = purses.credit_of(contract.renter)
-    fee = fee_of(amount, contract.terms.platform_fee_ppm)
-    short = NanoUsd(max(0, amount - purses.balance(tx, payer)))
-    moves = (
-        (f"{cause}:goodwill", purses.FEES, payer, short, "goodwill"),
-        (cause, payer, purses.earnings_of(contract.host), NanoUsd(amount - fee), "charge"),
-        (f"{cause}:fee", payer, purses.FEES, fee, "fee"),
-    )
-    for name, debit, credit, part, kind in moves:
-        if part > 0:
-            transfers.move(
-                tx,
-                StoredTransfer(
-                    cause=Cause(name),
-                    debit=debit,
-                    credit=credit,
-                    amount=part,
-                    kind=kind,
-                    account_id=contract.renter,
-                    contract_id=contract.id,
-                    at_ms=now_ms,
-                    about=about,
-                ),
-            )
 
 
 # --- What an account has --------------------------------------------------------------------------
 
 
+def position(tx: Tx, account: AccountId, now_ms: int) -> Position:
+    """What an account can spend at `now_ms`, what draws on it, and what soon will."""
+    running = segments.running_of(tx, account)
+    purse = purses.balance(tx, credit_of(account)) - _unposted_bytes(tx, account)
+    left = deposits.left(tx, account) if any(meter.prepaid for meter in running) else {}
+    return credit.position(purse, running, left, now_ms)
+
+
 def balance(tx: Tx, account: AccountId, now_ms: int) -> Balance:
     """What an account has at `now_ms`."""
-    purse = NanoUsd(purses.balance(tx, purses.credit_of(account)))
-    spendable = int(purse) - _unposted_bytes(tx, account)
-    burn = storage_burn = 0
-    for segment in segments.running_of(tx, account):
-        spendable -= accrued(segment.rate, max(0, now_ms - segment.from_ms)) - segment.posted
-        burn += segment.rate
-        storage_burn += segment.rate if segment.kind == DISK else 0
-    dry_at_ms = None if burn == 0 else now_ms + max(0, spendable) * MS_PER_HOUR // burn
+    now = position(tx, account, now_ms)
     return Balance(
-        purse=purse,
-        spendable=NanoUsd(spendable),
-        earnings=NanoUsd(purses.balance(tx, purses.earnings_of(account))),
-        burn=NanoUsdPerHour(burn),
-        storage_burn=NanoUsdPerHour(storage_burn),
-        dry_at_ms=dry_at_ms,
+        purse=NanoUsd(purses.balance(tx, credit_of(account))),
+        spendable=now.spendable,
+        earnings=NanoUsd(purses.balance(tx, earnings_of(account))),
+        burn=now.burn,
+        storage_burn=now.storage_burn,
+        dry_at_ms=now.falls_to_ms(0),
     )
 
 
@@ -235,14 +261,12 @@ def forecast(tx: Tx, account: AccountId, now_ms: int, rules: Rules = STANDARD) -
     """Write when the credit loop must act; called whenever the burn or the purse changed.
 
     That is when credit has run down to what is kept for the account's data or, when only storage
-    runs, to nothing.
+    runs, to nothing; and for each deposit, when it is used up.
     """
-    now = balance(tx, account, now_ms)
-    act_at_ms = now.dry_at_ms
-    if now.burn > now.storage_burn:
-        above = now.spendable - accrued(now.storage_burn, rules.deletion_buffer_ms)
-        act_at_ms = now_ms + max(0, above) * MS_PER_HOUR // now.burn
-    burns.write(tx, account, now.burn, act_at_ms)
+    now = position(tx, account, now_ms)
+    kept = accrued(now.storage_burn, rules.deletion_buffer_ms) if now.burn > now.storage_burn else 0
+    burns.write(tx, account, now.burn, now.falls_to_ms(kept))
+    deposits.forecast(tx, account, {deposit.contract: deposit.ends_ms for deposit in now.due})
     tx.poke("loop:credit")
 
 
@@ -264,11 +288,8 @@ def require_credit(
     tx.queue(f"account:{account}")
     if new.gpu == 0 and new.storage == 0:
         return
-    now = balance(tx, account, now_ms)
-    promised = _promised_gpu(tx, account)
-    burn = NanoUsdPerHour(now.burn + promised + new.gpu + new.storage)
-    storage = NanoUsdPerHour(now.storage_burn + new.storage)
-    needed = accrued(burn, rules.horizon_ms) + accrued(storage, rules.deletion_buffer_ms)
+    now = position(tx, account, now_ms)
+    burn, needed = _needed(tx, account, now, new, rules)
     if now.spendable < needed:
         raise InsufficientCredit(
             f"This would cost ${dollars(burn):.4f}/h in all; starting needs "
@@ -278,17 +299,53 @@ def require_credit(
         )
 
 
-def _promised_gpu(tx: Tx, account: AccountId) -> int:
+def uncommitted(tx: Tx, account: AccountId, now_ms: int, rules: Rules = STANDARD) -> NanoUsd:
+    """What of an account's credit nothing that runs, or was told to run, needs within the horizon.
+
+    Below zero when what runs is no longer covered.
+    """
+    now = position(tx, account, now_ms)
+    _, needed = _needed(tx, account, now, NewRates(), rules)
+    return NanoUsd(now.spendable - needed)
+
+
+def _needed(
+    tx: Tx, account: AccountId, now: Position, new: NewRates, rules: Rules
+) -> tuple[NanoUsdPerHour, NanoUsd]:
+    """The burn that an account would have, and the credit that must cover it."""
+    promised = _promised_gpu(tx, account, rules)
+    burn = NanoUsdPerHour(now.burn_within(rules.horizon_ms) + promised + new.gpu + new.storage)
+    storage = NanoUsdPerHour(now.storage_burn + new.storage)
+    horizon, buffer = rules.horizon_ms, rules.deletion_buffer_ms
+    return burn, NanoUsd(accrued(burn, horizon) + accrued(storage, buffer))
+
+
+def gpu_on_credit(tx: Tx, contract: Contract, rules: Rules) -> NanoUsdPerHour:
+    """What a contract's GPUs draw on credit in an hour; nothing while its deposit lasts."""
+    deposit = deposits.of_contract(tx, contract.id)
+    if deposit is None:
+        return contract.terms.gpu
+    hourly = NanoUsdPerHour(contract.terms.gpu + contract.terms.storage)
+    covered = accrued(discounted(hourly, deposit.discount_ppb), rules.horizon_ms)
+    left = purses.balance(tx, deposit_of(contract.id))
+    return NanoUsdPerHour(0) if left >= covered else contract.terms.gpu
+
+
+def _promised_gpu(tx: Tx, account: AccountId, rules: Rules) -> int:
     """GPU rates of what is told to run and does not bill yet: they will."""
-    row = tx.one(
-        "select coalesce(sum(c.gpu_rate), 0)::bigint as rate from instances i"
+    rows = tx.all(
+        "select i.id, c.gpu_rate, c.kind from instances i"
         " join contracts_now c on c.id = i.id where i.renter_id = %s and i.intended = 'running'"
         " and i.destroyed_at_ms is null and not exists (select from segments s"
         " where s.contract_id = i.id and s.kind = 'gpu' and s.to_ms is null)",
         account,
     )
-    assert row is not None
-    return int(row["rate"])
+    return sum(
+        gpu_on_credit(tx, contracts.get(tx, row["id"]), rules)
+        if row["kind"] == Kind.RESERVED
+        else int(row["gpu_rate"])
+        for row in rows
+    )
 
 
 def _unposted_bytes(tx: Tx, account: AccountId) -> int:
@@ -303,55 +360,4 @@ def _unposted_bytes(tx: Tx, account: AccountId) -> int:
         - transfer_cost(row[f"{way}_price"], row[f"{way}_bytes_posted"])
         for row in rows
         for way in ("up", "down")
-    )
-
-
-# --- Bills ----------------------------------------------------------------------------------------
-
-
-def lines(tx: Tx, renter: AccountId, from_ms: int, to_ms: int, now_ms: int) -> list[Line]:
-    """A renter's bill for a time range, running meters up to now, oldest first."""
-    until_ms = min(to_ms, now_ms)
-    found = [
-        _span(segment, from_ms, until_ms)
-        for segment in segments.between(tx, renter, from_ms, until_ms)
-    ]
-    for moved in transfers.of_account(tx, renter, from_ms, until_ms):
-        item = moved.about.get("item")
-        if moved.kind == "charge" and item in {"up", "down"} and moved.account_id == renter:
-            found.append(_moved_bytes(moved))
-    return sorted(found, key=lambda line: (line.start_ms, line.contract, line.kind))
-
-
-def _span(segment: StoredSegment, from_ms: int, to_ms: int) -> Line:
-    start_ms = max(from_ms, segment.from_ms)
-    end_ms = to_ms if segment.to_ms is None else min(to_ms, segment.to_ms)
-    amount = accrued(segment.rate, end_ms - segment.from_ms) - accrued(
-        segment.rate, start_ms - segment.from_ms
-    )
-    return Line(
-        contract=segment.contract_id,
-        kind=segment.kind,
-        start_ms=start_ms,
-        end_ms=end_ms,
-        quantity=(end_ms - start_ms) / MS_PER_HOUR,
-        rate=segment.rate,
-        amount=NanoUsd(amount),
-    )
-
-
-def _moved_bytes(moved: StoredTransfer) -> Line:
-    assert moved.contract_id is not None
-    about = moved.about
-    price = about["price"]
-    return Line(
-        contract=moved.contract_id,
-        kind=about["item"],
-        start_ms=moved.at_ms,
-        end_ms=moved.at_ms,
-        quantity=about["to_bytes"] - about["from_bytes"],
-        rate=price,
-        amount=NanoUsd(
-            transfer_cost(price, about["to_bytes"]) - transfer_cost(price, about["from_bytes"])
-        ),
     )

@@ -3,12 +3,12 @@
 from mercato.control.db import Tx
 from mercato.control.flows import metering
 from mercato.control.flows.house import STANDARD, Rules
-from mercato.control.store import accounts, events, purses, transfers
+from mercato.control.store import accounts, events, transfers
 from mercato.control.store.events import Event
-from mercato.control.store.transfers import StoredTransfer
 from mercato.market import errors
 from mercato.market.ids import AccountId, Cause
-from mercato.market.money import MS_PER_HOUR, NanoUsd, accrued, dollars, nano
+from mercato.market.ledger import FUNDING, Transfer, credit_of
+from mercato.market.money import MS_PER_HOUR, NanoUsd, dollars, nano
 
 TRANSFER_MIN = nano("0.01")
 
@@ -31,10 +31,10 @@ def add_credit(
     tx.queue(f"account:{account}")
     moved = transfers.move(
         tx,
-        StoredTransfer(
+        Transfer(
             cause=Cause(f"credit:{cause}"),
-            debit=purses.FUNDING,
-            credit=purses.credit_of(account),
+            debit=FUNDING,
+            credit=credit_of(account),
             amount=NanoUsd(amount),
             kind="credit",
             account_id=account,
@@ -74,22 +74,21 @@ def transfer_credit(
         raise errors.NotFound("There is no such account to give credit to.")
     for account in sorted((giver, receiver)):
         tx.queue(f"account:{account}")
-    if tx.one("select from transfers where cause = %s", f"transfer:{cause}"):
+    if transfers.moved(tx, f"transfer:{cause}"):
         return False
-    now = metering.balance(tx, giver, now_ms)
-    kept = accrued(now.burn, rules.horizon_ms) + accrued(now.storage_burn, rules.deletion_buffer_ms)
-    if now.spendable - kept < amount:
+    free = metering.uncommitted(tx, giver, now_ms, rules)
+    if free < amount:
         raise errors.InsufficientCredit(
-            f"${dollars(amount):.2f} cannot be given: the account has "
-            f"${dollars(now.spendable):.4f}, of which ${dollars(kept):.4f} is kept for what runs "
-            f"(the next {rules.horizon_ms / MS_PER_HOUR:g} h, and storage)."
+            f"${dollars(amount):.2f} cannot be given: ${dollars(max(0, free)):.4f} of the "
+            "account's credit is free; the rest is kept for what runs (the next "
+            f"{rules.horizon_ms / MS_PER_HOUR:g} h, and storage)."
         )
     transfers.move(
         tx,
-        StoredTransfer(
+        Transfer(
             cause=Cause(f"transfer:{cause}"),
-            debit=purses.credit_of(giver),
-            credit=purses.credit_of(receiver),
+            debit=credit_of(giver),
+            credit=credit_of(receiver),
             amount=amount,
             kind="transfer",
             account_id=giver,

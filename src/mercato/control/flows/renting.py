@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from mercato.control.db import Tx
-from mercato.control.flows import desired, granting, metering, proving, volumes
+from mercato.control.flows import desired, granting, metering, proving, reserving, volumes
 from mercato.control.flows.house import STANDARD, House, Rules
 from mercato.control.flows.volumes import VolumeRequest
 from mercato.control.store import (
@@ -274,7 +274,8 @@ def start(
             f"The contract of instance {instance_id} has ended and it cannot start again; copy "
             "what you need and rent anew."
         )
-    metering.require_credit(tx, renter, metering.NewRates(gpu=contract.terms.gpu), now_ms, rules)
+    gpu = metering.gpu_on_credit(tx, contract, rules)
+    metering.require_credit(tx, renter, metering.NewRates(gpu=gpu), now_ms, rules)
     instances.intend(tx, instance_id, Intended.RUNNING, Reason.USER, now_ms)
     instances.boot_again(tx, instance_id)
     _tell(tx, contract, "instance_started", Reason.USER, "It was told to start.", now_ms)
@@ -438,6 +439,7 @@ def destroy(
     until_ms = now_ms if machine.offline_since_ms is None else machine.offline_since_ms
     end_gpu_time(tx, contract, now_ms)
     metering.close_meter(tx, contract, metering.DISK, until_ms, now_ms)
+    reserving.pay_back(tx, contract, reason, now_ms)
     instances.intend(tx, instance_id, Intended.DESTROYED, reason, now_ms)
     tx.run(
         "update api_keys set deleted_at_ms = %s where contract_id = %s and deleted_at_ms is null",

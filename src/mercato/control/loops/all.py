@@ -11,6 +11,7 @@ from mercato.control.loops.loop import Loop, Report
 from mercato.control.store import (
     burns,
     contracts,
+    deposits,
     end_warnings,
     holds,
     instances,
@@ -40,9 +41,12 @@ def loops(db: Database, house: House, booted_at_ms: int) -> list[Loop]:
         return {"settled": sum(db.run_now(lapsing.settle, one, now_ms) for one in sorted(due))}
 
     def credit(now_ms: int) -> Report:
+        used_up = db.run_now(deposits.used_up, now_ms)
+        settled = sum(db.run_now(lapsing.settle, one, now_ms) for one in used_up)
         soon = db.run_now(burns.drying, now_ms + rules.low_credit_ms)
         report = _sum(db.run_now(lapsing.low_credit, one, now_ms, rules) for one in soon)
         again = db.run_now(burns.warned_without_cause, now_ms + rules.low_credit_ms)
+        report["settled"] = settled
         report["recovered"] = sum(db.run_now(lapsing.recovered, one) for one in again)
         return report
 

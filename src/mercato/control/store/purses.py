@@ -1,43 +1,28 @@
 """Purses: the balances of accounts. Those of the platform are sums of transfers, not rows."""
 
-from typing import Final
-
 from mercato.control.db import Tx
 from mercato.market.ids import AccountId
-
-FUNDING: Final = "funding"
-"""Money from outside, given by the operator or paid in."""
-
-FEES: Final = "fees"
-"""What the platform keeps."""
+from mercato.market.ledger import has_floor
 
 
-def credit_of(account: AccountId) -> str:
-    """Name of the purse from which an account pays what it rents."""
-    return f"credit:{account}"
+def add(tx: Tx, name: str, amount: int, concerns: AccountId | None) -> None:
+    """Change a purse by `amount`; those of the platform are not kept.
 
-
-def earnings_of(account: AccountId) -> str:
-    """Name of the purse into which an account receives what it lets."""
-    return f"earnings:{account}"
-
-
-def add(tx: Tx, name: str, amount: int) -> None:
-    """Change a purse by `amount`; ledger accounts of the platform have none.
+    A deposit, which is named after its contract, belongs to the account that it `concerns`.
 
     Raises:
         psycopg.errors.CheckViolation: when the purse would fall below its floor: the caller
             should have asked first.
     """
-    kind, _, account = name.partition(":")
-    if kind not in {"credit", "earnings"}:
+    if not has_floor(name):
         return
     touched = tx.run("update purses set balance = balance + %s where name = %s", amount, name)
     if not touched:
+        kind, _, number = name.partition(":")
         tx.run(
             "insert into purses (name, account_id, balance) values (%s, %s, %s)",
             name,
-            int(account),
+            concerns if kind == "deposit" else int(number),
             amount,
         )
 

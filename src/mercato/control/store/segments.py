@@ -6,68 +6,70 @@ import msgspec
 
 from mercato.control.db import Tx
 from mercato.market.ids import AccountId, ContractId, SegmentId
+from mercato.market.meter import Segment
 from mercato.market.money import NanoUsd, NanoUsdPerHour
 
-
-class StoredSegment(msgspec.Struct, frozen=True, kw_only=True):
-    """One span of one meter."""
-
-    id: SegmentId
-    contract_id: ContractId
-    renter_id: AccountId
-    kind: str
-    """`gpu` or `disk`."""
-    rate: NanoUsdPerHour
-    from_ms: int
-    to_ms: int | None
-    """None while it runs."""
-    posted: NanoUsd
-    """How much of it has been charged."""
+_COLUMNS: Final[LiteralString] = (
+    "id, contract_id, renter_id, kind, rate, list_rate, prepaid, from_ms, to_ms, posted"
+)
 
 
-_COLUMNS: Final[LiteralString] = "id, contract_id, renter_id, kind, rate, from_ms, to_ms, posted"
-
-
-def start(
+def start(  # noqa: PLR0913 - one argument for each column
     tx: Tx,
     contract: ContractId,
     renter: AccountId,
     kind: str,
+    *,
     rate: NanoUsdPerHour,
+    list_rate: NanoUsdPerHour,
+    prepaid: bool,
     from_ms: int,
 ) -> None:
     """Start a meter that does not run."""
     tx.run(
-        "insert into segments (contract_id, renter_id, kind, rate, from_ms)"
-        " values (%s, %s, %s, %s, %s)",
+        "insert into segments (contract_id, renter_id, kind, rate, list_rate, prepaid, from_ms)"
+        " values (%s, %s, %s, %s, %s, %s, %s)",
         contract,
         renter,
         kind,
         rate,
+        list_rate,
+        prepaid,
         from_ms,
     )
 
 
-def running(tx: Tx, contract: ContractId, kind: str) -> StoredSegment | None:
+def running(tx: Tx, contract: ContractId, kind: str) -> Segment | None:
     """The meter of a contract that runs now."""
     row = tx.one(
         f"select {_COLUMNS} from segments where contract_id = %s and kind = %s and to_ms is null",  # noqa: S608 - the columns are fixed above
         contract,
         kind,
     )
-    return msgspec.convert(row, StoredSegment) if row else None
+    return msgspec.convert(row, Segment) if row else None
 
 
-def running_of(tx: Tx, renter: AccountId) -> list[StoredSegment]:
+def running_of(tx: Tx, renter: AccountId) -> list[Segment]:
     """Every meter that runs for a renter."""
     rows = tx.all(
         f"select {_COLUMNS} from segments where renter_id = %s and to_ms is null order by id",  # noqa: S608 - the columns are fixed above
         renter,
     )
-    return [msgspec.convert(row, StoredSegment) for row in rows]
+    return [msgspec.convert(row, Segment) for row in rows]
 
 
-def between(tx: Tx, renter: AccountId, from_ms: int, to_ms: int) -> list[StoredSegment]:
+def prepaid_since(tx: Tx, contract: ContractId, since_ms: int) -> list[Segment]:
+    """The spans of a contract that drew on its deposit since a time."""
+    rows = tx.all(
+        f"select {_COLUMNS} from segments where contract_id = %s and prepaid and from_ms >= %s"  # noqa: S608 - the columns are fixed above
+        " order by id",
+        contract,
+        since_ms,
+    )
+    return [msgspec.convert(row, Segment) for row in rows]
+
+
+def between(tx: Tx, renter: AccountId, from_ms: int, to_ms: int) -> list[Segment]:
     """A renter's spans that touch a time range, oldest first."""
     rows = tx.all(
         f"select {_COLUMNS} from segments where renter_id = %s and from_ms < %s"  # noqa: S608 - the columns are fixed above
@@ -76,7 +78,7 @@ def between(tx: Tx, renter: AccountId, from_ms: int, to_ms: int) -> list[StoredS
         to_ms,
         from_ms,
     )
-    return [msgspec.convert(row, StoredSegment) for row in rows]
+    return [msgspec.convert(row, Segment) for row in rows]
 
 
 def stop(tx: Tx, segment: SegmentId, to_ms: int) -> None:

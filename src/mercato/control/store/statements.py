@@ -59,7 +59,7 @@ def movements(tx: Tx, account: AccountId, from_ms: int, to_ms: int) -> list[Move
     """Money that came into or left an account's credit other than for rentals."""
     rows = tx.all(
         f"select {_MOVEMENT} from transfers where (credit = %s or debit = %s)"  # noqa: S608 - the columns are fixed above
-        " and contract_id is null and at_ms between %s and %s order by at_ms, cause",
+        " and kind not in ('charge', 'fee') and at_ms between %s and %s order by at_ms, cause",
         f"credit:{account}",
         f"credit:{account}",
         from_ms,

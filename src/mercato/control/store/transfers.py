@@ -1,35 +1,15 @@
 """The ledger: immutable transfers, each named by what caused it."""
 
-from typing import Any
-
 import msgspec
 from psycopg.types.json import Jsonb
 
 from mercato.control.db import Tx
 from mercato.control.store import purses
-from mercato.market.ids import AccountId, Cause, ContractId
-from mercato.market.money import NanoUsd
+from mercato.market.ids import AccountId
+from mercato.market.ledger import Transfer
 
 
-class StoredTransfer(msgspec.Struct, frozen=True, kw_only=True):
-    """Money that moved from one ledger account to another."""
-
-    cause: Cause
-    debit: str
-    """Which ledger account gave."""
-    credit: str
-    """Which received."""
-    amount: NanoUsd
-    kind: str
-    """`charge`, `fee`, `credit`, `transfer`, `goodwill`."""
-    account_id: AccountId | None
-    """Whom it concerns."""
-    contract_id: ContractId | None
-    at_ms: int
-    about: dict[str, Any] = {}
-
-
-def move(tx: Tx, transfer: StoredTransfer) -> bool:
+def move(tx: Tx, transfer: Transfer) -> bool:
     """Move money, once for each cause; False when this cause has moved it before."""
     assert transfer.amount > 0, transfer
     written = tx.run(
@@ -47,25 +27,27 @@ def move(tx: Tx, transfer: StoredTransfer) -> bool:
     )
     if not written:
         return False
-    purses.add(tx, transfer.debit, -transfer.amount)
-    purses.add(tx, transfer.credit, transfer.amount)
+    purses.add(tx, transfer.debit, -transfer.amount, transfer.account_id)
+    purses.add(tx, transfer.credit, transfer.amount, transfer.account_id)
     return True
 
 
-def of_account(tx: Tx, account: AccountId, from_ms: int, to_ms: int) -> list[StoredTransfer]:
-    """What moved on an account's behalf in a time range, oldest first."""
+def moved(tx: Tx, cause: str) -> bool:
+    """Whether a cause has moved money."""
+    return tx.one("select from transfers where cause = %s", cause) is not None
+
+
+def charges(tx: Tx, renter: AccountId, from_ms: int, to_ms: int) -> list[Transfer]:
+    """What a renter was charged in a time range, oldest first."""
     rows = tx.all(
         "select cause, debit, credit, amount, kind, account_id, contract_id, at_ms, about"
-        " from transfers where (debit in (%s, %s) or credit in (%s, %s))"
+        " from transfers where account_id = %s and kind = 'charge'"
         " and at_ms >= %s and at_ms < %s order by at_ms, cause",
-        purses.credit_of(account),
-        purses.earnings_of(account),
-        purses.credit_of(account),
-        purses.earnings_of(account),
+        renter,
         from_ms,
         to_ms,
     )
-    return [msgspec.convert(row, StoredTransfer) for row in rows]
+    return [msgspec.convert(row, Transfer) for row in rows]
 
 
 def sums(tx: Tx) -> dict[str, int]:

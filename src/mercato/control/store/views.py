@@ -10,7 +10,16 @@ from mercato.market.hardware import Hardware
 from mercato.market.ids import AccountId, ContractId
 from mercato.market.instance import Actual, Facts, Intended, Reason, State, state_of
 from mercato.market.launch import Launch
+from mercato.market.money import NanoUsdPerHour, accrued
 from mercato.wire.agent import Usage
+
+
+class Drawn(msgspec.Struct, frozen=True, kw_only=True):
+    """A meter that draws on a deposit now."""
+
+    rate: NanoUsdPerHour
+    from_ms: int
+    posted: int
 
 
 class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +61,10 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     signed_at_ms: int
     bid_floor: int
     credit_discount_max: float
+    discount_ppb: int | None
+    """What prepaying saves, in billionths; None when nothing is prepaid."""
+    deposit: int | None
+    drawn: list[Drawn]
     hardware: Hardware
     verification: str
     offline_since_ms: int | None
@@ -62,6 +75,15 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     """Volume id, path and size in megabytes of each volume it mounts."""
     account_variables: list[str]
     """Names of the renter's own variables: their values are shown to nobody."""
+
+    def deposit_left(self, now_ms: int) -> int | None:
+        """What is left of what was prepaid; None when nothing is."""
+        if self.deposit is None:
+            return None
+        run_up = [
+            accrued(one.rate, max(0, now_ms - one.from_ms)) - one.posted for one in self.drawn
+        ]
+        return max(0, self.deposit - sum(max(0, amount) for amount in run_up))
 
     @property
     def state(self) -> State:
@@ -82,7 +104,13 @@ select i.id, i.renter_id, c.host_id, i.machine_id, i.label, i.launch, i.sealed, 
        i.intended_at_ms, i.actual, i.actual_at_ms, i.message, i.started_at_ms, i.exit_code,
        i.ports, i.usage, i.up_bytes, i.down_bytes, c.kind, c.gpus, c.gpu_rate, c.disk_price,
        c.up_price, c.down_price, c.disk_mb, c.platform_fee_ppm, c.end_at_ms, c.signed_at_ms,
-       l.bid_floor, l.credit_discount_max, m.hardware, m.verification, m.offline_since_ms,
+       l.bid_floor, l.credit_discount_max, d.discount_ppb,
+       case when d.contract_id is not null then
+            (select p.balance from purses p where p.name = 'deposit:' || i.id) end as deposit,
+       (select coalesce(jsonb_agg(jsonb_build_object(
+                   'rate', s.rate, 'from_ms', s.from_ms, 'posted', s.posted)), '[]'::jsonb)
+          from segments s where s.contract_id = i.id and s.to_ms is null and s.prepaid) as drawn,
+       m.hardware, m.verification, m.offline_since_ms,
        (select count(*) from gpu_holds h where h.contract_id = i.id) as held,
        array(select k.ssh_key_id from instance_ssh_keys k where k.contract_id = i.id
              order by k.ssh_key_id) as ssh_key_ids,
@@ -95,6 +123,7 @@ select i.id, i.renter_id, c.host_id, i.machine_id, i.label, i.launch, i.sealed, 
   join contracts_now c on c.id = i.id
   join machines m on m.id = i.machine_id
   join listings l on l.id = c.listing_id
+  left join deposits d on d.contract_id = i.id
   left join templates t on t.id = i.template_id
 """
 

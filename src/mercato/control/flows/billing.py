@@ -1,0 +1,92 @@
+"""Bills: what a renter's meters came to in a span of time, line by line, up to this moment."""
+
+import msgspec
+
+from mercato.control.db import Tx
+from mercato.control.store import segments, transfers
+from mercato.market.ids import AccountId, ContractId
+from mercato.market.ledger import Transfer
+from mercato.market.meter import Segment
+from mercato.market.money import MS_PER_HOUR, NanoUsd, accrued, transfer_cost
+from mercato.market.reserving import forfeited
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a bill. Lines of adjoining ranges sum exactly to what is charged in all."""
+
+    contract: ContractId
+    kind: str
+    """`gpu`, `disk`, `up`, `down`, or `early_end`: what ending a reservation early cost."""
+    start_ms: int
+    end_ms: int
+    quantity: float
+    """Hours for `gpu` and `disk`, bytes for `up` and `down`, else 1."""
+    rate: int
+    """Nano-dollars for an hour, or for a gigabyte."""
+    amount: NanoUsd
+    list_rate: int | None = None
+    """What an hour would have cost without prepaying; None when nothing was prepaid."""
+
+
+def lines(tx: Tx, renter: AccountId, from_ms: int, to_ms: int, now_ms: int) -> list[Line]:
+    """A renter's bill for a time range, running meters up to now, oldest first."""
+    until_ms = min(to_ms, now_ms)
+    found = [
+        _span(segment, from_ms, until_ms)
+        for segment in segments.between(tx, renter, from_ms, until_ms)
+    ]
+    for moved in transfers.charges(tx, renter, from_ms, to_ms):
+        if moved.about["item"] in {"up", "down"}:
+            found.append(_moved_bytes(moved))
+        elif moved.about["item"] == "early_end":
+            found.append(_early_end(moved))
+    return sorted(found, key=lambda line: (line.start_ms, line.contract, line.kind))
+
+
+def _span(segment: Segment, from_ms: int, to_ms: int) -> Line:
+    start_ms = max(from_ms, segment.from_ms)
+    end_ms = to_ms if segment.to_ms is None else min(to_ms, segment.to_ms)
+    amount = accrued(segment.rate, end_ms - segment.from_ms) - accrued(
+        segment.rate, start_ms - segment.from_ms
+    )
+    return Line(
+        contract=segment.contract_id,
+        kind=segment.kind,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        quantity=(end_ms - start_ms) / MS_PER_HOUR,
+        rate=segment.rate,
+        amount=NanoUsd(amount),
+        list_rate=segment.list_rate if segment.prepaid else None,
+    )
+
+
+def _early_end(moved: Transfer) -> Line:
+    assert moved.contract_id is not None
+    amount = forfeited(moved.about["left"], moved.about["saved"])
+    return Line(
+        contract=moved.contract_id,
+        kind="early_end",
+        start_ms=moved.at_ms,
+        end_ms=moved.at_ms,
+        quantity=1,
+        rate=amount,
+        amount=amount,
+    )
+
+
+def _moved_bytes(moved: Transfer) -> Line:
+    assert moved.contract_id is not None
+    about = moved.about
+    price = about["price"]
+    return Line(
+        contract=moved.contract_id,
+        kind=about["item"],
+        start_ms=moved.at_ms,
+        end_ms=moved.at_ms,
+        quantity=about["to_bytes"] - about["from_bytes"],
+        rate=price,
+        amount=NanoUsd(
+            transfer_cost(price, about["to_bytes"]) - transfer_cost(price, about["from_bytes"])
+        ),
+    )
