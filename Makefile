@@ -38,5 +38,8 @@ test: setup ## All tests; those of Docker and the client run one after another
 laws: setup ## The laws of the auction on 100,000 random machines
 	@MERCATO_LAW_CASES=100000 $(BIN)/pytest -q tests/market
 
+package: setup ## Build the worker's own package into dist/
+	@cd packages/pyworker && ../../$(BIN)/python -m hatchling build -t wheel -d ../../dist
+
 openapi: setup ## Write openapi/ again from the code
 	@$(BIN)/python scripts/write_openapi.py

@@ -1,0 +1,357 @@
+"""An HTTP/1.1 client for one origin, with connections kept while they are warm.
+
+What the origin answers goes to a `Sink` piece by piece, as it comes, with no task and no queue in
+between. A sink that cannot take more pauses its `Line`.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from typing import Final, NamedTuple, Protocol, cast
+from urllib.parse import urlsplit
+
+import httptools
+
+from mercato.http.call import Headers, header
+
+KEPT_S: Final = 1.5
+"""How long an unused connection is kept: less than any common server's own patience."""
+KEPT_MAX: Final = 256
+CONNECT_S: Final = 10.0
+ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+
+
+class OriginFailed(Exception):  # noqa: N818 - says which end is at fault
+    """The origin could not be reached, or broke off; nothing is known of what it did."""
+
+
+class Origin(NamedTuple):
+    """Where a server is."""
+
+    host: str
+    port: int
+    tls: bool
+
+    @classmethod
+    def of(cls, url: str) -> "Origin":
+        """The origin of an http or https URL.
+
+        Raises:
+            ValueError: when it is not one.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"{url!r} is not an http or https URL")
+        tls = parts.scheme == "https"
+        return cls(parts.hostname, parts.port or (443 if tls else 80), tls)
+
+    @property
+    def authority(self) -> str:
+        """As the Host header says it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+
+class Answer(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Sink(Protocol):
+    """Takes an answer as it comes."""
+
+    def begin(self, line: "Line", status: int, headers: Headers, length: int | None) -> None:
+        """The head has come; `line` can be paused and resumed."""
+
+    def write(self, chunk: bytes) -> None:
+        """A piece of the body has come."""
+
+    def end(self) -> None:
+        """The body is complete."""
+
+
+class Whole:
+    """A sink that gathers the whole answer."""
+
+    def __init__(self, bytes_max: int = ANSWER_BYTES_MAX) -> None:
+        """An answer with more than `bytes_max` is broken off."""
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._line: Line | None = None
+        self._status = 0
+        self._headers: Headers = ()
+        self._chunks: list[bytes] = []
+
+    def begin(self, line: "Line", status: int, headers: Headers, length: int | None) -> None:
+        """Remember the head."""
+        del length
+        self._line, self._status, self._headers = line, status, headers
+
+    def write(self, chunk: bytes) -> None:
+        """Add a piece."""
+        self._bytes += len(chunk)
+        if self._bytes > self._bytes_max and self._line is not None:
+            self._line.abort()
+        else:
+            self._chunks.append(chunk)
+
+    def end(self) -> None:
+        """Nothing is left to do."""
+
+    @property
+    def answer(self) -> Answer:
+        """All that came."""
+        return Answer(self._status, self._headers, b"".join(self._chunks))
+
+
+class Line(asyncio.Protocol):
+    """One connection to an origin: one exchange at a time."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._sink: Sink | None = None
+        self._done: asyncio.Future[None] | None = None
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._until_close = False
+        self._interim = False
+        self.begun = False
+        """Whether the answer to the present exchange has begun to come."""
+        self.kept_at = 0.0
+
+    def exchange(self, request: bytes, sink: Sink) -> asyncio.Future[None]:
+        """Send a request; the future is done when the sink has the whole answer.
+
+        It fails with OriginFailed when the connection breaks before that.
+        """
+        done = asyncio.get_running_loop().create_future()
+        self._sink, self._done, self.begun = sink, done, False
+        self._until_close = False
+        if self._transport is None:
+            self._fail("the connection was closed")
+        else:
+            self._transport.write(request)
+        return done
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another exchange may follow."""
+        return (
+            self._transport is not None and self._done is None and self._parser.should_keep_alive()
+        )
+
+    def pause(self) -> None:
+        """Read no more until `resume`."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Break off."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # What the transport tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._transport = None
+        if self._done is None:
+            return
+        if self._until_close and self.begun and exc is None:
+            self._complete()
+        else:
+            self._fail(str(exc) if exc else "the connection was closed before the whole answer")
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self._done is None:
+            # An origin that speaks unasked is not one to talk to again.
+            self.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail("the origin changed protocols unasked")
+            self.abort()
+        except httptools.HttpParserError as error:
+            self._fail(f"the origin does not speak HTTP/1.1: {error}")
+            self.abort()
+
+    # What the parser tells.
+
+    def on_message_begin(self) -> None:
+        """An answer begins."""
+        self._headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header has come."""
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head has come."""
+        status = self._parser.get_status_code()
+        self._interim = status < 200
+        if self._interim or self._sink is None:
+            return
+        self.begun = True
+        length = _length(status, self._headers)
+        self._until_close = length is None and not _chunked(self._headers)
+        self._sink.begin(self, status, self._headers, length)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body has come."""
+        if self._sink is not None:
+            self._sink.write(body)
+
+    def on_message_complete(self) -> None:
+        """The answer is complete."""
+        if not self._interim:
+            self._complete()
+
+    # Inside.
+
+    def _complete(self) -> None:
+        sink, done = self._sink, self._done
+        self._sink = self._done = None
+        if sink is not None and done is not None and not done.done():
+            sink.end()
+            done.set_result(None)
+
+    def _fail(self, why: str) -> None:
+        done, self._done, self._sink = self._done, None, None
+        if done is not None and not done.done():
+            done.set_exception(OriginFailed(why))
+
+
+def _length(status: int, headers: Headers) -> int | None:
+    if status in {204, 304}:
+        return 0
+    told = header(headers, b"content-length")
+    return int(told) if told is not None and told.isdigit() else None
+
+
+def _chunked(headers: Headers) -> bool:
+    coding = header(headers, b"transfer-encoding")
+    return coding is not None and b"chunked" in coding.lower()
+
+
+class Pool:
+    """The connections to one origin."""
+
+    def __init__(
+        self, origin: Origin, tls: ssl.SSLContext | None = None, *, kept_s: float = KEPT_S
+    ) -> None:
+        """`tls` is how an https origin is verified; None: as the system does."""
+        self.origin = origin
+        self._kept_s = kept_s
+        self._tls = (tls or ssl.create_default_context()) if origin.tls else None
+        self._kept: deque[Line] = deque()
+
+    def request(self, method: str, target: str, body: bytes = b"", headers: Headers = ()) -> bytes:
+        """The bytes of a request for `exchange`."""
+        extra = b"".join([b"%s: %s\r\n" % pair for pair in headers])
+        head = f"{method} {target} HTTP/1.1\r\nhost: {self.origin.authority}\r\n".encode()
+        return b"%s%scontent-length: %d\r\n\r\n%s" % (head, extra, len(body), body)
+
+    async def exchange(self, request: bytes, sink: Sink) -> None:
+        """Send a request and give the answer to `sink`; cancelling it breaks the exchange off.
+
+        A kept connection that turns out to have been closed by the origin is replaced, once.
+
+        Raises:
+            OriginFailed: when the origin cannot be reached or breaks off.
+        """
+        line = self._warm()
+        if line is not None and await self._tried(line, request, sink):
+            return
+        line = await self._connect()
+        done = line.exchange(request, sink)
+        try:
+            await done
+        except asyncio.CancelledError:
+            line.abort()
+            raise
+        self._keep(line)
+
+    async def fetch(
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        headers: Headers = (),
+        timeout_s: float = 10.0,
+    ) -> Answer:
+        """A whole answer within `timeout_s`.
+
+        Raises:
+            OriginFailed: when the origin cannot be reached, breaks off or is too slow.
+        """
+        sink = Whole()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.exchange(self.request(method, target, body, headers), sink)
+        except TimeoutError:
+            raise OriginFailed(f"no answer within {timeout_s:g} s") from None
+        return sink.answer
+
+    def close(self) -> None:
+        """Hang up the connections that are not in use."""
+        while self._kept:
+            self._kept.pop().abort()
+
+    async def _tried(self, line: Line, request: bytes, sink: Sink) -> bool:
+        """Whether a kept connection saw the exchange through; False: it was already closed."""
+        done = line.exchange(request, sink)
+        try:
+            await done
+        except asyncio.CancelledError:
+            line.abort()
+            raise
+        except OriginFailed:
+            if line.begun:
+                raise
+            return False
+        self._keep(line)
+        return True
+
+    def _warm(self) -> Line | None:
+        oldest = asyncio.get_running_loop().time() - self._kept_s
+        while self._kept and self._kept[0].kept_at < oldest:
+            self._kept.popleft().abort()
+        while self._kept:
+            line = self._kept.pop()
+            if line.reusable:
+                return line
+        return None
+
+    def _keep(self, line: Line) -> None:
+        if line.reusable and len(self._kept) < KEPT_MAX:
+            line.kept_at = asyncio.get_running_loop().time()
+            self._kept.append(line)
+        else:
+            line.abort()
+
+    async def _connect(self) -> Line:
+        host, port, _ = self.origin
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                _, line = await asyncio.get_running_loop().create_connection(
+                    Line, host, port, ssl=self._tls
+                )
+        except TimeoutError:
+            raise OriginFailed(f"{self.origin.authority} does not answer") from None
+        except OSError as error:
+            raise OriginFailed(f"{self.origin.authority} cannot be reached: {error}") from error
+        return line

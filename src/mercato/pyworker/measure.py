@@ -1,0 +1,163 @@
+"""What a worker is doing and has done.
+
+Load is the sum over the set of requests that are here, so that it is exactly 0 when none is: no
+path through the code can leave a count behind.
+"""
+
+import asyncio
+from enum import StrEnum
+from typing import Final
+
+from mercato.pyworker.clock import Clock
+from mercato.wire.worker import Finished
+
+FINISHED_MAX: Final = 100_000
+"""Reports of finished requests kept for an engine that cannot be reached; older ones go."""
+
+
+class Outcome(StrEnum):
+    """How a request ended, in the words of the reports."""
+
+    SUCCESS = "Success"
+    ERROR = "Error"
+    CANCELLED = "Cancelled"
+    """Its client hung up."""
+    REJECTED = "Rejected"
+
+
+class Work:
+    """One request, or one open session, while it is here."""
+
+    __slots__ = ("entered_s", "in_session", "is_session", "request_idx", "started_s", "units")
+
+    def __init__(self, request_idx: int, units: float, entered_s: float) -> None:
+        """`entered_s` is by the worker's clock, as reports tell it."""
+        self.request_idx = request_idx
+        self.units = units
+        self.entered_s = entered_s
+        self.started_s = 0.0
+        self.in_session = False
+        """A request of a session: the engine knows the session, not its requests."""
+        self.is_session = False
+
+
+class Since:
+    """Units since the last report that arrived."""
+
+    __slots__ = ("cancelled", "received", "rejected", "served")
+
+    def __init__(self) -> None:
+        self.received = 0.0
+        self.cancelled = 0.0
+        self.rejected = 0.0
+        self.served = 0.0
+
+    def less(self, told: "Since") -> "Since":
+        """What is left to tell once `told` has arrived."""
+        rest = Since()
+        for name in Since.__slots__:
+            setattr(rest, name, getattr(self, name) - getattr(told, name))
+        return rest
+
+    def copy(self) -> "Since":
+        """The same figures, to be told while these go on."""
+        return self.less(Since())
+
+
+class Measure:
+    """The requests that are here, and what is left to report of those that were."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._here: dict[int, Work] = {}
+        self._units: dict[int, float] = {}
+        self._last = 0
+        self.since = Since()
+        self.finished: list[Finished] = []
+        self.received = 0
+        """Requests since the start."""
+        self.news = asyncio.Event()
+        """Set while there is something new to report."""
+
+    def start(self, request_idx: int, units: float, *, session: bool = False) -> int:
+        """A request has been let in, or a session opened; its number here, for `end`."""
+        number = self._arrive(request_idx, units)
+        if session:
+            work = self._here[number]
+            work.is_session = True
+            work.started_s = work.entered_s
+            del self._units[number]
+        return number
+
+    def start_in_session(self, units: float) -> int:
+        """A request of an open session has been let in."""
+        number = self._arrive(0, units)
+        self._here[number].in_session = True
+        return number
+
+    def _arrive(self, request_idx: int, units: float) -> int:
+        self._last = number = self._last + 1
+        self._here[number] = Work(request_idx, units, self._clock.now_s())
+        self._units[number] = units
+        self.since.received += units
+        self.received += 1
+        self.news.set()
+        return number
+
+    def begin(self, number: int) -> None:
+        """Its turn at the model has come."""
+        self._here[number].started_s = self._clock.now_s()
+
+    def end(self, number: int, outcome: Outcome) -> None:
+        """It is no longer here, and this is how it went."""
+        work = self._here.pop(number)
+        self._units.pop(number, None)
+        if outcome is Outcome.SUCCESS:
+            self.since.served += work.units
+        elif outcome is Outcome.CANCELLED:
+            self.since.cancelled += work.units
+        self.news.set()
+        if not work.in_session:
+            self._finish(work, outcome)
+
+    def reject(self, request_idx: int, units: float) -> None:
+        """A request was not let in."""
+        self.since.rejected += units
+        self.received += 1
+        self.news.set()
+        self._finish(Work(request_idx, units, self._clock.now_s()), Outcome.REJECTED)
+
+    def _finish(self, work: Work, outcome: Outcome) -> None:
+        self.finished.append(
+            Finished(
+                request_idx=work.request_idx,
+                # The words of the official worker: a client that left was served.
+                success=outcome in {Outcome.SUCCESS, Outcome.CANCELLED},
+                status=str(outcome),
+                entered_queue_at=work.entered_s,
+                work_started_at=work.started_s,
+                work_completed_at=0.0 if outcome is Outcome.REJECTED else self._clock.now_s(),
+            )
+        )
+        if len(self.finished) > FINISHED_MAX:
+            del self.finished[: FINISHED_MAX // 2]
+
+    @property
+    def units_ahead(self) -> float:
+        """Units of the requests that are here; sessions do no work by being open."""
+        return sum(self._units.values())
+
+    @property
+    def requests(self) -> int:
+        """Requests that are here, sessions not counted."""
+        return len(self._units)
+
+    @property
+    def load(self) -> float:
+        """Units that the engine knows to be here: requests of its own, and open sessions."""
+        return sum(work.units for work in self._here.values() if not work.in_session)
+
+    @property
+    def request_idxs(self) -> list[int]:
+        """The engine's numbers of those."""
+        return [work.request_idx for work in self._here.values() if not work.in_session]

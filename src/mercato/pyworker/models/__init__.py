@@ -1,0 +1,1 @@
+"""Ready workers for common kinds of model servers."""

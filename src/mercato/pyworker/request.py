@@ -1,0 +1,223 @@
+"""A request at the worker: its ticket, its turn, the model, and what is told of it.
+
+The first half of the story, how a request comes to this worker, stands in engine/request.py.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from mercato.http.call import JSON, Call
+from mercato.http.client import OriginFailed
+from mercato.http.relay import Relay
+from mercato.pyworker.measure import Measure, Outcome
+from mercato.pyworker.model import Model, ModelFailed
+from mercato.pyworker.sessions import Session, Sessions
+from mercato.pyworker.ticket import TicketCheck, Verdict
+from mercato.pyworker.worker import WORKLOAD, Refused, Route
+from mercato.wire.worker import AuthData
+
+REFUSALS: Final = {
+    Verdict.FORGED: (401, b'{"error":"this ticket is not good here"}'),
+    Verdict.USED: (401, b'{"error":"this ticket was used before"}'),
+    # A status after which clients ask the engine again.
+    Verdict.LATE: (408, b'{"error":"this ticket is out of date; ask for another route"}'),
+}
+BUSY: Final = b'{"error":"the worker has too much to do; ask for another route"}'
+NO_SESSION: Final = b'{"error":"invalid session"}'
+EVENTS: Final = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache"))
+
+
+class Asked(msgspec.Struct, kw_only=True):
+    """The body of a request: the engine's answer to its route call, and what the model gets."""
+
+    auth_data: AuthData
+    session_id: str | None = None
+    payload: msgspec.Raw
+
+
+_READ: Final = msgspec.json.Decoder(Asked)
+
+
+class Desk:
+    """Takes requests in and sees them through."""
+
+    def __init__(
+        self,
+        model: Model,
+        measure: Measure,
+        tickets: TicketCheck,
+        sessions: Sessions,
+        at_once: int,
+        slots: int,
+    ) -> None:
+        """`at_once` turns at a time; with fewer than `slots` requests here none is refused."""
+        self._model = model
+        self._measure = measure
+        self._tickets = tickets
+        self._sessions = sessions
+        self._turns = asyncio.Semaphore(at_once)
+        self._slots = slots
+        self.perf = 0.0
+        """Units a second, once measured."""
+
+    def take(self, route: Route, call: Call) -> Coroutine[Any, Any, None] | None:
+        """Let a request in, and return the work to be done; None when it was refused."""
+        try:
+            asked = _READ.decode(call.body)
+            load = units(route, asked.payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            call.answer(422, complaint(call.body))
+            return None
+        auth = asked.auth_data
+        session: Session | None = None
+        if asked.session_id is not None:
+            session = self._sessions.get(asked.session_id)
+            if session is None:
+                call.answer(410, NO_SESSION)
+                return None
+        # A session's requests all bear the ticket that opened it, and nobody else's.
+        verdict = (
+            self._tickets.check(auth)
+            if session is None
+            else Verdict.GOOD
+            if auth == session.auth
+            else Verdict.FORGED
+        )
+        if verdict is not Verdict.GOOD:
+            self._measure.reject(auth.request_idx, load)
+            status, why = REFUSALS[verdict]
+            call.answer(status, why)
+            return None
+        if self._too_much(route):
+            self._measure.reject(auth.request_idx, load)
+            call.answer(429, BUSY)
+            return None
+        return self._see_through(route, call, asked, load, session)
+
+    def _too_much(self, route: Route) -> bool:
+        if route.queue_max_s is None or self.perf <= 0 or self._measure.requests < self._slots:
+            return False
+        return self._measure.units_ahead / self.perf > route.queue_max_s
+
+    async def _see_through(
+        self, route: Route, call: Call, asked: Asked, load: float, session: Session | None
+    ) -> None:
+        if session is None:
+            number = self._measure.start(asked.auth_data.request_idx, load)
+        else:
+            number = self._measure.start_in_session(load)
+            self._sessions.prolong(session)
+            session.calls.add(call)
+        outcome = Outcome.CANCELLED
+        try:
+            if route.parallel:
+                outcome = await self._work(route, call, asked.payload, number)
+            else:
+                async with self._turns:
+                    outcome = await self._work(route, call, asked.payload, number)
+        finally:
+            self._measure.end(number, outcome)
+            if session is not None:
+                session.calls.discard(call)
+
+    async def _work(self, route: Route, call: Call, payload: msgspec.Raw, number: int) -> Outcome:
+        self._measure.begin(number)
+        if route.answer is not None:
+            return await answered(route, msgspec.json.decode(payload), self._model, call)
+        relay = Relay(call)
+        try:
+            await self._model.relay(route.to or route.path, bytes(payload), relay)
+        except OriginFailed as failure:
+            fail(call, failure)
+            return Outcome.ERROR
+        return Outcome.SUCCESS if relay.status < 500 else Outcome.ERROR
+
+
+async def answered(route: Route, payload: Any, model: Model, call: Call) -> Outcome:
+    """Answer a call with what a route's own function makes of the payload."""
+    assert route.answer is not None
+    try:
+        made = route.answer(payload, model)
+        if isinstance(made, AsyncIterator):
+            await _stream(call, made)
+        else:
+            value = await made
+            whole = value if isinstance(value, bytes) else msgspec.json.encode(value)
+            kind = b"application/octet-stream" if isinstance(value, bytes) else JSON
+            call.answer(200, whole, kind)
+    except Refused as refusal:
+        call.answer(refusal.status, msgspec.json.encode({"error": str(refusal)}))
+        return Outcome.SUCCESS if refusal.status < 500 else Outcome.ERROR
+    except ModelFailed as failure:
+        fail(call, failure)
+        return Outcome.ERROR
+    except Exception as error:  # noqa: BLE001 - the author's code: its bug is this request's only
+        structlog.get_logger().exception("an answer failed", path=route.path)
+        fail(call, error)
+        return Outcome.ERROR
+    return Outcome.SUCCESS
+
+
+async def _stream(call: Call, values: AsyncIterator[Any]) -> None:
+    first = True
+    async for value in values:
+        if first:
+            call.begin(200, EVENTS, None)
+            first = False
+        call.write(b"data: %s\n\n" % msgspec.json.encode(value))
+    if first:
+        call.begin(200, EVENTS, None)
+    call.write(b"data: [DONE]\n\n")
+    call.end()
+
+
+def fail(call: Call, error: Exception) -> None:
+    """Say that the model failed: by the status, or, once it has been told, by breaking off."""
+    if call.begun:
+        call.abort()
+    else:
+        call.answer(500, msgspec.json.encode({"error": f"the model failed: {error}"}))
+
+
+def units(route: Route, payload: msgspec.Raw) -> float:
+    """The work in a payload; what the route cannot make sense of counts as an ordinary request."""
+    if isinstance(route.workload, float | int):
+        return float(route.workload)
+    try:
+        found = float(route.workload(msgspec.json.decode(payload)))
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError):
+        # The payload is not what the route expects: the model will say so to its sender.
+        return WORKLOAD
+    return found if math.isfinite(found) and found >= 0 else WORKLOAD
+
+
+def complaint(body: bytes) -> bytes:
+    """What is the matter with a body that cannot be read, in the official worker's words."""
+    try:
+        said = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return b'{"error":"invalid JSON"}'
+    found: dict[str, object] = {}
+    if not isinstance(said, dict):
+        return b'{"error":"the body must be a JSON object"}'
+    found |= {name: "field missing" for name in ("auth_data", "payload") if name not in said}
+    auth = said.get("auth_data")
+    if isinstance(auth, dict):
+        missing = {
+            name: "missing parameter"
+            for name in ("cost", "endpoint", "reqnum", "request_idx", "signature", "url")
+            if name not in auth
+        }
+        if missing:
+            found["auth_data"] = missing
+    if not found:
+        try:
+            _READ.decode(body)
+        except msgspec.DecodeError as error:
+            found["error"] = str(error)
+    return msgspec.json.encode(found)

@@ -1,0 +1,136 @@
+"""Engine, client and worker: a ticket for one request, and what a worker reports.
+
+The names are those that the official client and worker server use (contract, section 4). What
+Mercato adds are fields that they pass on or ignore: `ticket` in a route's answer; `protocol`,
+`slots`, `boot` and `sequence` in a report.
+"""
+
+import hashlib
+import hmac
+import json
+from typing import Final
+
+import msgspec
+
+REPORT_VERSION: Final = "1.1.0"
+"""The version of the official worker server whose reports these are."""
+
+PROTOCOL: Final = 1
+"""What our worker and engine say to each other beyond that; 0 is nothing."""
+
+PROTOCOL_HEADER: Final = b"mercato-protocol"
+"""On the answer to `/pubkey/`: the engine puts a `ticket` in every route's answer."""
+CLOCK_HEADER: Final = b"mercato-clock-ms"
+"""On answers to workers: the engine's clock, by which tickets expire. A worker's own clock may be
+hours off."""
+
+TICKET_TTL_MS: Final = 60_000
+"""How long a ticket is good for: the client uses it at once or asks for another."""
+
+
+class AuthData(msgspec.Struct, kw_only=True):
+    """The engine's answer to `/route/` when there is a worker; the client hands it on to that."""
+
+    endpoint: str
+    url: str
+    cost: float
+    reqnum: int
+    """Never the same twice for one worker."""
+    request_idx: int
+    signature: str
+    """Over `signed_text(url)` with RSA PKCS#1 v1.5 and SHA-256, in base64."""
+    ticket: str = ""
+    """`worker.issued_ms.expires_ms.seal`; the seal is over all of these fields."""
+
+
+class Ticket(msgspec.Struct, frozen=True, kw_only=True):
+    """What a ticket's text says, once its seal has been found good."""
+
+    worker: int
+    issued_ms: int
+    expires_ms: int
+
+
+def signed_text(url: str) -> bytes:
+    """What the engine signs for the official worker: the worker's address, and nothing else."""
+    return json.dumps({"url": url}, indent=4, sort_keys=True).encode()
+
+
+def issue(secret: bytes, auth: AuthData, worker: int, now_ms: int) -> str:
+    """The `ticket` for a route's answer: good for one use, by one worker, for a minute.
+
+    `secret` is what only engine and worker know: the worker's `MASTER_TOKEN`.
+    """
+    stamp = f"{worker}.{now_ms}.{now_ms + TICKET_TTL_MS}"
+    return f"{stamp}.{_seal(secret, auth, stamp)}"
+
+
+def opened(secret: bytes, auth: AuthData) -> Ticket | None:
+    """What the ticket in `auth` says; None when it was not issued with this secret for this."""
+    stamp, _, seal = auth.ticket.rpartition(".")
+    if not hmac.compare_digest(_seal(secret, auth, stamp).encode(), seal.encode()):
+        return None
+    worker, issued_ms, expires_ms = stamp.split(".")
+    return Ticket(worker=int(worker), issued_ms=int(issued_ms), expires_ms=int(expires_ms))
+
+
+def _seal(secret: bytes, auth: AuthData, stamp: str) -> str:
+    # Lengths first: no two tickets have the same text.
+    text = (
+        f"{len(auth.endpoint)}:{auth.endpoint}{len(auth.url)}:{auth.url}"
+        f"{float(auth.cost)!r}.{auth.reqnum}.{auth.request_idx}.{stamp}"
+    )
+    return hmac.digest(secret, text.encode(), hashlib.sha256).hex()
+
+
+class Status(msgspec.Struct, kw_only=True):
+    """Body of `POST /worker_status/`. Only `id` is always there: a start script reports less."""
+
+    id: int
+    mtoken: str = ""
+    version: str = ""
+    loadtime: float = 0.0
+    """Seconds from start to ready; 0 before."""
+    cur_load: float = 0.0
+    new_load: float = 0.0
+    rej_load: float = 0.0
+    cur_perf: float = 0.0
+    """Units served since the last report that arrived; not a rate."""
+    max_perf: float = 0.0
+    error_msg: str | None = ""
+    cur_capacity: float = 0.0
+    max_capacity: float = 0.0
+    num_requests_working: int = 0
+    num_requests_recieved: int = 0
+    additional_disk_usage: float = 0.0
+    disk_usage: float = 0.0
+    working_request_idxs: list[int] = []
+    url: str = ""
+
+    protocol: int = 0
+    slots: int = 0
+    """Requests that it does at once; 0: as many as come, or not told."""
+    boot: str = ""
+    """Names this run of the worker."""
+    sequence: int = 0
+    """Rises with every report of a boot."""
+
+
+class Finished(msgspec.Struct, kw_only=True):
+    """One request that a worker is done with. Times are by its own clock; 0.0 is never."""
+
+    request_idx: int
+    success: bool = False
+    status: str = ""
+    """Success, Error, Cancelled or Rejected."""
+    entered_queue_at: float = 0.0
+    work_started_at: float = 0.0
+    work_completed_at: float = 0.0
+
+
+class DeleteRequests(msgspec.Struct, kw_only=True):
+    """Body of `POST /delete_requests/`: forget these. May come twice."""
+
+    worker_id: int
+    mtoken: str = ""
+    requests: list[Finished] = []
