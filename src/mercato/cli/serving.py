@@ -37,6 +37,14 @@ def serve(
             help="Where callers reach it. Default: each request's Host header.",
         ),
     ] = None,
+    operator: Annotated[
+        str | None,
+        Option(
+            "--operator",
+            help="The e-mail address of the first operator. Its key is written to operator.key "
+            "in the data directory, once.",
+        ),
+    ] = None,
     verify_simulated: Annotated[
         bool,
         Option(
@@ -49,7 +57,7 @@ def serve(
 
     For example:
 
-        mercato serve --data /var/lib/mercato
+        mercato serve --data /var/lib/mercato --operator ann@example.com
 
         DATABASE_URL=postgresql://... mercato serve --host 0.0.0.0 --public-url https://gpus.example
     """
@@ -72,6 +80,8 @@ def serve(
         except BadSetting as error:
             raise Trouble(str(error)) from error
         _migrate(url)
+        if operator is not None:
+            _open_operator(url, operator, data / "operator.key")
         status = control.serve(settings)
     raise click.exceptions.Exit(status)
 
@@ -113,3 +123,24 @@ def _migrate(url: str) -> None:
     except psycopg.Error as error:
         reason = (str(error).strip().splitlines() or ["no answer"])[0]
         raise Trouble(f"the database cannot be reached: {reason}; check --database-url") from error
+
+
+def _open_operator(url: str, email: str, path: Path) -> None:
+    """Open this operator's account unless there is one; its key is kept at `path`."""
+    import secrets
+
+    from mercato.cli.up.place import write_private
+    from mercato.control.clock import SystemClock
+    from mercato.control.db import Database
+    from mercato.control.flows.opening import is_new, open_operator
+
+    secret = secrets.token_hex(32)
+    database = Database(url, connections_max=1, on_poke=lambda _topics: None)
+    database.open()
+    try:
+        # Kept before it is true: a key that nobody knows could never be used.
+        if database.run_now(is_new, email):
+            write_private(path, secret.encode() + b"\n")
+            database.run_now(open_operator, email, secret, SystemClock().now_ms())
+    finally:
+        database.close()

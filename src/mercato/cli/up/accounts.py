@@ -8,8 +8,7 @@ from mercato.cli.up.say import Say
 from mercato.control.clock import SystemClock
 from mercato.control.db import Database, Tx
 from mercato.control.flows import paying
-from mercato.control.store import accounts, api_keys
-from mercato.market.ids import AccountId
+from mercato.control.flows.opening import open_account
 from mercato.market.money import NanoUsd, nano
 
 CREDIT: Final = NanoUsd(nano(100))
@@ -35,28 +34,7 @@ def _write(database_url: str, keys: Keys) -> None:
 
 
 def _accounts(tx: Tx, keys: Keys, now_ms: int) -> None:
-    _account(tx, "operator", keys.operator, now_ms)
-    _account(tx, "host", keys.host, now_ms)
-    renter = _account(tx, "renter", keys.renter, now_ms)
+    open_account(tx, "operator@localhost", keys.operator, KEY_NAME, now_ms, is_operator=True)
+    open_account(tx, "host@localhost", keys.host, KEY_NAME, now_ms, is_host=True)
+    renter = open_account(tx, "renter@localhost", keys.renter, KEY_NAME, now_ms)
     paying.add_credit(tx, renter, CREDIT, "mercato-up", now_ms, "test credit")
-
-
-def _account(tx: Tx, role: str, key: str, now_ms: int) -> AccountId:
-    email = f"{role}@localhost"
-    known = accounts.find(tx, email)
-    account = known.id if known else None
-    if account is None:
-        account = accounts.create(
-            tx,
-            email=email,
-            username=role,
-            is_operator=role == "operator",
-            is_host=role == "host",
-            now_ms=now_ms,
-        )
-        assert account is not None, email
-    if api_keys.owner_of(tx, key) is None:
-        api_keys.create(
-            tx, account=account, kind="account", name=KEY_NAME, secret=key, now_ms=now_ms
-        )
-    return account
