@@ -13,13 +13,6 @@ from mercato.control.api.errors import NotOffered
 from mercato.control.api.keys import ById
 
 
-class NoResults(msgspec.Struct, frozen=True, kw_only=True):
-    """None."""
-
-    success: bool = True
-    results: list[Any] = []
-
-
 class NoOffers(msgspec.Struct, frozen=True, kw_only=True):
     """None."""
 
@@ -76,11 +69,6 @@ class NoSecondFactor(msgspec.Struct, frozen=True, kw_only=True):
 async def no_list(call: Call, asked: Nothing) -> list[Any]:  # noqa: ARG001 - nothing is asked
     """List none: this market does not offer them yet."""
     return []
-
-
-async def no_results(call: Call, asked: Nothing) -> NoResults:  # noqa: ARG001 - nothing is asked
-    """List none: this market does not offer them yet."""
-    return NoResults()
 
 
 async def no_offers(call: Call, asked: Nothing) -> NoOffers:  # noqa: ARG001 - nothing is asked

@@ -11,6 +11,7 @@ from mercato.control.api import (
     accounts,
     creating,
     earnings,
+    endpoints,
     health,
     hosting,
     instances,
@@ -203,10 +204,26 @@ HEALTH: Final = (
     Route("GET", "/docs", P.PUBLIC, health.documentation),
 )
 
+SERVERLESS: Final = (
+    Route("GET", f"{V0}/endptjobs", P.MISC, endpoints.list_endpoints),
+    Route("POST", f"{V0}/endptjobs", P.MISC, endpoints.create_endpoint),
+    Route("GET", f"{V0}/endptjobs/{{id}}", P.MISC, endpoints.show_endpoint),
+    Route("PUT", f"{V0}/endptjobs/{{id}}", P.MISC, endpoints.change_endpoint),
+    Route("DELETE", f"{V0}/endptjobs/{{id}}", P.MISC, endpoints.delete_endpoint),
+    Route("POST", "/update_workers", P.MISC, endpoints.update_workers),
+    *(
+        Route(method, f"{V0}/{name}{path}", P.MISC, handle)
+        for name in ("autojobs", "workergroups")
+        for method, path, handle in (
+            ("GET", "", endpoints.list_groups),
+            ("POST", "", endpoints.create_group),
+            ("PUT", "/{id}", endpoints.change_group),
+            ("DELETE", "/{id}", endpoints.delete_group),
+        )
+    ),
+)
+
 NOT_YET_READ: Final = (
-    Route("GET", f"{V0}/endptjobs", P.MISC, later.no_results),
-    Route("GET", f"{V0}/autojobs", P.MISC, later.no_results),
-    Route("GET", f"{V0}/workergroups", P.MISC, later.no_results),
     Route("GET", f"{V0}/deployments", P.INSTANCE_READ, later.no_deployments),
     Route("GET", f"{V0}/team/members", P.TEAM_READ, later.no_list),
     Route("GET", f"{V0}/team/roles-full", P.TEAM_READ, later.no_list),
@@ -265,16 +282,6 @@ NOT_YET: Final = tuple(
         ("POST", "overlay", P.USER_WRITE),
         ("PUT", "overlay", P.USER_WRITE),
         ("DELETE", "overlay", P.USER_WRITE),
-        ("POST", "endptjobs", P.MISC),
-        ("GET", "endptjobs/{id}", P.MISC),
-        ("PUT", "endptjobs/{id}", P.MISC),
-        ("DELETE", "endptjobs/{id}", P.MISC),
-        ("POST", "autojobs", P.MISC),
-        ("PUT", "autojobs/{id}", P.MISC),
-        ("DELETE", "autojobs/{id}", P.MISC),
-        ("POST", "workergroups", P.MISC),
-        ("PUT", "workergroups/{id}", P.MISC),
-        ("DELETE", "workergroups/{id}", P.MISC),
         ("PUT", "deployments", P.INSTANCE_WRITE),
         ("DELETE", "deployments", P.INSTANCE_WRITE),
         ("GET", "deployment/{id}", P.INSTANCE_READ),
@@ -293,6 +300,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *HOSTING,
     *MONEY,
     *OPERATOR,
+    *SERVERLESS,
     *HEALTH,
     *NOT_YET_READ,
     *NOT_YET,

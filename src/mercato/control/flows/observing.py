@@ -164,8 +164,9 @@ def _meter(
     *,
     holds_gpus: bool,
 ) -> None:
-    """Have the GPU meter run exactly while the container is proven to."""
-    runs = one.actual is Actual.RUNNING
+    """Have the GPU meter run exactly while the container is proven to, or a worker to load."""
+    loads = instance.bills_loading and one.actual is Actual.LOADING
+    runs = one.actual is Actual.RUNNING or loads
     wanted = one.revision >= instance.revision and one.boots >= instance.boots
     restarted = instance.actual is Actual.RUNNING and one.started_at_ms != instance.started_at_ms
     changed = False

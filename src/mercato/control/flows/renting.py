@@ -56,6 +56,8 @@ class RentRequest(msgspec.Struct, frozen=True, kw_only=True):
     new_volume: VolumeRequest | None = None
     """A volume to be rented with it, on the same machine, and mounted at `new_volume_path`."""
     new_volume_path: str = ""
+    bills_loading: bool = False
+    """Whether GPU time begins as its host loads it, as for workers, or as it runs."""
     template: tuple[TemplateId, str] | None = None
     """Id and content hash of the template that the launch came from."""
 
@@ -233,6 +235,7 @@ def _write_instance(
         sealed=sealed,
         template=request.template,
         jupyter_token=minted.jupyter_token,
+        bills_loading=request.bills_loading,
         intended=Intended.RUNNING if request.running else Intended.STOPPED,
         now_ms=now_ms,
     )

@@ -26,6 +26,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     template_id: TemplateId | None
     template_hash: str | None
     jupyter_token: str
+    bills_loading: bool
+    """Whether GPU time begins as its host loads it."""
     intended: Intended
     reason: Reason
     intended_at_ms: int
@@ -54,6 +56,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
 _COLUMNS: Final[LiteralString] = (
     "id, renter_id, machine_id, label, launch, sealed, template_id, template_hash, jupyter_token,"
+    " bills_loading,"
     " intended, reason, intended_at_ms, revision, boots, actual, actual_at_ms, actual_revision,"
     " actual_boots, message, started_at_ms, exit_code, ports, usage, up_bytes, down_bytes,"
     " up_bytes_posted, down_bytes_posted, destroyed_at_ms"
@@ -71,14 +74,15 @@ def create(  # noqa: PLR0913 - one argument for each column
     sealed: bytes,
     template: tuple[TemplateId, str] | None,
     jupyter_token: str,
+    bills_loading: bool,
     intended: Intended,
     now_ms: int,
 ) -> None:
     """Write the instance of a contract just signed."""
     tx.run(
         "insert into instances (id, renter_id, machine_id, label, launch, sealed, template_id,"
-        " template_hash, jupyter_token, intended, reason, intended_at_ms)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " template_hash, jupyter_token, bills_loading, intended, reason, intended_at_ms)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         contract,
         renter,
         machine,
@@ -88,6 +92,7 @@ def create(  # noqa: PLR0913 - one argument for each column
         template and template[0],
         template and template[1],
         jupyter_token,
+        bills_loading,
         intended.value,
         Reason.RENTED.value,
         now_ms,

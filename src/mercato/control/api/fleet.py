@@ -1,0 +1,280 @@
+"""What the Serverless Engine asks of the market: its endpoints, offers for workers, its decisions.
+
+The engine decides in memory (serverless/); what it decided is carried out here by the same flows as
+anyone's rentals, and written down with its reason.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from mercato.catalog.language import parse_text
+from mercato.control.api.auth import KeyRing, new_secret
+from mercato.control.api.creating import DISK_GB_DEFAULT
+from mercato.control.api.launch_args import LaunchArgs, parse_launch_args
+from mercato.control.api.launching import launch_of
+from mercato.control.api.offer_book import OfferBook
+from mercato.control.api.offer_fields import OFFERS
+from mercato.control.api.shapes import UNPROVEN_RELIABILITY
+from mercato.control.clock import Clock
+from mercato.control.db import Database, Tx
+from mercato.control.flows import serving, templating
+from mercato.control.flows.house import House
+from mercato.control.flows.renting import Minted, RentRequest
+from mercato.control.store import decisions, endpoints, templates, worker_groups, workers
+from mercato.control.store.decisions import StoredDecision
+from mercato.control.store.templates import StoredTemplate
+from mercato.control.store.worker_groups import StoredGroup
+from mercato.control.store.workers import StoredWorker
+from mercato.market import errors
+from mercato.market.ids import ContractId, MachineId, OfferId
+from mercato.market.launch import Launch, PortWish
+from mercato.market.money import NanoUsdPerGbMonth, NanoUsdPerHour, nano, storage_rate
+from mercato.serverless.endpoint import EndpointId, Group, GroupId
+from mercato.serverless.recruit import Candidate
+from mercato.serverless.scale import Decision
+from mercato.serverless.scale import Kind as Doing
+from mercato.wire.fleet import Definition, Fleet, WorkerFact
+
+WORKER_PORT: Final = 3000
+CANDIDATES_MAX: Final = 64
+"""Offers that the engine is shown for each group: the cheapest are enough to choose from."""
+
+_DONE: Final = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Recruiter:
+    """The market as the engine knows it."""
+
+    db: Database
+    clock: Clock
+    house: House
+    offers: OfferBook
+    keys: KeyRing
+    engine_url: str
+    """Where workers send their reports."""
+
+    async def fleet(self) -> Fleet:
+        """Every endpoint and every worker at this moment."""
+        return await self.db.run(_fleet)
+
+    async def candidates(self, group: GroupId) -> list[Candidate]:
+        """What could be rented for a group now, best offer first."""
+        found = await self.db.run(_group_and_template, group)
+        if found is None:
+            return []
+        stored, template = found
+        args = parse_launch_args(stored.launch_args)
+        disk_gb = _disk_gb(args, template)
+        query = _query(stored, disk_gb)
+        rows = msgspec.json.decode(self.offers.search(query, stored.account_id))
+        return [_candidate(stored.id, row, args.bid) for row in rows]
+
+    async def owner_of(self, key: str) -> int | None:
+        """The account whose key this is; None when it is nobody's."""
+        try:
+            return (await self.keys.caller(key)).account
+        except errors.NotAuthenticated:
+            return None
+
+    async def signing_key(self, name: str, make: Callable[[], str]) -> str:
+        """A private key of this market as text, made by `make` when it has none of that name."""
+        return await self.db.run(_signing_key, name, make, self.clock.now_ms(), self.house)
+
+    async def carry_out(self, endpoint: EndpointId, group: GroupId, decision: Decision) -> str:
+        """Do what was decided and keep it with its reason; `done`, or why it could not be."""
+        try:
+            worker = await self._do(group, decision)
+            outcome = _DONE
+        except errors.Refusal as refusal:
+            worker, outcome = decision.worker, str(refusal)
+        await self.db.run(
+            decisions.record,
+            StoredDecision(
+                endpoint_id=endpoint,
+                kind=decision.kind.value,
+                worker_id=worker,
+                offer_id=decision.offer,
+                reason=decision.reason,
+                outcome=outcome,
+                at_ms=self.clock.now_ms(),
+            ),
+        )
+        return outcome
+
+    async def _do(self, group: GroupId, decision: Decision) -> ContractId | None:
+        now_ms = self.clock.now_ms()
+        if decision.kind is Doing.RENT:
+            assert decision.offer is not None, decision
+            return await self._rent(group, decision.offer, decision.reason)
+        worker = decision.worker
+        assert worker is not None, decision
+        match decision.kind:
+            case Doing.WAKE:
+                await self.db.run(serving.wake, worker, now_ms, self.house)
+            case Doing.SLEEP:
+                await self.db.run(serving.put_to_sleep, worker, now_ms)
+            case Doing.UPDATE:
+                await self._renew(group, worker)
+            case Doing.DESTROY:
+                await self.db.run(serving.release, worker, now_ms)
+        return worker
+
+    async def reboot(self, worker: ContractId) -> None:
+        """Restart a worker that fails."""
+        await self.db.run(serving.reboot, worker, self.clock.now_ms())
+
+    async def _rent(self, group: GroupId, offer: OfferId, reason: str) -> ContractId:
+        stored, template = await self._found(group)
+        args = parse_launch_args(stored.launch_args)
+        token = new_secret()
+        request = RentRequest(
+            launch=self._launch(args, template, token),
+            disk_mb=round(_disk_gb(args, template) * 1_000),
+            label=f"worker of group {group}",
+            bid=None if args.bid is None else NanoUsdPerHour(nano(args.bid)),
+            template=(template.id, template.hash_id),
+        )
+        minted = Minted(instance_key=new_secret(), jupyter_token=secrets.token_urlsafe(24))
+        wanted = serving.Recruit(
+            group=group, offer=offer, request=request, token=token, reason=reason
+        )
+        signed = await self.db.run(serving.recruit, wanted, minted, self.clock.now_ms(), self.house)
+        return signed.contract.id
+
+    async def _renew(self, group: GroupId, worker: ContractId) -> None:
+        stored, template = await self._found(group)
+        token = new_secret()
+        launch = self._launch(parse_launch_args(stored.launch_args), template, token)
+        await self.db.run(serving.renew, worker, launch, token, self.clock.now_ms(), self.house)
+
+    async def _found(self, group: GroupId) -> tuple[StoredGroup, StoredTemplate]:
+        found = await self.db.run(_group_and_template, group)
+        if found is None:
+            raise errors.NotFound(f"There is no worker group {group} any more.")
+        return found
+
+    def _launch(self, args: LaunchArgs, template: StoredTemplate, token: str) -> Launch:
+        """What a worker runs: its template's launch with what it needs to find the engine."""
+        launch = launch_of(args.request, template, self.house.box)
+        port = int(launch.env.get("WORKER_PORT", WORKER_PORT))
+        ports = launch.ports
+        if all(wish.container != port for wish in ports):
+            ports = (*ports, PortWish(container=port))
+        own = {
+            "REPORT_ADDR": self.engine_url,
+            "MASTER_TOKEN": token,
+            "WORKER_PORT": str(port),
+        }
+        env = {"USE_SSL": "false"} | launch.env | own
+        return msgspec.structs.replace(launch, env=env, ports=ports)
+
+
+def _disk_gb(args: LaunchArgs, template: StoredTemplate) -> float:
+    wished: float | None = template.body.get("recommended_disk_space")
+    return args.disk_gb or wished or DISK_GB_DEFAULT
+
+
+def _query(group: StoredGroup, disk_gb: float) -> dict[str, Any]:
+    query: dict[str, Any] = dict(parse_text(group.search_params, OFFERS))
+    if group.gpu_ram_mb:
+        query.setdefault("gpu_total_ram", {"gte": group.gpu_ram_mb})
+    return (
+        {"type": "on-demand", "order": [["dph_total", "asc"]]}
+        | query
+        | {
+            "rentable": {"eq": True},
+            "disk_space": {"gte": disk_gb},
+            "allocated_storage": disk_gb,
+            "limit": CANDIDATES_MAX,
+        }
+    )
+
+
+def _candidate(group: GroupId, row: dict[str, Any], bid: float | None) -> Candidate:
+    return Candidate(
+        offer=OfferId(row["id"]),
+        group=group,
+        machine=MachineId(row["machine_id"]),
+        kind=f"{row['num_gpus']}x {row['gpu_name']}",
+        gpu_price=NanoUsdPerHour(nano(row["dph_base"] if bid is None else bid)),
+        storage_price=NanoUsdPerHour(nano(row["storage_total_cost"])),
+        estimate=float(row["dlperf"] or 0.0),
+        reliability=float(row["reliability2"] or 0.0),
+        interruptible=bid is not None,
+    )
+
+
+def _group_and_template(tx: Tx, group: GroupId) -> tuple[StoredGroup, StoredTemplate] | None:
+    stored = worker_groups.get(tx, group)
+    if stored is None:
+        return None
+    # By its hash, as it was shown; by its id when it was changed since.
+    found = templates.by_hash(tx, stored.template_hash)
+    return stored, found or templating.find(tx, stored.account_id, stored.template_id, None)
+
+
+def _fleet(tx: Tx) -> Fleet:
+    groups: dict[EndpointId, list[Group]] = {}
+    for group in worker_groups.everything(tx):
+        groups.setdefault(group.endpoint_id, []).append(
+            Group(id=group.id, version=group.version, test_workers=group.test_workers)
+        )
+    return Fleet(
+        endpoints=tuple(
+            Definition(
+                id=one.id,
+                account=one.account_id,
+                name=one.name,
+                key_hash=one.key_hash,
+                parameters=one.parameters,
+                groups=tuple(groups.get(one.id, ())),
+            )
+            for one in endpoints.everything(tx)
+        ),
+        workers=tuple(_fact(worker) for worker in workers.everything(tx)),
+    )
+
+
+def _fact(worker: StoredWorker) -> WorkerFact:
+    hardware = worker.hardware
+    share = len(worker.gpus) / max(1, hardware.gpu_count)
+    reliability = hardware.reliability
+    return WorkerFact(
+        id=worker.id,
+        endpoint=worker.endpoint_id,
+        group=worker.group_id,
+        machine=worker.machine_id,
+        version=worker.version,
+        token_hash=worker.token_hash,
+        kind=f"{len(worker.gpus)}x {hardware.gpu_model.name}",
+        contract=worker.kind,
+        gpu_price=NanoUsdPerHour(worker.gpu_rate),
+        storage_price=storage_rate(NanoUsdPerGbMonth(worker.disk_price), worker.disk_mb),
+        reliability=UNPROVEN_RELIABILITY if reliability is None else reliability,
+        dlperf=hardware.dlperf * share,
+        state=worker.state,
+        started_at_ms=worker.started_at_ms,
+        created_at_ms=worker.created_at_ms,
+        address=hardware.network.public_ip,
+        message=worker.message,
+    )
+
+
+def _signing_key(tx: Tx, name: str, make: Callable[[], str], now_ms: int, house: House) -> str:
+    tx.queue(f"signing:{name}")
+    row = tx.one("select sealed from signing_keys where name = %s", name)
+    if row is not None:
+        return house.box.open(bytes(row["sealed"]))
+    made = make()
+    tx.run(
+        "insert into signing_keys (name, sealed, created_at_ms) values (%s, %s, %s)",
+        name,
+        house.box.seal(made),
+        now_ms,
+    )
+    return made

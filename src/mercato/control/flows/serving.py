@@ -1,0 +1,298 @@
+"""Serverless endpoints and their workers, as the market sees them.
+
+An endpoint is its owner's wish; its workers are ordinary contracts of its owner, rented, started,
+stopped and destroyed by the flows that anyone's are (renting.py). What is decided about them is the
+engine's business (serverless/); here it is carried out and written down.
+"""
+
+import math
+from typing import Final
+
+import msgspec
+
+from mercato.control.db import Tx
+from mercato.control.flows import renting
+from mercato.control.flows.house import House
+from mercato.control.flows.renting import Minted, RentRequest, Signed
+from mercato.control.store import endpoints, worker_groups, workers
+from mercato.control.store.endpoints import StoredEndpoint
+from mercato.control.store.worker_groups import StoredGroup
+from mercato.control.store.workers import StoredWorker
+from mercato.market import errors
+from mercato.market.ids import AccountId, ContractId, OfferId
+from mercato.market.instance import Reason
+from mercato.market.launch import Launch
+from mercato.serverless.endpoint import Endpoint, GroupId
+
+NAME_MAX: Final = 100
+WORKERS_MAX: Final = 1_000
+TOPIC: Final = "serverless"
+"""Poked whenever an endpoint, a group or the set of workers changed."""
+
+
+# --- Endpoints ------------------------------------------------------------------------------------
+
+
+def create_endpoint(
+    tx: Tx, account: AccountId, name: str, parameters: Endpoint, key: str, now_ms: int, house: House
+) -> StoredEndpoint:
+    """Make an endpoint; it has no workers before it has a group.
+
+    `key` is made by the caller: its clients' own, good for this endpoint only.
+
+    Raises:
+        AlreadyExists: when the account has one of that name.
+        InvalidRequest: when the name or a parameter cannot be.
+    """
+    _check(name, parameters)
+    made = endpoints.create(
+        tx,
+        account,
+        name,
+        parameters,
+        key=key,
+        sealed_key=house.box.seal(key),
+        now_ms=now_ms,
+    )
+    if made is None:
+        raise errors.AlreadyExists(f"You have an endpoint {name!r} already; take another name.")
+    tx.poke(TOPIC)
+    return made
+
+
+def change_endpoint(
+    tx: Tx, account: AccountId, endpoint: int, name: str, parameters: Endpoint, now_ms: int
+) -> None:
+    """Give an endpoint other parameters.
+
+    Raises:
+        NotFound: when the account has none such.
+        AlreadyExists: when another has that name.
+        InvalidRequest: when the name or a parameter cannot be.
+    """
+    _check(name, parameters)
+    mine = my_endpoint(tx, account, endpoint)
+    if any(one.name == name and one.id != mine.id for one in endpoints.of_account(tx, account)):
+        raise errors.AlreadyExists(f"You have an endpoint {name!r} already; take another name.")
+    endpoints.change(tx, mine.id, name, parameters, now_ms)
+    tx.poke(TOPIC)
+
+
+def delete_endpoint(tx: Tx, account: AccountId, endpoint: int, now_ms: int) -> list[ContractId]:
+    """End an endpoint, its groups and its workers; the workers that are destroyed.
+
+    Raises:
+        NotFound: when the account has none such.
+    """
+    mine = my_endpoint(tx, account, endpoint)
+    ended: list[ContractId] = []
+    for group in worker_groups.of_endpoint(tx, mine.id):
+        ended += _end_group(tx, group, now_ms)
+    endpoints.delete(tx, mine.id, now_ms)
+    tx.poke(TOPIC)
+    return ended
+
+
+def my_endpoint(tx: Tx, account: AccountId, endpoint: int) -> StoredEndpoint:
+    """An account's endpoint.
+
+    Raises:
+        NotFound: when it has none such.
+    """
+    found = endpoints.get(tx, endpoint)
+    if found is None or found.account_id != account:
+        raise errors.NotFound(f"You have no endpoint {endpoint}.")
+    return found
+
+
+def _check(name: str, endpoint: Endpoint) -> None:
+    if not name or len(name) > NAME_MAX or not name.isprintable() or "/" in name:
+        raise errors.InvalidRequest(
+            f"An endpoint's name has 1 to {NAME_MAX} printable characters and no slash."
+        )
+    numbers = [value for value in msgspec.structs.astuple(endpoint) if isinstance(value, float)]
+    if not all(math.isfinite(number) for number in numbers):
+        raise errors.InvalidRequest("Every number of an endpoint must be finite.")
+    if not 0 < endpoint.utilisation <= 1:
+        raise errors.InvalidRequest("target_util is above 0 and at most 1.")
+    if not 0 <= endpoint.workers_min <= endpoint.workers_max <= WORKERS_MAX:
+        raise errors.InvalidRequest(
+            f"cold_workers is at most max_workers, which is at most {WORKERS_MAX}."
+        )
+    if endpoint.pool_factor < 1:
+        raise errors.InvalidRequest("cold_mult is at least 1.")
+    if min(endpoint.load_min, endpoint.pool_load_min) < 0:
+        raise errors.InvalidRequest("min_load and min_cold_load are at least 0.")
+    if endpoint.worker_wait_max_s < 0 or endpoint.wait_aim_s < 0:
+        raise errors.InvalidRequest("max_queue_time and target_queue_time are at least 0.")
+    if not 0 <= endpoint.interruptible_share <= 1:
+        raise errors.InvalidRequest("interruptible_share is from 0 to 1.")
+
+
+# --- Groups ---------------------------------------------------------------------------------------
+
+
+def create_group(tx: Tx, group: StoredGroup) -> StoredGroup:
+    """Give an endpoint workers of a template on hardware that a query finds.
+
+    Raises:
+        NotFound: when the account has no such endpoint.
+    """
+    my_endpoint(tx, group.account_id, group.endpoint_id)
+    made = worker_groups.create(tx, group)
+    tx.poke(TOPIC)
+    return made
+
+
+def change_group(tx: Tx, wanted: StoredGroup, now_ms: int) -> StoredGroup:
+    """Write a group anew; its workers are updated one after another when what they run changed."""
+    before = my_group(tx, wanted.account_id, wanted.id)
+    my_endpoint(tx, wanted.account_id, wanted.endpoint_id)
+    runs = (before.template_hash, before.launch_args)
+    version = before.version + (runs != (wanted.template_hash, wanted.launch_args))
+    after = msgspec.structs.replace(wanted, version=version, updated_at_ms=now_ms)
+    worker_groups.change(tx, after)
+    tx.poke(TOPIC)
+    return after
+
+
+def delete_group(tx: Tx, account: AccountId, group: int, now_ms: int) -> list[ContractId]:
+    """End a group and its workers; the workers that are destroyed.
+
+    Raises:
+        NotFound: when the account has none such.
+    """
+    ended = _end_group(tx, my_group(tx, account, group), now_ms)
+    tx.poke(TOPIC)
+    return ended
+
+
+def renew_group(tx: Tx, account: AccountId, group: int, now_ms: int) -> int:
+    """Have a group's workers made anew, one after another; how many will be.
+
+    Raises:
+        NotFound: when the account has none such.
+    """
+    mine = my_group(tx, account, group)
+    worker_groups.change(
+        tx, msgspec.structs.replace(mine, version=mine.version + 1, updated_at_ms=now_ms)
+    )
+    tx.poke(TOPIC)
+    return len(workers.of_group(tx, mine.id))
+
+
+def cancel_renewal(tx: Tx, account: AccountId, group: int, now_ms: int) -> int:
+    """Leave those workers that were not made anew yet as they are; how many."""
+    mine = my_group(tx, account, group)
+    old = [worker for worker in workers.of_group(tx, mine.id) if worker.version < mine.version]
+    for worker in old:
+        tx.run("update workers set version = %s where id = %s", mine.version, worker.id)
+    worker_groups.change(tx, msgspec.structs.replace(mine, updated_at_ms=now_ms))
+    tx.poke(TOPIC)
+    return len(old)
+
+
+def my_group(tx: Tx, account: AccountId, group: int) -> StoredGroup:
+    """An account's worker group.
+
+    Raises:
+        NotFound: when it has none such.
+    """
+    found = worker_groups.get(tx, group)
+    if found is None or found.account_id != account:
+        raise errors.NotFound(f"You have no worker group {group}.")
+    return found
+
+
+def _end_group(tx: Tx, group: StoredGroup, now_ms: int) -> list[ContractId]:
+    ended = workers.of_group(tx, group.id)
+    for worker in ended:
+        renting.destroy(tx, group.account_id, worker.id, now_ms, Reason.USER)
+    worker_groups.delete(tx, group.id, now_ms)
+    return [worker.id for worker in ended]
+
+
+# --- Workers --------------------------------------------------------------------------------------
+
+
+class Recruit(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker to be rented: where, as what, and why."""
+
+    group: GroupId
+    offer: OfferId
+    request: RentRequest
+    token: str
+    """By which its reports are known; it finds it in its environment as MASTER_TOKEN."""
+    reason: str
+
+
+def recruit(tx: Tx, wanted: Recruit, minted: Minted, now_ms: int, house: House) -> Signed:
+    """Rent a worker for its endpoint's owner, as anyone rents.
+
+    Raises:
+        NotFound: when the group is gone.
+        NoSuchOffer, OfferTaken, InsufficientCredit, …: as renting.rent does.
+    """
+    group = worker_groups.get(tx, wanted.group)
+    if group is None:
+        raise errors.NotFound(f"There is no worker group {wanted.group} any more.")
+    request = msgspec.structs.replace(wanted.request, bills_loading=True)
+    signed = renting.rent(tx, group.account_id, wanted.offer, request, now_ms, minted, house=house)
+    workers.create(
+        tx, signed.contract.id, group.id, group.version, wanted.token, wanted.reason, now_ms
+    )
+    tx.poke(TOPIC)
+    return signed
+
+
+def wake(tx: Tx, worker: ContractId, now_ms: int, house: House) -> None:
+    """Start a worker that sleeps."""
+    mine = _worker(tx, worker)
+    renting.start(tx, mine.account_id, worker, now_ms, house.rules)
+    tx.poke(TOPIC)
+
+
+def put_to_sleep(tx: Tx, worker: ContractId, now_ms: int) -> None:
+    """Stop a worker; its disk, with the model on it, stays."""
+    renting.stop(tx, _worker(tx, worker).account_id, worker, now_ms)
+    tx.poke(TOPIC)
+
+
+def reboot(tx: Tx, worker: ContractId, now_ms: int) -> None:
+    """Restart a worker that fails."""
+    renting.reboot(tx, _worker(tx, worker).account_id, worker, now_ms)
+    tx.poke(TOPIC)
+
+
+def renew(
+    tx: Tx, worker: ContractId, launch: Launch, token: str, now_ms: int, house: House
+) -> None:
+    """Make a worker anew for the present version of its group."""
+    mine = _worker(tx, worker)
+    group = worker_groups.get(tx, mine.group_id)
+    if group is None:
+        raise errors.NotFound(f"There is no worker group {mine.group_id} any more.")
+    renting.update(
+        tx,
+        mine.account_id,
+        worker,
+        launch,
+        (group.template_id, group.template_hash),
+        now_ms,
+        house=house,
+    )
+    workers.renewed(tx, worker, group.version, token)
+    tx.poke(TOPIC)
+
+
+def release(tx: Tx, worker: ContractId, now_ms: int) -> None:
+    """Give a worker back for good."""
+    renting.destroy(tx, _worker(tx, worker).account_id, worker, now_ms)
+    tx.poke(TOPIC)
+
+
+def _worker(tx: Tx, worker: ContractId) -> StoredWorker:
+    found = workers.get(tx, worker)
+    if found is None:
+        raise errors.NotFound(f"There is no worker {worker} any more.")
+    return found

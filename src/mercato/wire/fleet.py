@@ -1,0 +1,59 @@
+"""Engine and control plane: what endpoints should be, what their workers are, what was decided.
+
+The control plane owns the endpoints' definitions and rents; the engine owns what happens to
+requests and decides about workers. In one process these structs are passed as they are; between two
+they are JSON.
+"""
+
+import msgspec
+
+from mercato.market.contract import Kind
+from mercato.market.ids import AccountId, ContractId, MachineId
+from mercato.market.instance import State
+from mercato.market.money import NanoUsdPerHour
+from mercato.serverless.endpoint import Endpoint, EndpointId, Group, GroupId
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """One endpoint as its owner wants it."""
+
+    id: EndpointId
+    account: AccountId
+    name: str
+    key_hash: bytes
+    """SHA-256 of the endpoint's own key."""
+    parameters: Endpoint
+    groups: tuple[Group, ...]
+
+
+class WorkerFact(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker as the market knows it; what it says of itself comes in its own reports."""
+
+    id: ContractId
+    endpoint: EndpointId
+    group: GroupId
+    machine: MachineId
+    version: int
+    """Of its group when it was made or last made anew."""
+    token_hash: bytes
+    """SHA-256 of the token that its reports carry."""
+    kind: str
+    """The hardware as one word, such as `2x RTX 4090`."""
+    contract: Kind
+    gpu_price: NanoUsdPerHour
+    storage_price: NanoUsdPerHour
+    reliability: float
+    dlperf: float
+    state: State
+    started_at_ms: int | None
+    created_at_ms: int
+    address: str
+    """Where its host is reached; the worker's own report says at which port."""
+    message: str
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True):
+    """Every endpoint and every worker of the market at one moment."""
+
+    endpoints: tuple[Definition, ...]
+    workers: tuple[WorkerFact, ...]

@@ -1,0 +1,230 @@
+"""Endpoints and worker groups through the official clients, and workers rented for them."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from vastai import VastAI
+
+from mercato.control.api.endpoints import search_text
+from mercato.control.api.fleet import Recruiter
+from mercato.control.api.launch_args import parse_launch_args
+from mercato.control.store import decisions
+from mercato.market import errors
+from mercato.market.instance import State
+from mercato.serverless.endpoint import EndpointId, GroupId
+from mercato.serverless.scale import Decision, Kind
+from tests.control.api.scripted import ScriptedAgent, join
+from tests.control.api.serving import Served
+from tests.control.api.test_journey import eventually
+from tests.control.market import hardware
+
+pytestmark = pytest.mark.client
+
+
+@pytest.fixture
+def vast(server: Served) -> VastAI:
+    return VastAI(api_key=server.keys["renter"], server_url=server.url)
+
+
+@pytest.fixture
+def machine(server: Served) -> Iterator[int]:
+    """A machine that is connected and listed."""
+    made = hardware()
+    joined = join(server, of=made)
+    with ScriptedAgent(server, joined, made).working():
+        host = VastAI(api_key=server.keys["host"], server_url=server.url)
+        assert host.list_machine(id=joined.machine, price_gpu=0.36, price_disk=0.1)["success"]
+        yield joined.machine
+
+
+def template(vast: VastAI) -> str:
+    made = vast.create_template(name="llm", image="debian:12", env="-p 3000:3000 -e MODEL=tiny")
+    return str(made["template"]["hash_id"])
+
+
+def recruiter(server: Served) -> Recruiter:
+    services = server.plane.services
+    return Recruiter(
+        db=services.db,
+        clock=services.clock,
+        house=services.house,
+        offers=services.offers,
+        keys=services.keys,
+        engine_url=server.url,
+    )
+
+
+def group_of(vast: VastAI, **asked: Any) -> tuple[int, int]:
+    """An endpoint with one worker group: their ids."""
+    endpoint = vast.create_endpoint(endpoint_name="chat", max_workers=4, cold_workers=1)["result"]
+    made = vast.create_workergroup(
+        template_hash=template(vast),
+        endpoint_name="chat",
+        search_params='gpu_name="RTX 4090" num_gpus=1 verified=any',
+        no_default=True,
+        **asked,
+    )
+    return endpoint, made["id"]
+
+
+def test_an_endpoint_is_made_shown_changed_and_deleted(vast: VastAI) -> None:
+    endpoint, group = group_of(vast)
+    (shown,) = vast.show_endpoints()
+    assert (shown["id"], shown["endpoint_name"]) == (endpoint, "chat")
+    assert (shown["max_workers"], shown["cold_mult"], shown["target_util"]) == (4, 2.5, 0.9)
+    assert (shown["max_queue_time"], shown["target_queue_time"]) == (30, 10)
+    vast.update_endpoint(id=endpoint, min_load=12.5, endpoint_state="suspended")
+    (changed,) = vast.show_endpoints()
+    assert (changed["min_load"], changed["endpoint_state"]) == (12.5, "suspended")
+    assert changed["max_workers"] == 4
+    (row,) = vast.show_workergroups()
+    assert (row["id"], row["endpoint_id"], row["endpoint_name"]) == (group, endpoint, "chat")
+    assert row["search_query"]["gpu_name"] == {"eq": "RTX 4090"}
+    vast.delete_workergroup(id=group)
+    assert vast.show_workergroups() == []
+    vast.delete_endpoint(id=endpoint)
+    assert vast.show_endpoints() == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"target_util": 0},
+        {"target_util": 1.5},
+        {"cold_mult": 0.5},
+        {"max_workers": 2, "cold_workers": 3},
+        {"max_workers": 100_000},
+        {"min_load": -1},
+        {"endpoint_state": "asleep"},
+        {"endpoint_name": "with/slash"},
+        {"policy": "luck"},
+    ],
+    ids=str,
+)
+def test_parameters_that_cannot_be_are_refused(server: Served, bad: dict[str, Any]) -> None:
+    answer = server.call("POST", "/api/v0/endptjobs/", "renter", {"endpoint_name": "x", **bad})
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["msg"]
+
+
+def test_nobody_reads_or_changes_anothers_endpoint(vast: VastAI, server: Served) -> None:
+    endpoint, group = group_of(vast)
+    for method, path, body in (
+        ("GET", f"/api/v0/endptjobs/{endpoint}/", None),
+        ("PUT", f"/api/v0/endptjobs/{endpoint}/", {"min_load": 1}),
+        ("DELETE", f"/api/v0/endptjobs/{endpoint}/", None),
+        ("PUT", f"/api/v0/autojobs/{group}/", {"gpu_ram": 1}),
+        ("DELETE", f"/api/v0/workergroups/{group}/", None),
+        ("POST", "/update_workers/", {"workergroup_id": group}),
+    ):
+        assert server.call(method, path, "other", body).status_code == 404, path
+    assert server.call("GET", "/api/v0/endptjobs/", "other").json()["results"] == []
+
+
+def test_two_endpoints_of_an_account_have_two_names(vast: VastAI, server: Served) -> None:
+    group_of(vast)
+    again = server.call("POST", "/api/v0/endptjobs/", "renter", {"endpoint_name": "chat"})
+    assert again.status_code == 400
+    assert "another name" in again.json()["msg"]
+    other = server.call("POST", "/api/v0/endptjobs/", "other", {"endpoint_name": "chat"})
+    assert other.status_code == 200
+
+
+def test_a_worker_is_rented_slept_woken_made_anew_and_released(
+    vast: VastAI, server: Served, machine: int
+) -> None:
+    endpoint, group = group_of(vast, launch_args="--disk 20 --env '-e MODEL=small'")
+    market = recruiter(server)
+
+    def do(kind: Kind, **about: Any) -> str:
+        decision = Decision(kind=kind, reason="a test", **about)
+        return asyncio.run(market.carry_out(EndpointId(endpoint), GroupId(group), decision))
+
+    offers = eventually(lambda: asyncio.run(market.candidates(GroupId(group))))
+    assert {offer.machine for offer in offers} == {machine}
+    assert do(Kind.RENT, offer=offers[0].offer) == "done"
+    worker = eventually(lambda: _worker(market, State.RUNNING))
+    assert worker.kind == "1x RTX 4090"
+    (instance,) = vast.show_instances()
+    env = dict(instance["extra_env"])
+    assert env["MODEL"] == "small"
+    assert env["REPORT_ADDR"] == server.url
+    assert instance["disk_space"] == 20
+    assert do(Kind.SLEEP, worker=worker.id) == "done"
+    eventually(lambda: _worker(market, State.STOPPED))
+    assert do(Kind.WAKE, worker=worker.id) == "done"
+    eventually(lambda: _worker(market, State.RUNNING))
+    renewed = vast.update_workers(id=group)
+    assert renewed["workers_to_update"] == 1
+    assert do(Kind.UPDATE, worker=worker.id) == "done"
+    again = eventually(lambda: _worker(market, State.RUNNING))
+    assert again.version == 2
+    assert again.token_hash != worker.token_hash
+    assert do(Kind.DESTROY, worker=worker.id) == "done"
+    assert "no worker" in do(Kind.WAKE, worker=worker.id)
+    kept = server.plane.db.run_now(decisions.latest, EndpointId(endpoint), None, 10)
+    assert [one.kind for one in kept] == ["wake", "destroy", "update", "wake", "sleep", "rent"]
+    assert {one.reason for one in kept} == {"a test"}
+
+
+def _worker(market: Recruiter, state: State) -> Any:
+    found = asyncio.run(market.fleet()).workers
+    return next((one for one in found if one.state is state), None)
+
+
+def test_deleting_an_endpoint_destroys_its_workers(
+    vast: VastAI, server: Served, machine: int
+) -> None:
+    endpoint, group = group_of(vast)
+    market = recruiter(server)
+    offers = eventually(lambda: asyncio.run(market.candidates(GroupId(group))))
+    decision = Decision(kind=Kind.RENT, reason="a test", offer=offers[0].offer)
+    asyncio.run(market.carry_out(EndpointId(endpoint), GroupId(group), decision))
+    told = server.call("DELETE", f"/api/v0/endptjobs/{endpoint}/", "renter").json()
+    assert len(told["deleted_workers"]) == 1
+    assert vast.show_instances() == []
+    assert machine
+
+
+def test_a_signing_key_is_made_once(server: Served) -> None:
+    market = recruiter(server)
+
+    async def both() -> tuple[str, str]:
+        first, second = await asyncio.gather(
+            market.signing_key("route", lambda: "one"), market.signing_key("route", lambda: "two")
+        )
+        return first, second
+
+    first, second = asyncio.run(both())
+    assert first == second
+    stored = server.plane.db.run_now(lambda tx: tx.one("select sealed from signing_keys"))
+    assert stored is not None
+    assert first.encode() not in bytes(stored["sealed"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["--disk", "--disk much", "--privileged", "--env 'unclosed", "--disk -1", "stray"],
+)
+def test_launch_args_that_cannot_be_read_are_refused(text: str) -> None:
+    with pytest.raises(errors.InvalidRequest):
+        parse_launch_args(text)
+
+
+def test_launch_args_as_the_command_line_writes_them() -> None:
+    args = parse_launch_args("--disk=32 --env '-e A=b' --ssh --direct --bid_price 0.2")
+    assert (args.disk_gb, args.bid) == (32, 0.2)
+    assert args.request.env == "-e A=b"
+    assert args.request.runtype == "ssh_direct ssh_proxy"
+
+
+def test_a_query_comes_as_text_list_or_object() -> None:
+    assert search_text(["num_gpus>=2", "verified=True"]) == "num_gpus>=2 verified=True"
+    assert search_text({"num_gpus": {"gte": 2}, "gpu_name": {"in": ["RTX 4090", "H100"]}}) == (
+        "num_gpus>=2 gpu_name in [RTX_4090,H100]"
+    )
+    for bad in ("num_gpus>>2", {"num_gpus": {"like": 2}}):
+        with pytest.raises(errors.InvalidQuery):
+            search_text(bad)
