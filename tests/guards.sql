@@ -22,6 +22,12 @@ create trigger guard before update or delete on transfers
     for each row execute function guard_frozen();
 create trigger guard before delete on segments
     for each row execute function guard_frozen();
+create trigger guard before delete on usage_records
+    for each row execute function guard_frozen();
+create trigger guard_change before update on usage_records
+    for each row when (old.signature is not null or old.record <> new.record
+                       or old.hash <> new.hash or old.number <> new.number)
+    execute function guard_frozen();
 
 create function guard_forward() returns trigger language plpgsql as $$
 begin

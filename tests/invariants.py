@@ -102,6 +102,14 @@ LAWS: Final[dict[str, LiteralString]] = {
         " and c.gpu_rate <> ceil(l.gpu::numeric * cardinality(c.gpus) * 1000000"
         " / (1000000 - l.platform_fee_ppm))"
     ),
+    "every charge has one usage record, and a chain has no gap": (
+        "select t.account_id, t.charges, r.records, r.last from"
+        " (select account_id, count(*) as charges, sum(amount) as amount from transfers"
+        " where kind = 'charge' group by 1) t full join"
+        " (select account_id, count(*) as records, max(number) as last from usage_records"
+        " group by 1) r using (account_id) where t.charges is distinct from r.records"
+        " or r.records is distinct from r.last"
+    ),
     "a purse is the sum of what moved": (
         "select p.name, p.balance, coalesce(m.amount, 0) as moved from purses p full join"
         " (select name, sum(amount) as amount from (select credit as name, amount from transfers"

@@ -73,6 +73,15 @@ class Agent:
         )
         return self.desired
 
+    def moved(self, contract: int, now_ms: int, *, up: int = 0, down: int = 0) -> None:
+        """Report that an instance sent and received more bytes; nothing when it is not there."""
+        was = self.actual.get(contract)
+        if was is not None:
+            self.actual[contract] = msgspec.structs.replace(
+                was, up_bytes=was.up_bytes + up, down_bytes=was.down_bytes + down
+            )
+            self.report(now_ms)
+
     def obey(self, now_ms: int) -> None:
         """Do at once what should be done; it is reported next time."""
         assert self.desired is not None

@@ -59,6 +59,9 @@ FORGERIES: Final[dict[str, LiteralString]] = {
     "an on-demand contract has the terms of the listing that was seen": (
         "update contracts set gpu_rate = gpu_rate - 1 where id = 1"
     ),
+    "every charge has one usage record, and a chain has no gap": (
+        "delete from usage_records where number = 1"
+    ),
     "a purse is the sum of what moved": "update purses set balance = balance + 1",
     "no purse is below its floor": "update purses set floor = 1 + balance, balance = balance",
     "what happened to an instance last is why it is as it should be": (
@@ -71,6 +74,7 @@ GUARDED: Final[dict[str, LiteralString]] = {
     "amendments are never": "delete from amendments",
     "transfers are never": "delete from transfers",
     "segments are never": "delete from segments",
+    "usage_records are never": "update usage_records set record = ''",
     "generations only rise": "update machines set generation = 0",
     "boots only rise": "update instances set boots = -1",
     "bytes only rise": "update instances set up_bytes_posted = up_bytes + 1",

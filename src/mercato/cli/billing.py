@@ -1,15 +1,18 @@
-"""`mercato bill`: credit, and what rentals cost."""
+"""`mercato bill`: credit, what rentals cost, and statements that can be checked by oneself."""
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from mercato.cli.command import Option, group
+from mercato.cli.command import Argument, Option, command, deepened, group
+from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_json, print_line, print_table
 from mercato.cli.text import money, span
 from mercato.cli.tree import speaks
 
 if TYPE_CHECKING:
+    from mercato.market.usage import Statement
     from mercato.sdk.shapes import Charge
 
 app = group("mercato")
@@ -48,3 +51,99 @@ def lines(charges: Sequence["Charge"], depth: int = 0) -> list[tuple[str, str, s
         rows.append(("  " * depth + name, span(covered), money(each.amount), each.description))
         rows += lines(each.items, depth + 1)
     return rows
+
+
+below_bill = deepened(app, "bill")
+
+
+@speaks(below_bill, "download")
+def download(
+    session: Session,
+    file: Annotated[Path, Argument(help="Where to write it.")],
+    days: Annotated[
+        float | None, Option("--days", help="How far to look back; everything otherwise.")
+    ] = None,
+) -> None:
+    """Write a statement: every charge with what it is for, signed by the market.
+
+    The market's key is remembered the first time, so that `bill verify` knows it again.
+
+    Example: mercato bill download march.json --days 31
+    """
+    import msgspec
+
+    from mercato.cli.known_keys import remember
+
+    since = 0.0 if days is None else time.time() - days * 86_400  # noqa: TID251 - a person asks about the days before this moment
+    statement = session.market.statement(since=since)
+    remember(statement.summary.market, session.market.usage_key())
+    try:
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(statement), indent=1))
+    except OSError as error:
+        raise Trouble(f"cannot write {file}: {error.strerror}") from error
+    if session.raw:
+        print_json(statement.summary)
+    else:
+        count = len(statement.records)
+        print_line(f"{count} record(s), {money(statement.summary.total / 1e9)}, in {file}")
+
+
+@command(below_bill, "verify")
+def verify(
+    file: Annotated[Path, Argument(help="A statement from `mercato bill download`.")],
+    key: Annotated[
+        str | None,
+        Option("--key", help="The market's public key; otherwise the one remembered for it."),
+    ] = None,
+) -> None:
+    """Compute a bill again from a statement alone, and check that nothing in it was touched.
+
+    No server is asked. It fails when a record was changed, dropped, added or put elsewhere.
+
+    Example: mercato bill verify march.json
+    """
+    from mercato.cli.known_keys import known
+    from mercato.market.usage import Forged, checked
+    from mercato.wire.sealing import Checker
+
+    statement = _read(file)
+    trusted = key or known(statement.summary.market)
+    if trusted is None:
+        raise Trouble(
+            f"no key is known for {statement.summary.market}; give --key (the market shows it at "
+            "/api/v0/usage_records/key)"
+        )
+    try:
+        lines = checked(statement, Checker.of(trusted).is_signed)
+    except ValueError as error:
+        raise Trouble(f"{trusted!r} is not a public key: {error}") from error
+    except Forged as forged:
+        raise Trouble(f"{file} is not what {statement.summary.market} issued: {forged}") from forged
+    print_table(
+        ("CONTRACT>", "ITEM", "AMOUNT>"),
+        [(contract, item, _exact(amount)) for (contract, item), amount in sorted(lines.items())],
+        "Nothing was charged.",
+    )
+    summary = statement.summary
+    print_line(
+        f"Verified: {len(statement.records)} record(s) of account {summary.account}, "
+        f"{_exact(summary.total)} in all, signed by {trusted[:16]}…"
+    )
+
+
+def _read(file: Path) -> "Statement":
+    import msgspec
+
+    from mercato.market.usage import Statement
+
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Statement)
+    except OSError as error:
+        raise Trouble(f"cannot read {file}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Trouble(f"{file} is not a statement: {error}") from error
+
+
+def _exact(amount: int) -> str:
+    """Dollars to the last nano-dollar."""
+    return f"${amount // 10**9:,}.{amount % 10**9:09}"

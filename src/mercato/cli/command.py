@@ -41,6 +41,28 @@ def group(name: str, purpose: str = "", *, below: click.Group | None = None) -> 
     return made
 
 
+def deepened(below: click.Group, name: str) -> click.Group:
+    """Make a command a group as well: alone it does what it did."""
+    was = below.commands[name]
+    does = was.callback
+    assert does is not None, name
+
+    def alone(**given: Any) -> None:
+        if click.get_current_context().invoked_subcommand is None:
+            does(**given)
+
+    made = _Group(
+        name,
+        help=was.help,
+        callback=alone,
+        params=was.params,
+        context_settings=_CONTEXT,
+        invoke_without_command=True,
+    )
+    below.add_command(made)
+    return made
+
+
 def command(below: click.Group, name: str, *, passes_on: bool = False) -> Callable[[F], F]:
     """Make a function a command below `below`.
 

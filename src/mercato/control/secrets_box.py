@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Self
 
 from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 
 class WrongDataKey(Exception):  # noqa: N818 - what is the matter, in the words of the operator
@@ -20,6 +22,7 @@ class SecretsBox:
 
     def __init__(self, key: bytes) -> None:
         """Use `key`, as `Fernet.generate_key` makes it."""
+        self._key = key
         self._fernet = Fernet(key)
 
     @classmethod
@@ -36,6 +39,10 @@ class SecretsBox:
             file.flush()
             os.fsync(file.fileno())
         return cls(key)
+
+    def derived(self, purpose: str) -> bytes:
+        """32 secret bytes for one purpose, which tell nothing of the key or of any other's."""
+        return HKDF(SHA256(), 32, salt=None, info=purpose.encode()).derive(self._key)
 
     def seal(self, text: str) -> bytes:
         """Make `text` unreadable."""

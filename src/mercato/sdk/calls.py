@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mercato.market.usage import Statement
 from mercato.sdk import query as language
 from mercato.sdk.call import Call, done, many, one, whole
 from mercato.sdk.shapes import (
@@ -296,6 +297,16 @@ def charges_page(
             "after_token": after,
         },
     )
+
+
+def statement(*, since: float = 0.0, after: int | None = None) -> Call[Statement]:
+    """The account's signed usage records: those issued since a time, or after a number."""
+    return Call("GET", "/usage_records/", one(Statement), query={"since": since, "after": after})
+
+
+def usage_key() -> Call[str]:
+    """The public key by which a statement of this market is checked, in hexadecimal."""
+    return Call("GET", "/usage_records/key/", lambda answer: str(answer["public_key"]))
 
 
 def raw(method: str, path: str, body: Mapping[str, Any] | None = None) -> Call[Any]:

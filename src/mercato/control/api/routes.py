@@ -24,6 +24,7 @@ from mercato.control.api import (
     outputs,
     reserving,
     templates,
+    usage,
     variables,
     volumes,
 )
@@ -177,6 +178,8 @@ MONEY: Final = (
     Route("GET", f"{V0}/invoices", P.BILLING_READ, money.search_invoices),
     Route("GET", f"{V0}/users/me/invoices", P.BILLING_READ, money.list_old_invoices),
     Route("GET", f"{V0}/users/me/machine-earnings", P.BILLING_READ, earnings.show_earnings),
+    Route("GET", f"{V0}/usage_records", P.BILLING_READ, usage.download_statement),
+    Route("GET", f"{V0}/usage_records/key", P.PUBLIC, usage.show_usage_key),
     Route("POST", f"{V0}/contracts/fetch", P.INSTANCE_READ, money.fetch_contracts, reads=True),
     Route(
         "PUT",

@@ -6,6 +6,7 @@ import msgspec
 
 from mercato.control.secrets_box import SecretsBox
 from mercato.market.money import MS_PER_HOUR
+from mercato.wire.sealing import Signer
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,3 +42,8 @@ class House:
 
     box: SecretsBox
     rules: Rules = field(default=STANDARD)
+
+    @property
+    def signer(self) -> Signer:
+        """Signs usage records; its key grows from the data key, so that there is one to keep."""
+        return Signer(self.box.derived("mercato usage records"))

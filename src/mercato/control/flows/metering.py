@@ -41,6 +41,7 @@ from mercato.market.money import (
     transfer_cost,
 )
 from mercato.market.reserving import discounted
+from mercato.market.usage import Metered, Moved
 
 GPU: Final = meter.GPU
 DISK: Final = meter.DISK
@@ -178,12 +179,9 @@ def post_bytes(tx: Tx, contract: Contract, now_ms: int) -> int:
         ("up", contract.terms.up, instance.up_bytes, instance.up_bytes_posted),
         ("down", contract.terms.down, instance.down_bytes, instance.down_bytes_posted),
     ):
-        amount = NanoUsd(transfer_cost(price, total) - transfer_cost(price, before))
-        if amount > 0:
-            about = {"item": way, "from_bytes": before, "to_bytes": total, "price": price}
-            cause = f"bytes:{contract.id}:{way}:{before}"
-            charge(tx, contract, amount, prepaid=False, cause=cause, about=about, now_ms=now_ms)
-            posted += 1
+        use = Moved(item=way, price=price, from_bytes=before, to_bytes=total)
+        cause = f"bytes:{contract.id}:{way}:{before}"
+        posted += charge(tx, contract, use, prepaid=False, cause=cause, now_ms=now_ms) > 0
     if (instance.up_bytes, instance.down_bytes) != (
         instance.up_bytes_posted,
         instance.down_bytes_posted,
@@ -217,20 +215,19 @@ def _running(tx: Tx, contract: Contract, kind: str, to_ms: int, now_ms: int) -> 
 
 
 def _post(tx: Tx, contract: Contract, segment: Segment, to_ms: int, now_ms: int) -> int:
-    amount = NanoUsd(accrued(segment.rate, to_ms - segment.from_ms) - segment.posted)
-    if amount <= 0:
-        return 0
-    about = {
-        "item": segment.kind,
-        "rate": segment.rate,
-        "from_ms": segment.from_ms,
-        "to_ms": to_ms,
-        "posted_before": segment.posted,
-    }
+    use = Metered(
+        item=segment.kind,
+        meter=segment.id,
+        rate=segment.rate,
+        from_ms=segment.from_ms,
+        to_ms=to_ms,
+        posted_before=segment.posted,
+    )
     cause = f"segment:{segment.id}:{segment.posted}"
-    charge(tx, contract, amount, prepaid=segment.prepaid, cause=cause, about=about, now_ms=now_ms)
-    segments.posted(tx, segment.id, NanoUsd(segment.posted + amount))
-    return 1
+    amount = charge(tx, contract, use, prepaid=segment.prepaid, cause=cause, now_ms=now_ms)
+    if amount > 0:
+        segments.posted(tx, segment.id, NanoUsd(segment.posted + amount))
+    return int(amount > 0)
 
 
 # --- What an account has --------------------------------------------------------------------------

@@ -40,6 +40,7 @@ from mercato.market.money import (
     dollars,
     nano,
 )
+from mercato.market.usage import EndedEarly
 
 PREPAY_MIN = nano("0.01")
 
@@ -204,10 +205,9 @@ def pay_back(tx: Tx, contract: Contract, reason: Reason, now_ms: int) -> NanoUsd
         charge(
             tx,
             contract,
-            forfeited,
+            EndedEarly(left=now.left, saved=now.saved),
             prepaid=True,
             cause=f"early_end:{contract.id}:{deposit.since_ms}",
-            about={"item": "early_end", "left": now.left, "saved": now.saved},
             now_ms=now_ms,
         )
     back = NanoUsd(now.left - forfeited)

@@ -1,6 +1,5 @@
 """The control plane's loops: settle meters, watch credit, end contracts, notice silence, sweep."""
 
-from collections.abc import Iterable
 from typing import Final
 
 from mercato.control.db import Database, Tx
@@ -8,10 +7,9 @@ from mercato.control.flows import lapsing, lasting
 from mercato.control.flows.house import House
 from mercato.control.flows.volumes import expire as expire_volume
 from mercato.control.loops.loop import Loop, Report
+from mercato.control.loops.money import money_loops, summed
 from mercato.control.store import (
-    burns,
     contracts,
-    deposits,
     end_warnings,
     holds,
     instances,
@@ -20,13 +18,9 @@ from mercato.control.store import (
     machines,
     replies,
     results,
-    segments,
     volumes,
 )
 from mercato.market.money import MS_PER_HOUR
-
-SETTLED_EVERY_MS: Final = 24 * MS_PER_HOUR
-"""Nothing stays unposted longer; only the reader of the ledger cares."""
 
 REPLIES_KEPT_MS: Final = 24 * MS_PER_HOUR
 
@@ -35,24 +29,9 @@ def loops(db: Database, house: House, booted_at_ms: int) -> list[Loop]:
     """All of them. `booted_at_ms`: machines are not blamed for silence while we were away."""
     rules = house.rules
 
-    def meter(now_ms: int) -> Report:
-        due = set(db.run_now(segments.renters_running_since, now_ms - SETTLED_EVERY_MS))
-        due |= set(db.run_now(instances.with_unposted_bytes))
-        return {"settled": sum(db.run_now(lapsing.settle, one, now_ms) for one in sorted(due))}
-
-    def credit(now_ms: int) -> Report:
-        used_up = db.run_now(deposits.used_up, now_ms)
-        settled = sum(db.run_now(lapsing.settle, one, now_ms) for one in used_up)
-        soon = db.run_now(burns.drying, now_ms + rules.low_credit_ms)
-        report = _sum(db.run_now(lapsing.low_credit, one, now_ms, rules) for one in soon)
-        again = db.run_now(burns.warned_without_cause, now_ms + rules.low_credit_ms)
-        report["settled"] = settled
-        report["recovered"] = sum(db.run_now(lapsing.recovered, one) for one in again)
-        return report
-
     def expiry(now_ms: int) -> Report:
         ended = db.run_now(contracts.ended, now_ms)
-        report = _sum(db.run_now(lapsing.expire, one, now_ms, rules) for one in ended)
+        report = summed(db.run_now(lapsing.expire, one, now_ms, rules) for one in ended)
         old = db.run_now(volumes.ended, now_ms)
         purged = sum(db.run_now(expire_volume, one, now_ms, rules) for one in old)
         report["purged"] = report.get("purged", 0) + purged
@@ -77,8 +56,7 @@ def loops(db: Database, house: House, booted_at_ms: int) -> list[Loop]:
         return db.run_now(_sweep, now_ms, now_ms - rules.kept_ms)
 
     return [
-        Loop("meter", "Posts charges that ran up unposted, so that ledgers are fresh.", 60, meter),
-        Loop("credit", "Warns, stops and ends what an account can no longer pay.", 15, credit),
+        *money_loops(db, house),
         Loop("expiry", "Warns of ends, extends, stops what has ended, purges it.", 30, expiry),
         Loop("silence", "Gives up machines not heard; ends their meters.", 10, silence),
         Loop("sweep", "Forgets what nobody may read any more.", 600, sweep),
@@ -93,11 +71,3 @@ def _sweep(tx: Tx, now_ms: int, kept_since_ms: int) -> Report:
         "instances": instances.forget_before(tx, kept_since_ms),
         "replies": replies.forget_before(tx, now_ms - REPLIES_KEPT_MS),
     }
-
-
-def _sum(reports: Iterable[Report]) -> Report:
-    total: Report = {}
-    for report in reports:
-        for name, count in report.items():
-            total[name] = total.get(name, 0) + count
-    return total

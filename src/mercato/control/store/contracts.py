@@ -80,6 +80,12 @@ def live_on(tx: Tx, machine: MachineId) -> dict[ContractId, Contract]:
     return {ContractId(row["id"]): _contract(row) for row in rows}
 
 
+def live_of(tx: Tx, renter: AccountId) -> list[ContractId]:
+    """The contracts of a renter that still have something on a machine."""
+    rows = tx.all("select id from live_contracts where renter_id = %s order by id", renter)
+    return [ContractId(row["id"]) for row in rows]
+
+
 def disk_mb_on(tx: Tx, machine: MachineId) -> int:
     """Megabytes that live contracts have of a machine's disk."""
     row = tx.one(

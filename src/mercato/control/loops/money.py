@@ -1,0 +1,56 @@
+"""The loops of money: charges are posted, credit is watched, records are signed."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from mercato.control.db import Database
+from mercato.control.flows import lapsing, sealing
+from mercato.control.flows.house import House
+from mercato.control.loops.loop import Loop, Report
+from mercato.control.store import burns, deposits, instances, segments
+from mercato.market.money import MS_PER_HOUR
+
+SETTLED_EVERY_MS: Final = 24 * MS_PER_HOUR
+"""Nothing stays unposted longer; only the reader of the ledger cares."""
+
+
+def money_loops(db: Database, house: House) -> list[Loop]:
+    """All of them."""
+    rules = house.rules
+
+    def meter(now_ms: int) -> Report:
+        due = set(db.run_now(segments.renters_running_since, now_ms - SETTLED_EVERY_MS))
+        due |= set(db.run_now(instances.with_unposted_bytes))
+        return {"settled": sum(db.run_now(lapsing.settle, one, now_ms) for one in sorted(due))}
+
+    def credit(now_ms: int) -> Report:
+        used_up = db.run_now(deposits.used_up, now_ms)
+        settled = sum(db.run_now(lapsing.settle, one, now_ms) for one in used_up)
+        soon = db.run_now(burns.drying, now_ms + rules.low_credit_ms)
+        report = summed(db.run_now(lapsing.low_credit, one, now_ms, rules) for one in soon)
+        again = db.run_now(burns.warned_without_cause, now_ms + rules.low_credit_ms)
+        report["settled"] = settled
+        report["recovered"] = sum(db.run_now(lapsing.recovered, one) for one in again)
+        return report
+
+    def seal(now_ms: int) -> Report:
+        del now_ms
+        signed = 0
+        while more := db.run_now(sealing.seal, house.signer):
+            signed += more
+        return {"signed": signed}
+
+    return [
+        Loop("meter", "Posts charges that ran up unposted, so that ledgers are fresh.", 60, meter),
+        Loop("credit", "Warns, stops and ends what an account can no longer pay.", 15, credit),
+        Loop("sealing", "Signs usage records, so that anyone can check them.", 30, seal),
+    ]
+
+
+def summed(reports: Iterable[Report]) -> Report:
+    """Reports of several runs as one."""
+    total: Report = {}
+    for report in reports:
+        for name, count in report.items():
+            total[name] = total.get(name, 0) + count
+    return total
