@@ -100,8 +100,9 @@ class Official:
         """Run a command line that must succeed and complain of nothing."""
         done = self.run(line, *more, stdin=stdin)
         assert done.code == 0, done
-        assert "ailed" not in done.text, done
-        assert "rror" not in done.text, done
+        assert "Failed" not in done.err, done
+        assert '"error"' not in done.err, done
+        assert not done.out.startswith(("Error", "Failed", "error")), done
         return done
 
     def raw(self, line: str, *more: str) -> Any:
@@ -111,5 +112,5 @@ class Official:
     def refused(self, line: str, *more: str, key: str | None = None) -> str:
         """What a command line that must be refused says; the client exits with 0 all the same."""
         done = self.run(line, *more, key=key)
-        assert done.err.startswith("Failed with error 4"), done
+        assert "Failed with error 4" in done.err, done
         return done.err

@@ -107,5 +107,8 @@ def error_body(code: str, message: str, *, also: bool = False) -> bytes:
 def explain(problem: msgspec.ValidationError, known: Mapping[str, Any]) -> str:
     """Say which argument is wrong, in the words of whoever sent it."""
     text = str(problem)
-    hint = f"; known arguments: {', '.join(sorted(known))}" if "missing required" in text else ""
-    return f"{text}{hint}"
+    if "missing required" in text:
+        return f"{text}; known arguments: {', '.join(sorted(known))}"
+    what, _, where = text.partition(" - at `$")
+    place = where.rstrip("`").lstrip(".")
+    return f"{place}: {what[0].lower()}{what[1:]}." if place else text

@@ -51,7 +51,7 @@ SILENT: Final = {("POST", "autojobs"), ("PUT", "machines/defrag_offers")}
 ACCOUNT: Final = (
     Route("GET", f"{V0}/users/current", P.USER_READ, accounts.show_user),
     Route("PUT", f"{V0}/users", P.USER_WRITE, accounts.set_user),
-    Route("POST", f"{V0}/users", P.USER_WRITE, accounts.create_subaccount),
+    Route("POST", f"{V0}/users", P.USER_WRITE, accounts.create_subaccount, refused_in_body=True),
     Route("GET", f"{V0}/subaccounts", P.USER_READ, accounts.list_subaccounts),
     Route("GET", f"{V0}/audit_logs", P.MISC, accounts.list_audit),
     Route("GET", f"{V0}/users/me/ipaddrs", P.USER_READ, accounts.list_addresses),

@@ -6,6 +6,7 @@ import msgspec
 
 from mercato.control.api import selecting
 from mercato.control.api.call import Call, Done
+from mercato.control.api.launching import options_of
 from mercato.control.api.times import seconds
 from mercato.control.db import Tx
 from mercato.control.flows import templating
@@ -21,8 +22,8 @@ NAME_MAX: Final = 256
 class TemplateBody(msgspec.Struct, frozen=True, kw_only=True):
     """What the creator of a template writes."""
 
-    name: str = ""
-    image: str = ""
+    name: str | None = None
+    image: str | None = None
     tag: str | None = None
     href: str | None = None
     repo: str | None = None
@@ -157,10 +158,11 @@ _BODY_FIELDS: Final = TemplateBody.__struct_fields__
 def _body(call: Call, asked: TemplateBody) -> dict[str, Any]:
     """The content to keep: checked, with the registry password sealed."""
     body = {name: getattr(asked, name) for name in _BODY_FIELDS}
-    if not asked.name.strip() or not asked.image.strip():
+    if not (asked.name and asked.name.strip() and asked.image and asked.image.strip()):
         raise errors.InvalidRequest("A template needs a name and an image.")
     if len(asked.name) > NAME_MAX:
         raise errors.TooLong(f"A template's name has at most {NAME_MAX} characters.")
+    options_of(asked.env)  # refused now and not when somebody launches it
     body["extra_filters"] = _filters(asked.extra_filters)
     if asked.docker_login_pass:
         body["docker_login_pass"] = call.services.house.box.seal(asked.docker_login_pass).decode()
