@@ -240,7 +240,7 @@ def test_subaccounts_and_credit_for_others(renter: Official, somebody: Official)
     assert somebody.raw("show user")["credit"] == 5.0
     assert "Sent" not in renter.run(f"transfer credit {email} 5", stdin="n\n").out
     for line, said in (
-        (f"transfer credit {email} 100000 --skip", "credit"),
+        (f"transfer credit {email} 100000 --skip", "cannot be given"),
         ("transfer credit nobody@example.org 1 --skip", "There is no other account"),
         (f"transfer credit {email} 0.001 --skip", "at least 0.01"),
     ):
