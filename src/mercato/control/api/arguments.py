@@ -1,6 +1,7 @@
 """Arguments of a request: path, query and body as one, turned into a route's struct."""
 
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -42,17 +43,32 @@ def read(takes: Any, arguments: Mapping[str, Any]) -> Any:
         InvalidRequest: naming the argument and what it should be.
     """
     try:
-        return msgspec.convert(arguments, takes, strict=False)
+        asked = msgspec.convert(arguments, takes, strict=False)
     except msgspec.ValidationError as problem:
         raise errors.InvalidRequest(explain(problem, _fields(takes))) from None
+    for name in _fields(takes):
+        value = arguments.get(name)
+        if isinstance(value, float | str) and _is_endless(getattr(asked, name, None)):
+            raise errors.InvalidRequest(f"{name}: {value} is not a number to reckon with.")
+    return asked
+
+
+def _is_endless(value: Any) -> bool:
+    """Whether it is infinite or no number at all: clients can spell both."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _value(text: str) -> Any:
     """A query value: JSON where it is JSON (`true`, `null`, `20089.0`, an object), else text."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_not_json)
     except (ValueError, RecursionError):
         return text
+
+
+def _not_json(word: str) -> None:
+    """Python's reader takes NaN and Infinity, which are not JSON."""
+    raise ValueError(word)
 
 
 @cache

@@ -43,7 +43,7 @@ class MachineRow(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     machine_id: int
     host_id: int
-    hostname: str
+    hostname: str | None
     online: bool
     """Whether its agent can be heard; Mercato's own."""
     last_seen: float | None
@@ -54,7 +54,7 @@ class MachineRow(msgspec.Struct, frozen=True, kw_only=True):
     gpu_ram: int
     gpu_occupancy: str
     """One letter for each GPU: D on-demand, R reserved, I interruptible, x free."""
-    driver_version: str
+    driver_version: str | None
     cuda_max_good: float
     cpu_name: str
     cpu_cores: int
@@ -70,7 +70,7 @@ class MachineRow(msgspec.Struct, frozen=True, kw_only=True):
     static_ip: bool
     direct_port_count: int
     geolocation: str
-    mobo_name: str
+    mobo_name: str | None
     os_version: str
     reliability2: float
     verification: str
@@ -117,7 +117,7 @@ def machine_row(view: MachineView) -> MachineRow:
         id=view.id,
         machine_id=view.id,
         host_id=view.host_id,
-        hostname=hardware.hostname,
+        hostname=hardware.hostname or None,
         online=view.offline_since_ms is None and view.seen_at_ms is not None,
         last_seen=seconds(view.seen_at_ms),
         agent_version=view.agent_version,
@@ -158,7 +158,7 @@ def _hardware_fields(hardware: Hardware) -> dict[str, Any]:
         "num_gpus": hardware.gpu_count,
         "gpu_name": model.name,
         "gpu_ram": model.ram_mb,
-        "driver_version": model.driver_version,
+        "driver_version": model.driver_version or None,
         "cuda_max_good": model.cuda_max,
         "cpu_name": hardware.cpu.name,
         "cpu_cores": hardware.cpu.cores,
@@ -168,7 +168,7 @@ def _hardware_fields(hardware: Hardware) -> dict[str, Any]:
         "disk_bw": hardware.disk.read_mbps,
         "inet_up": hardware.network.up_mbps,
         "inet_down": hardware.network.down_mbps,
-        "mobo_name": hardware.mobo_name,
+        "mobo_name": hardware.mobo_name or None,
         "os_version": hardware.os_version,
         "dlperf": hardware.dlperf,
         "total_flops": model.tflops * hardware.gpu_count,
@@ -198,7 +198,8 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     """What a host asks for a machine; dollars per GPU and hour, GB and month, GB."""
 
     machine: int
-    price_gpu: float
+    price_gpu: float | None = None
+    """As it is now when left out."""
     price_disk: float | None = None
     price_inetu: float | None = None
     price_inetd: float | None = None
@@ -232,8 +233,13 @@ async def list_machine(call: Call, asked: Asking) -> Listed:
     end_at_ms = None if asked.end_date is None else int(asked.end_date * MS_PER_S)
     if end_at_ms is None and duration is not None:
         end_at_ms = call.now_ms + duration_ms(duration)
+    gpu = asked.price_gpu
+    if gpu is None:
+        gpu = (await show_machine(call, ById(id=asked.machine)))[0].listed_gpu_cost
+    if gpu is None:
+        raise errors.InvalidPrice("Say what a GPU costs an hour: price_gpu.")
     asking = hosting.Asking(
-        prices=_prices(asked),
+        prices=_prices(asked, gpu),
         min_chunk=1 if asked.min_chunk is None else asked.min_chunk,
         end_at_ms=end_at_ms,
         duration=duration,
@@ -271,8 +277,8 @@ def _list(
     return listing, extended
 
 
-def _prices(asked: Asking) -> Prices:
-    gpu = _price("price_gpu", asked.price_gpu, GPU_PRICE_MAX)
+def _prices(asked: Asking, price_gpu: float) -> Prices:
+    gpu = _price("price_gpu", price_gpu, GPU_PRICE_MAX)
     least = asked.price_min_bid
     return Prices(
         gpu=NanoUsdPerHour(gpu),

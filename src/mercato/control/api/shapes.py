@@ -91,7 +91,7 @@ class InstanceRow(msgspec.Struct, frozen=True, kw_only=True):
     bw_nvlink: float
     compute_cap: int
     cuda_max_good: float
-    driver_version: str
+    driver_version: str | None
     cpu_name: str
     cpu_arch: str
     cpu_cores: int
@@ -176,7 +176,7 @@ class InstanceRow(msgspec.Struct, frozen=True, kw_only=True):
     volume_info: list[dict[str, Any]]
     bundle_id: int | None = None
     os_version: str
-    mobo_name: str
+    mobo_name: str | None
     pci_gen: float
     pcie_bw: float
     logo: str | None = None
@@ -283,7 +283,7 @@ def _gpus(view: InstanceView) -> dict[str, Any]:
         "bw_nvlink": model.nvlink_bw_gbps,
         "compute_cap": model.compute_cap,
         "cuda_max_good": model.cuda_max,
-        "driver_version": model.driver_version,
+        "driver_version": model.driver_version or None,
         "total_flops": model.tflops * count,
         "pci_gen": model.pci_gen,
         "pcie_bw": model.pcie_bw_gbps,
@@ -323,7 +323,7 @@ def _machine(view: InstanceView) -> dict[str, Any]:
         "country_code": place.country,
         "hosting_type": 0,
         "os_version": hardware.os_version,
-        "mobo_name": hardware.mobo_name,
+        "mobo_name": hardware.mobo_name or None,
         "simulated": hardware.simulated,
     }
 
