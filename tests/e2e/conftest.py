@@ -1,6 +1,7 @@
 """Whole markets for the official client: one with pretend containers, one with real ones."""
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -12,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import msgspec
 import pytest
 
 from tests.e2e.official import Official
 
 PROGRAMS = Path(sys.executable).parent
+_numbers = itertools.count()
 READY_WITHIN_S = 240.0
 
 EIGHT = """
@@ -82,6 +85,17 @@ class Market:
     def official(self, role: str) -> Official:
         """The official client in the hands of one of them."""
         return Official(self.url, self.keys[role], self.home / role)
+
+    def somebody(self) -> Official:
+        """The official client in the hands of somebody new, with an account and no credit."""
+        name = f"somebody-{next(_numbers)}"
+        answer = httpx2.post(
+            f"{self.url}/api/v0/admin/accounts/",
+            json={"email": f"{name}@example.org", "username": name},
+            headers={"Authorization": f"Bearer {self.keys['operator']}"},
+        )
+        assert answer.status_code == 200, answer.text
+        return Official(self.url, answer.json()["account"]["api_key"], self.home / name)
 
 
 def free_port() -> int:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from typing import IO
 
-from vastai.cli.main import main
+from vastai.cli.main import main, parser
 
 # What main() imports before anything else.
 from vastai.cli.commands import (  # isort: skip
@@ -53,5 +53,8 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--names"]:
+        names = {one.command_name for one in parser.subparsers_.choices.values()}
+        sys.exit("\n".join(sorted(names)))
     serve()
     sys.exit(main())

@@ -58,12 +58,13 @@ class Official:
             "XDG_STATE_HOME": str(home / "state"),
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith("VAST")}
+        self._environment = kept | ours
         self._front = subprocess.Popen(
             [sys.executable, str(FRONT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=kept | ours,
+            env=self._environment,
             cwd=home,
         )
 
@@ -81,6 +82,17 @@ class Official:
         assert self._front.stdin is not None
         self._front.stdin.close()
         assert self._front.wait(timeout=30) == 0
+
+    def names(self) -> list[str]:
+        """The name of every command that the client has."""
+        told = subprocess.run(
+            [sys.executable, str(FRONT), "--names"],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self._environment,
+            check=False,
+        )
+        return told.stderr.split("\n")[:-1]
 
     def run(self, line: str, *more: str, stdin: str = "", key: str | None = None) -> Done:
         """Run a command line, words of `more` added as they are."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from tests.e2e.conftest import Market
@@ -75,17 +74,9 @@ def test_permissions_that_are_none_are_refused(renter: Official, tmp_path: Path)
 
 
 @pytest.fixture
-def somebody(pretend: Market, tmp_path: Path) -> Iterator[Official]:
-    """Somebody who has an account of their own, under the renter's, and a key that is theirs."""
-    answer = httpx2.post(
-        f"{pretend.url}/api/v0/admin/accounts/",
-        json={"email": f"{tmp_path.name}@example.org", "username": "somebody"},
-        headers={"Authorization": f"Bearer {pretend.keys['operator']}"},
-    )
-    assert answer.status_code == 200, answer.text
-    with Official(
-        pretend.url, answer.json()["account"]["api_key"], pretend.home / tmp_path.name
-    ) as official:
+def somebody(pretend: Market) -> Iterator[Official]:
+    """Somebody else, with an account of their own."""
+    with pretend.somebody() as official:
         yield official
 
 

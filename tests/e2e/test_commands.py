@@ -1,0 +1,292 @@
+"""Every command of the official client, once: it works, or says clearly why not.
+
+The table stands in the order of the client's own help. A command whose outcome is COMING belongs to
+a part of the market that is being built: it must end well and say something.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Market
+from tests.e2e.journey import eventually, key_pair
+from tests.e2e.official import Done, Official
+
+pytestmark = [pytest.mark.client, pytest.mark.slow]
+
+WORKS = ""
+COMING = "coming"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command line with {names} of the world, and its outcome: WORKS, COMING or what it says."""
+
+    line: str
+    outcome: str = WORKS
+    stdin: str = ""
+    role: str = "renter"
+    code: int = 0
+
+    @property
+    def reads(self) -> bool:
+        """Whether it can be asked for JSON too without changing anything."""
+        return self.outcome == WORKS and self.line.split()[0] in {"show", "search"}
+
+
+def host(line: str, outcome: str = WORKS, stdin: str = "") -> Case:
+    return Case(line, outcome, stdin, role="host")
+
+
+CASES = [
+    # Search
+    Case("search offers"),
+    Case("search benchmarks"),
+    Case("search templates"),
+    Case("search invoices"),
+    # Instances
+    Case("show instances"),
+    Case("show instance {running}"),
+    Case("create instance {offers[0]} --image debian"),
+    Case("create instances {offers[1]} --image debian"),
+    Case("launch instance -g RTX_4090 -n 1 -i debian"),
+    Case("label instance {running} new"),
+    Case("start instance {paused}"),
+    Case("start instances {paused}"),
+    Case("stop instance {paused}"),
+    Case("stop instances {paused}"),
+    Case("reboot instance {running}"),
+    Case("recycle instance {running}"),
+    Case("update instance {running} --image debian:13"),
+    Case("destroy instance {doomed} -y"),
+    Case("destroy instances {doomed_too} -y"),
+    Case("prepay instance {running} 0.01", COMING),
+    Case("change bid {running} --price 0.1", COMING),
+    Case("execute {running} ls"),
+    Case("logs {running}"),
+    Case("ssh-url {running}"),
+    Case("scp-url {running}"),
+    Case("take snapshot {running} --repo a/b", COMING),
+    Case("run benchmarks", "one of --template_id or --template_hash is required", code=1),
+    # Host machines
+    host("show machines"),
+    host("show machine {machine}"),
+    host("show maints -i {machine}"),
+    host("list machine {machine} -g 0.25 -s 0.15 -u 0.01 -d 0.01 -b 0.10 --raw"),
+    host("list machines {machine} -g 0.25 -s 0.15 -u 0.01 -d 0.01 -b 0.10 --raw"),
+    host("unlist machine 999", "404: "),
+    host("set min-bid {machine} --price 0.10"),
+    host("set defjob {machine} --price_gpu 0.1 --image debian", COMING),
+    host("remove defjob {machine}", COMING),
+    host("schedule maint {machine} --sdate 4000000000 --duration 1", COMING, stdin="y\n"),
+    host("cancel maint {machine}", COMING, stdin="y\n"),
+    host("cleanup machine {machine}"),
+    host("defrag machines {machine}", COMING),
+    host("delete machine 999", "404: "),
+    host("reports {machine}"),
+    Case("self-test machine 999", "No on-demand offer found", role="host", code=1),
+    host("dump-logs 999"),
+    host("show network-disks"),
+    host("add network-disk {machine} /mnt", COMING),
+    # Teams
+    Case("create team --team-name ours", COMING),
+    Case("destroy team", COMING),
+    Case("create team-role --name reader --permissions {permissions}", COMING),
+    Case("show team-role reader", COMING),
+    Case("show team-roles"),
+    Case("update team-role 1 --name reader --permissions {permissions}", COMING),
+    Case("remove team-role reader", COMING),
+    Case("invite member --email a@example.org --role reader", COMING),
+    Case("show members"),
+    Case("remove member 1", COMING),
+    # Auth & keys
+    Case("create api-key --name one --permission_file {permissions}"),
+    Case("show api-keys"),
+    Case("show api-key {api_key}"),
+    Case("delete api-key 999999", "404: There is no API key"),
+    Case("reset api-key", role="somebody"),
+    Case("create ssh-key -y"),
+    Case("show ssh-keys"),
+    Case("update ssh-key {ssh_key} {public_file}"),
+    Case("delete ssh-key 999999", "404: There is no SSH key"),
+    Case("attach ssh {running} {public_file}"),
+    Case("detach ssh {running} 999999", "404: "),
+    Case("set api-key 0123"),
+    Case("set role client"),
+    Case("create env-var ONE 1"),
+    Case("show env-vars"),
+    Case("update env-var NONE 1", "400: There is no variable NONE"),
+    Case("delete env-var NONE", "400: There is no variable NONE"),
+    Case("tfa status"),
+    Case("tfa activate 123456 --secret x", COMING),
+    Case("tfa login -c 123456", COMING, code=1),
+    Case("tfa delete -c 123456", COMING, stdin="y\n"),
+    Case("tfa send-sms", COMING),
+    Case("tfa resend-sms --secret x", COMING),
+    Case("tfa send-email", COMING),
+    Case("tfa auth-new", COMING),
+    Case("tfa totp-setup", COMING),
+    Case("tfa update 1 --label x", COMING),
+    Case("tfa regen-codes -c 123456", COMING, stdin="y\n"),
+    Case("show audit-logs"),
+    # Billing & account
+    Case("show user"),
+    Case("set user --file {user}"),
+    Case("show ipaddrs"),
+    Case("show subaccounts"),
+    Case("create subaccount --email not-an-address --username x --password x", "e-mail address"),
+    Case("transfer credit nobody@example.org 1 --skip", "There is no other account"),
+    Case("show invoices"),
+    Case("show invoices-v1 -c"),
+    Case("show earnings", role="host"),
+    Case("show deposit {running}"),
+    Case("show scheduled-jobs"),
+    Case("delete scheduled-job 999", COMING),
+    # Serverless
+    Case("show endpoints"),
+    Case("create endpoint --endpoint_name one", COMING),
+    Case("update endpoint 999", COMING),
+    Case("delete endpoint 999", COMING),
+    Case("get endpt-logs 999", COMING),
+    Case("get endpt-workers 999", COMING),
+    Case("show workergroups"),
+    Case("create workergroup --endpoint_name none --template_hash none", COMING),
+    Case("update workergroup 999", COMING),
+    Case("update workers 999", COMING),
+    Case("delete workergroup 999", COMING),
+    Case("get wrkgrp-logs 999", COMING),
+    Case("show deployments"),
+    Case("show deployment 999", COMING),
+    Case("show deployment-versions 999", COMING),
+    Case("start deployment 999", COMING),
+    Case("stop deployment 999", COMING),
+    Case("delete deployment 999", COMING),
+    # Metrics
+    host("show gpu-metrics", COMING),
+    host("show gpu-trends", COMING),
+    host("show gpu-locations", COMING),
+    # Storage volumes
+    Case("copy C.{running}:/a C.{paused}:/b", COMING),
+    Case("cancel copy {running}", COMING),
+    Case("cancel sync {running}", COMING),
+    Case(
+        "cloud copy --src /a --dst /b --instance {running} --connection 1"
+        " --transfer 'Instance to Cloud'",
+        COMING,
+    ),
+    Case("show connections"),
+    Case("search volumes"),
+    Case("create volume 999 -s 10", COMING),
+    Case("clone volume 998 999", COMING),
+    Case("delete volume 999", COMING),
+    Case("show volumes"),
+    host("list volume {machine} -s 10", COMING),
+    host("list volumes {machine} -s 10", COMING),
+    host("unlist volume 999", COMING),
+    Case("search network-volumes"),
+    Case("create network-volume 999 -s 10", COMING),
+    host("list network-volume 999", COMING),
+    host("unlist network-volume 999", COMING),
+    Case("show instance-backups"),
+    Case("show instance-backup-files 999", COMING),
+    # Templates
+    Case("create template --name one --image debian"),
+    Case("update template none --name one --image debian", "No template found", code=1),
+    Case("delete template --template-id 999999", "There is no template"),
+    # Other
+    Case("help"),
+    Case("show pending-price-increases"),
+    Case("accept price-increase {running}", "no longer available", code=2),
+    Case("reject price-increase {running}", "no longer available", code=2),
+    Case("repl", stdin="exit\n"),
+    Case("update", "managed installer", code=1),
+    Case("uninstall -y", "managed installer", code=1),
+]
+
+
+@dataclass(frozen=True)
+class World:
+    """What the command lines name, and who types them."""
+
+    names: dict[str, object]
+    people: dict[str, Official]
+
+    def do(self, case: Case, *more: str) -> Done:
+        line = case.line.format(**self.names)
+        return self.people[case.role].run(line, *more, stdin=case.stdin)
+
+
+@pytest.fixture(scope="module")
+def world(
+    pretend: Market, renter: Official, host: Official, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("world")
+    offers = [row["ID"] for row in renter.ok("search offers num_gpus=1 -o id").table()]
+    assert len(offers) == 10
+    made = [
+        renter.raw(f"create instance {offer} --image debian --disk 1")["new_contract"]
+        for offer in offers[:4]
+    ]
+    assert eventually(
+        lambda: {renter.raw(f"show instance {one}")["actual_status"] for one in made} == {"running"}
+    )
+    names: dict[str, object] = dict(
+        zip(("running", "paused", "doomed", "doomed_too"), made, strict=True)
+    )
+    names |= {"offers": offers[4:], **_papers(folder)}
+    names["machine"] = host.raw("show machines")["machines"][0]["id"]
+    names["api_key"] = renter.raw("show api-keys")["apikeys"][0]["id"]
+    _, public = key_pair(folder, "first")
+    renter.ok("create ssh-key", public)
+    names["ssh_key"] = renter.raw("show ssh-keys")[-1]["id"]
+    with pretend.somebody() as somebody:
+        yield World(names, {"renter": renter, "host": host, "somebody": somebody})
+    left = renter.ok("show instances -q").out.split()
+    renter.ok(f"destroy instances {' '.join(left)} -y")
+
+
+def _papers(folder: Path) -> dict[str, object]:
+    permissions, user = folder / "permissions.json", folder / "user.json"
+    permissions.write_text(json.dumps({"api": {"misc": {}}}))
+    user.write_text(json.dumps({"fullname": "One"}))
+    key_pair(folder, "second")
+    return {"permissions": permissions, "user": user, "public_file": folder / "second.pub"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.line)
+def test_a_command_ends_as_the_table_says(world: World, case: Case) -> None:
+    done = world.do(case)
+    if case.outcome == COMING:
+        assert done.text.strip(), done
+        return
+    assert done.code == case.code, done
+    assert case.outcome in done.text, done
+    if case.outcome == WORKS:
+        assert "Failed" not in done.err, done
+        assert not done.out.startswith(("Error", "Failed", "error", "An error")), done
+
+
+@pytest.mark.parametrize("case", [one for one in CASES if one.reads], ids=lambda case: case.line)
+def test_a_reading_command_answers_json(world: World, case: Case) -> None:
+    done = world.do(case, "--raw")
+    assert done.code == 0, done
+    if case.line not in PRINTS_THE_SAME:
+        json.loads(done.out)
+
+
+PRINTS_THE_SAME = {
+    "show api-key {api_key}", "show team-roles", "show members",
+    "show pending-price-increases",
+}  # fmt: skip
+"""Commands that take no notice of --raw."""
+
+
+def test_the_table_has_every_command(renter: Official) -> None:
+    names = renter.names()
+    assert len(names) == 147
+    lines = [case.line for case in CASES]
+    missing = [one for one in names if not any(f"{line} ".startswith(f"{one} ") for line in lines)]
+    assert missing == []
