@@ -143,7 +143,8 @@ begin
                   = (new.machine_id, new.gpu, new.contract_id)) then
         perform guard(exists (select from contracts c join instances i on i.id = c.id
                           where c.id = new.contract_id and c.machine_id = new.machine_id
-                            and new.gpu = any (c.gpus) and i.destroyed_at_ms is null),
+                            and new.gpu = any (coalesce(i.gpus, c.gpus))
+                            and i.destroyed_at_ms is null),
                       'a hold is on a GPU of a living contract', new::text);
     end if;
     return null;

@@ -11,9 +11,10 @@ from typing import Any, Final, LiteralString
 from psycopg import Connection
 
 LAWS: Final[dict[str, LiteralString]] = {
-    "a hold names a GPU of its contract, on the contract's machine": (
+    "a hold names a GPU of its contract, or where it was moved to, on the contract's machine": (
         "select h.* from gpu_holds h join contracts c on c.id = h.contract_id"
-        " where c.machine_id <> h.machine_id or not (h.gpu = any (c.gpus))"
+        " join instances i on i.id = c.id where c.machine_id <> h.machine_id"
+        " or not (h.gpu = any (coalesce(i.gpus, c.gpus)))"
     ),
     "who holds a GPU holds all of its contract's": (
         "select c.id from contracts c join gpu_holds h on h.contract_id = c.id"
@@ -65,6 +66,16 @@ LAWS: Final[dict[str, LiteralString]] = {
         " where terms.id = s.contract_id and (terms.now or s.to_ms is not null)"
         " and s.list_rate = case s.kind when 'gpu' then terms.gpu_rate"
         " else div(terms.disk_price::numeric * terms.disk_mb, 720000) end)"
+        " and not (s.kind = 'gpu' and exists (select from contracts_now c join listings l"
+        " on l.id = c.listing_id where c.id = s.contract_id and c.kind = 'bid' and l.bid_uniform))"
+    ),
+    "under uniform pricing nobody is charged more than was bid, and now what was decided": (
+        "select s.* from segments s join contracts_now c on c.id = s.contract_id"
+        " join listings l on l.id = c.listing_id left join standings t on t.contract_id = c.id"
+        " where s.kind = 'gpu' and c.kind = 'bid' and l.bid_uniform and (s.list_rate >"
+        " (select max(rate) from (select gpu_rate as rate from contracts where id = c.id"
+        " union all select gpu_rate from amendments where contract_id = c.id) r)"
+        " or s.to_ms is null and s.list_rate is distinct from t.price)"
     ),
     "a meter charges its full rate, or what a deposit made of it": (
         "select s.* from segments s left join deposits d on d.contract_id = s.contract_id"
@@ -122,6 +133,30 @@ LAWS: Final[dict[str, LiteralString]] = {
         "select i.id, i.reason from instances i where not exists (select from events e"
         " where e.contract_id = i.id and e.at_ms = i.intended_at_ms and e.reason = i.reason"
         " and e.message <> '')"
+    ),
+    "on-demand and reserved are never displaced": (
+        "select s.* from standings s join contracts_now c on c.id = s.contract_id"
+        " where c.kind in ('ondemand', 'reserved') and (s.pausing or s.yields_at_ms is not null)"
+    ),
+    "who waits or yields is told for whom, or that its GPUs are gone": (
+        "select s.* from standings s where s.promised is null and s.message = ''"
+        " and (s.yields_at_ms is not null or not exists"
+        " (select from gpu_holds h where h.contract_id = s.contract_id))"
+        " or s.why is not null and s.why <> 'host' and s.displaced_by = '{}'"
+    ),
+    "a bid waits or yields only for what is firm, safe, or pays more together": (
+        "select s.* from standings s join contracts_now c on c.id = s.contract_id"
+        " where c.kind = 'bid' and s.why is not null and s.why <> 'host' and c.gpu_rate >"
+        " (select coalesce(sum(b.gpu_rate), 0) from contracts_now b"
+        " where b.id = any (s.displaced_by))"
+        " and not exists (select from contracts_now b left join standings t on t.contract_id = b.id"
+        " where b.id = any (s.displaced_by)"
+        " and (b.kind in ('ondemand', 'reserved') or t.safe_until_ms > 0))"
+    ),
+    "every instance that wants to run stands somewhere, and no other": (
+        "select i.id from instances i full join standings s on s.contract_id = i.id"
+        " where (i.intended = 'running' and i.destroyed_at_ms is null)"
+        " is distinct from (s.contract_id is not null)"
     ),
 }
 

@@ -225,7 +225,11 @@ def audit(tx: Tx) -> None:
     assert holds.orphans(tx) == []
     for machine in machines.everyone(tx):
         held = holds.on(tx, machine.id)
-        rows = tx.all("select id, gpus from contracts where machine_id = %s", machine.id)
+        rows = tx.all(
+            "select c.id, coalesce(i.gpus, c.gpus) as gpus from contracts c"
+            " left join instances i on i.id = c.id where c.machine_id = %s",
+            machine.id,
+        )
         gpus = {row["id"]: row["gpus"] for row in rows}
         assert all(gpu in gpus[contract] for gpu, contract in held.items())
     posted = tx.one("select coalesce(sum(posted), 0)::bigint as total from segments")

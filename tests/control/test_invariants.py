@@ -14,7 +14,7 @@ from tests.control.market import HOUR, T0, open_market
 from tests.control.postgres import Postgres
 
 FORGERIES: Final[dict[str, LiteralString]] = {
-    "a hold names a GPU of its contract, on the contract's machine": (
+    "a hold names a GPU of its contract, or where it was moved to, on the contract's machine": (
         "update gpu_holds set gpu = 3 where contract_id = 1 and gpu = 0"
     ),
     "who holds a GPU holds all of its contract's": (
@@ -40,6 +40,10 @@ FORGERIES: Final[dict[str, LiteralString]] = {
     ),
     "a meter runs at its contract's terms, the open one at those of now": (
         "update segments set list_rate = list_rate + 1"
+    ),
+    "under uniform pricing nobody is charged more than was bid, and now what was decided": (
+        "update listings set bid_uniform = true; update contracts set kind = 'bid';"
+        " update standings set price = price - 1"
     ),
     "a meter charges its full rate, or what a deposit made of it": (
         "update segments set rate = rate - 1"
@@ -67,6 +71,14 @@ FORGERIES: Final[dict[str, LiteralString]] = {
     "what happened to an instance last is why it is as it should be": (
         "update instances set reason = 'outbid' where id = 1"
     ),
+    "on-demand and reserved are never displaced": "update standings set pausing = true",
+    "who waits or yields is told for whom, or that its GPUs are gone": (
+        "update standings set yields_at_ms = 5"
+    ),
+    "a bid waits or yields only for what is firm, safe, or pays more together": (
+        "update contracts set kind = 'bid'; update standings set why = 'outbid'"
+    ),
+    "every instance that wants to run stands somewhere, and no other": "delete from standings",
 }
 
 GUARDED: Final[dict[str, LiteralString]] = {

@@ -22,6 +22,17 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
     """The least a bid may offer for one GPU for an hour."""
 
 
+class BidTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """On what terms a host takes bids; those of its listing hold for a contract's whole life."""
+
+    notice_ms: int = 120_000
+    """How long an outbid instance is warned before its GPUs go to somebody else."""
+    run_ms_min: int = 0
+    """A bid that won cannot be outbid before it ran so long."""
+    uniform: bool = False
+    """Winners pay what they had to beat, and not their own bids."""
+
+
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """One state of what a host asks.
 
@@ -39,6 +50,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     credit_discount_max: float
     """The most that a reservation can save, 0 to 0.5."""
     platform_fee_ppm: int
+    bids: BidTerms = BidTerms()
 
 
 _DURATION = re.compile(r"\s*(\d{1,12}(?:\.\d{1,6})?)\s*(second|hour|day|week|month|year)?s?\s*")

@@ -60,6 +60,19 @@ class DesiredVolume(msgspec.Struct, frozen=True, kw_only=True):
     """The volume of this machine whose contents it begins with."""
 
 
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """Word that an instance will lose its GPUs; its programs find it in `/run/mercato/notice.json`.
+
+    It may be taken back: the instance keeps its GPUs after all.
+    """
+
+    yields_at_ms: int
+    """By when it will have been stopped."""
+    reason: str
+    """`outbid` or `on_demand`."""
+    message: str
+
+
 class DesiredInstance(msgspec.Struct, frozen=True, kw_only=True):
     """One instance as it should be."""
 
@@ -91,6 +104,9 @@ class DesiredInstance(msgspec.Struct, frozen=True, kw_only=True):
     shm_mb: int
     pids_max: int = 4_096
     disk_mb: int
+    notice: Notice | None = None
+    grace_s: float = 10.0
+    """How long its programs have to end themselves once it is to stop."""
     mounts: tuple[Mount, ...] = ()
 
 

@@ -6,20 +6,23 @@ import msgspec
 
 from mercato.control.db import Tx
 from mercato.control.secrets_box import SecretsBox
-from mercato.control.store import contracts, holds, instances, secrets, volumes
+from mercato.control.store import contracts, holds, instances, secrets, standings, volumes
 from mercato.control.store.instances import Instance
 from mercato.control.store.machines import Machine
 from mercato.market.contract import Contract
 from mercato.market.hardware import Hardware
-from mercato.market.ids import AccountId
+from mercato.market.ids import AccountId, ContractId
 from mercato.market.instance import Intended
 from mercato.market.launch import JupyterWish, Launch, Login
+from mercato.market.money import MS_PER_S
+from mercato.market.standing import Standing
 from mercato.wire.agent import (
     Desired,
     DesiredInstance,
     DesiredVolume,
     Jupyter,
     Mount,
+    Notice,
     Port,
     RegistryLogin,
 )
@@ -67,19 +70,19 @@ def unsealed(instance: Instance, box: SecretsBox) -> tuple[Launch, str]:
 
 def desired(tx: Tx, machine: Machine, box: SecretsBox) -> Desired:
     """Everything that should be on a machine. What is not named should not exist."""
-    held = holds.on(tx, machine.id)
+    holders = set(holds.on(tx, machine.id).values())
     signed = contracts.live_on(tx, machine.id)
     wanted = [
         _instance(tx, instance, signed[instance.id], machine.hardware, box)
         for instance in instances.live_on(tx, machine.id)
         if instance.intended is not Intended.DESTROYED
     ]
-    holders = set(held.values())
+    stand = standings.on(tx, machine.id)
     return Desired(
         machine=machine.id,
         generation=machine.generation,
         instances=tuple(
-            one if one.id in holders else msgspec.structs.replace(one, running=False)
+            _as_it_stands(one, stand.get(ContractId(one.id)), holds_gpus=one.id in holders)
             for one in wanted
         ),
         volumes=tuple(
@@ -87,6 +90,29 @@ def desired(tx: Tx, machine: Machine, box: SecretsBox) -> Desired:
             for one in volumes.live_on(tx, machine.id)
             if one.deleted_at_ms is None
         ),
+    )
+
+
+def _as_it_stands(
+    wanted: DesiredInstance, standing: Standing | None, *, holds_gpus: bool
+) -> DesiredInstance:
+    """An instance as it should be while it holds GPUs or not, with its notice if it was given one.
+
+    What was told to give its GPUs up holds them until it has stopped, and should not run on them.
+    """
+    if not holds_gpus:
+        return msgspec.structs.replace(wanted, running=False)
+    if standing is None or standing.yields_at_ms is None or standing.pauses_at_ms is None:
+        return wanted
+    return msgspec.structs.replace(
+        wanted,
+        running=wanted.running and not standing.pausing,
+        notice=Notice(
+            yields_at_ms=standing.yields_at_ms,
+            reason=standing.why.value if standing.why else "",
+            message=standing.message,
+        ),
+        grace_s=(standing.yields_at_ms - standing.pauses_at_ms) / MS_PER_S,
     )
 
 
@@ -115,7 +141,7 @@ def _instance(
         hostname=launch.hostname,
         onstart=launch.onstart,
         ssh_keys=instances.ssh_keys(tx, instance.id),
-        gpus=contract.gpus,
+        gpus=instance.gpus or contract.gpus,
         cpus=hardware.cpu.cores * share,
         ram_mb=ram_mb,
         shm_mb=int(ram_mb * SHM_SHARE),

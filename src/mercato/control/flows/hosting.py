@@ -26,11 +26,13 @@ from mercato.control.store.machines import Machine
 from mercato.market import errors
 from mercato.market.hardware import Hardware
 from mercato.market.ids import AccountId, ListingId, MachineId
-from mercato.market.listing import Listing, Prices
-from mercato.market.money import NanoUsdPerHour, nano
+from mercato.market.listing import BidTerms, Listing, Prices
+from mercato.market.money import MS_PER_HOUR, NanoUsdPerHour, nano
 
 CREDIT_DISCOUNT_MAX: Final = 0.5
 PRICE_MAX: Final = nano(1_000_000)
+NOTICE_MS_MAX: Final = MS_PER_HOUR
+RUN_MS_MIN_MAX: Final = 24 * MS_PER_HOUR
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,8 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     duration: str | None = None
     """As the host gave it; the caller has turned it into `end_at_ms`."""
     credit_discount_max: float = 0.4
+    bids: BidTerms | None = None
+    """None: as the machine is listed now, or as the house says."""
 
 
 # --- Joining --------------------------------------------------------------------------------------
@@ -119,6 +123,9 @@ def list_machine(
     """
     machine = _mine(tx, host, machine_id)
     _check(machine, asking, now_ms)
+    stands = listings.on_sale(tx, machine_id)
+    bids = asking.bids or (stands.listing.bids if stands is not None else rules.bids)
+    _check_bids(bids, rules)
     wanted = Listing(
         id=ListingId(0),
         machine=machine_id,
@@ -127,8 +134,8 @@ def list_machine(
         end_at_ms=asking.end_at_ms,
         credit_discount_max=asking.credit_discount_max,
         platform_fee_ppm=rules.platform_fee_ppm,
+        bids=bids,
     )
-    stands = listings.on_sale(tx, machine_id)
     if (
         stands is not None
         and msgspec.structs.replace(stands.listing, id=wanted.id) == wanted
@@ -257,6 +264,16 @@ def _check(machine: Machine, asking: Asking, now_ms: int) -> None:
         raise errors.InvalidRequest(
             f"The reserved discount must be from 0 to {CREDIT_DISCOUNT_MAX}."
         )
+
+
+def _check_bids(bids: BidTerms, rules: Rules) -> None:
+    if not min(rules.notice_ms_min, rules.bids.notice_ms) <= bids.notice_ms <= NOTICE_MS_MAX:
+        raise errors.InvalidRequest(
+            f"The notice before a bid is displaced must be from {rules.notice_ms_min / 1_000:g} s"
+            f" to {NOTICE_MS_MAX / 1_000:g} s."
+        )
+    if not 0 <= bids.run_ms_min <= RUN_MS_MIN_MAX:
+        raise errors.InvalidRequest("The minimum run of a bid must be from 0 to 24 hours.")
 
 
 def _tell(tx: Tx, machine: Machine, kind: str, message: str, now_ms: int) -> None:

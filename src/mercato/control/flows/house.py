@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from mercato.control.secrets_box import SecretsBox
+from mercato.market.listing import BidTerms
 from mercato.market.money import MS_PER_HOUR
 from mercato.wire.sealing import Signer
 
@@ -28,8 +29,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     platform_fee_ppm: int = 0
     simulated_verified: bool = False
     """Whether machines with declared hardware are verified as they join: demonstrations only."""
-    bids_sold: bool = False
-    """Whether interruptible contracts are sold. Not yet: the clearing is another issue's."""
+    bids_sold: bool = True
+    """Whether interruptible contracts are sold."""
+    bids: BidTerms = BidTerms()
+    """On what terms, where the host does not say."""
+    notice_ms_min: int = 10_000
+    """No host may warn for less."""
+    end_ms: int = 10_000
+    """The end of a notice, between the signal to end and the end itself."""
     join_token_ms: int = 24 * MS_PER_HOUR
 
 

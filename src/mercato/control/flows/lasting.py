@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from mercato.control.db import Tx
-from mercato.control.flows import metering
+from mercato.control.flows import clearing, metering
 from mercato.control.store import (
     contracts,
     end_warnings,
@@ -139,6 +139,7 @@ def go_on(tx: Tx, contract: Contract, now_ms: int) -> bool:
     price_increases.close(tx, contract.id, now_ms)
     after = contracts.get(tx, contract.id)
     metering.reprice(tx, contract, after, end_at_ms, now_ms)
+    clearing.clear(tx, contract.machine, now_ms)
     _tell(tx, contract, "contract_extended", _until(after.terms.end_at_ms), now_ms)
     machines.changed(tx, contract.machine)
     return True

@@ -9,10 +9,10 @@ report of the wanted container running, and ends with the last report that saw i
 from typing import Final
 
 from mercato.control.db import Tx
-from mercato.control.flows import granting, metering, volumes
+from mercato.control.flows import clearing, metering, volumes
 from mercato.control.flows.desired import desired
 from mercato.control.flows.house import House
-from mercato.control.store import contracts, events, holds, instances, machines
+from mercato.control.store import contracts, events, holds, instances, machines, standings
 from mercato.control.store.events import Event
 from mercato.control.store.instances import Instance
 from mercato.control.store.machines import Machine
@@ -20,6 +20,7 @@ from mercato.market import errors
 from mercato.market.contract import Contract
 from mercato.market.ids import ContractId, MachineId
 from mercato.market.instance import Actual, Intended, Reason
+from mercato.market.standing import Standing
 from mercato.wire.agent import Desired, Observed, ObservedInstance
 
 MESSAGE_MAX: Final = 4_000
@@ -43,7 +44,7 @@ def observe(
     if observed.hardware != machine.hardware:
         _take_hardware(tx, machine, observed, now_ms)
     if machine.offline_since_ms is not None:
-        _back(tx, machine, now_ms)
+        _back(tx, machine, now_ms, house)
     if observed.sees:
         _take_instances(tx, machine, observed, now_ms, house)
         volumes.observe(tx, machine, observed, now_ms)
@@ -71,7 +72,7 @@ def _take_hardware(tx: Tx, machine: Machine, observed: Observed, now_ms: int) ->
     machines.changed(tx, machine.id)
 
 
-def _back(tx: Tx, machine: Machine, now_ms: int) -> None:
+def _back(tx: Tx, machine: Machine, now_ms: int, house: House) -> None:
     """The machine can be heard again: disks are billed again; GPUs when they are seen to run."""
     signed = contracts.live_on(tx, machine.id)
     for instance in instances.live_on(tx, machine.id):
@@ -80,6 +81,8 @@ def _back(tx: Tx, machine: Machine, now_ms: int) -> None:
             metering.forecast(tx, instance.renter_id, now_ms)
     volumes.bill_again(tx, machine, now_ms)
     _tell_host(tx, machine, "machine_online", "It can be heard again.", now_ms)
+    clearing.warn_again(tx, machine, now_ms, house.rules)
+    clearing.clear(tx, machine.id, now_ms, house.rules)
     machines.changed(tx, machine.id)
 
 
@@ -105,16 +108,20 @@ def _take_instances(
     seen = {ContractId(one.id): one for one in observed.instances}
     signed = contracts.live_on(tx, machine.id)
     holders = set(holds.on(tx, machine.id).values())
+    stand = standings.on(tx, machine.id)
     told = observed.desired_generation >= machine.generation
     freed = False
     for instance in instances.live_on(tx, machine.id):
         one = seen.get(instance.id) or _absent(instance)
         _write(tx, instance, one, now_ms)
-        holder = instance.id in holders
-        _meter(tx, machine, instance, one, signed[instance.id], now_ms, holds_gpus=holder)
-        if _ended(tx, instance, one, now_ms):
-            machines.changed(tx, machine.id)
-        if holder and _let_go(tx, instance, one, told=told):
+        holder, standing = instance.id in holders, stand.get(instance.id)
+        contract = clearing.charged(signed[instance.id], standing)
+        pausing = standing is not None and standing.pausing
+        may_run = holder and instance.intended is Intended.RUNNING and not pausing
+        _meter(tx, machine, instance, one, contract, now_ms, may_run=may_run)
+        if holder and _ended(tx, machine, instance, one, contract, standing, now_ms):
+            freed = True
+        if holder and _let_go(tx, instance, one, may_run=may_run, told=told):
             freed = True
         if told and instance.intended is Intended.DESTROYED and one.actual is Actual.ABSENT:
             metering.post_bytes(tx, signed[instance.id], now_ms)
@@ -123,7 +130,7 @@ def _take_instances(
             freed = True
     if freed:
         machines.changed(tx, machine.id)
-        granting.grant(tx, machine.id, now_ms, house.rules)
+        clearing.clear(tx, machine.id, now_ms, house.rules)
 
 
 def _absent(instance: Instance) -> ObservedInstance:
@@ -162,7 +169,7 @@ def _meter(
     contract: Contract,
     now_ms: int,
     *,
-    holds_gpus: bool,
+    may_run: bool,
 ) -> None:
     """Have the GPU meter run exactly while the container is proven to, or a worker to load."""
     loads = instance.bills_loading and one.actual is Actual.LOADING
@@ -173,17 +180,32 @@ def _meter(
     if not runs or restarted:
         proven_ms = machine.proven_at_ms if machine.proven_at_ms is not None else now_ms
         changed = metering.close_meter(tx, contract, metering.GPU, proven_ms, now_ms)
-    if runs and wanted and holds_gpus and instance.intended is Intended.RUNNING:
+    if runs and wanted and may_run:
         changed = metering.open_meter(tx, contract, metering.GPU, now_ms) or changed
     if changed:
         metering.forecast(tx, contract.renter, now_ms)
 
 
-def _ended(tx: Tx, instance: Instance, one: ObservedInstance, now_ms: int) -> bool:
-    """Take note when the wanted container ended by itself or could not be started."""
+def _ended(
+    tx: Tx,
+    machine: Machine,
+    instance: Instance,
+    one: ObservedInstance,
+    contract: Contract,
+    standing: Standing | None,
+    now_ms: int,
+) -> bool:
+    """Take note when the wanted container ended by itself or could not be started.
+
+    One that ends during its notice did what the notice is for, and comes back when it can.
+    """
     wanted = one.revision >= instance.revision and one.boots >= instance.boots
     if instance.intended is not Intended.RUNNING or not wanted:
         return False
+    if standing is not None and standing.yields_at_ms is not None and one.actual is Actual.EXITED:
+        if not standing.pausing:
+            clearing.pause(tx, machine, contract, standing, now_ms)
+        return not standing.pausing
     if one.actual is Actual.EXITED:
         reason, message = Reason.EXITED, "Its main process ended by itself"
         if one.exit_code is not None:
@@ -208,13 +230,15 @@ def _ended(tx: Tx, instance: Instance, one: ObservedInstance, now_ms: int) -> bo
     return True
 
 
-def _let_go(tx: Tx, instance: Instance, one: ObservedInstance, *, told: bool) -> bool:
+def _let_go(
+    tx: Tx, instance: Instance, one: ObservedInstance, *, may_run: bool, told: bool
+) -> bool:
     """Free the GPUs of what no longer runs and is not to; the agent must know that it is not."""
     if one.actual in {Actual.RUNNING, Actual.LOADING}:
         return False
     wanted = one.revision >= instance.revision and one.boots >= instance.boots
     over = one.actual in {Actual.EXITED, Actual.FAILED} and wanted
-    unwanted = instance.intended is not Intended.RUNNING and told
+    unwanted = not may_run and told
     if not over and not unwanted:
         return False
     holds.release(tx, instance.id)

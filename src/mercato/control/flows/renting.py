@@ -1,11 +1,12 @@
 """A rental, from the ask to the last cent, in the order in which it happens.
 
-`rent` stands in the machine's queue, derives anew what is free there, sees that the renter can
-pay, and signs: a contract with frozen terms, holds on its GPUs, a running meter for its disk, what
-should be on the machine. The machine's agent is poked and the rest is observing.py's: the GPU
-meter starts with the agent's first report of a running container. `stop` ends that meter at once;
-the GPUs are free when the agent says that the container no longer runs. `destroy` ends the disk's
-meter too, and the contract when the agent says that nothing is left.
+`rent` stands in the machine's queue, derives anew what is on sale there, sees that the renter can
+pay, and signs: a contract with frozen terms, a running meter for its disk, what should be on the
+machine. clearing.py gives it its GPUs, at once when they are free. The machine's agent is poked and
+the rest is observing.py's: the GPU meter starts with the agent's first report of a running
+container. `stop` ends that meter at once; the GPUs are free when the agent says that the container
+no longer runs. `destroy` ends the disk's meter too, and the contract when the agent says that
+nothing is left.
 """
 
 from typing import Final
@@ -13,29 +14,30 @@ from typing import Final
 import msgspec
 
 from mercato.control.db import Tx
-from mercato.control.flows import desired, granting, metering, proving, reserving, volumes
+from mercato.control.flows import clearing, desired, metering, proving, reserving, volumes
 from mercato.control.flows.house import STANDARD, House, Rules
+from mercato.control.flows.owned import mine, tell
 from mercato.control.flows.volumes import VolumeRequest
 from mercato.control.store import (
     api_keys,
     contracts,
-    events,
     holds,
     instances,
     listings,
     machines,
     ssh_keys,
+    standings,
     templates,
 )
-from mercato.control.store.events import Event
 from mercato.control.store.instances import Instance
 from mercato.market import errors
+from mercato.market.auction import Outcome
 from mercato.market.contract import Contract, Kind, Terms
 from mercato.market.ids import AccountId, ContractId, OfferId, SshKeyId, TemplateId
 from mercato.market.instance import Intended, Reason
 from mercato.market.launch import Launch
 from mercato.market.listing import Listing
-from mercato.market.money import NanoUsdPerHour
+from mercato.market.money import NanoUsdPerHour, dollars
 from mercato.market.offer import Offer, find_offer, parse_offer_id
 
 LABEL_MAX: Final = 1_024
@@ -53,6 +55,8 @@ class RentRequest(msgspec.Struct, frozen=True, kw_only=True):
     """True: nothing is signed when the GPUs are taken. False: it waits for them, paying storage."""
     bid: NanoUsdPerHour | None = None
     """The whole slice for an hour; makes the contract interruptible."""
+    reschedule: bool = False
+    """It may come back, or wait for, any equal GPUs of the machine."""
     new_volume: VolumeRequest | None = None
     """A volume to be rented with it, on the same machine, and mounted at `new_volume_path`."""
     new_volume_path: str = ""
@@ -75,6 +79,8 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
     contract: Contract
     holds_gpus: bool
     """False: it was asked to be stopped, or waits for its GPUs."""
+    outcome: Outcome | None
+    """What the auction says of it; None when it was asked to be stopped."""
 
 
 # --- Signing --------------------------------------------------------------------------------------
@@ -106,9 +112,13 @@ def rent(
             f"Offer {offer_id} has {offer.disk_free_mb / 1_000:.1f} GB of disk left and "
             f"{request.disk_mb / 1_000:.1f} GB were asked for; ask for less or take another offer."
         )
-    takes_gpus = request.running and offer.rentable
     if request.running and not offer.rentable and request.cancel_unavailable:
         raise errors.OfferTaken(f"Offer {offer_id} is taken: somebody else holds its GPUs now.")
+    if request.bid is not None and request.bid < offer.bid_floor:
+        raise errors.InvalidPrice(
+            f"The least that this host takes for offer {offer_id} is"
+            f" ${dollars(offer.bid_floor):.6g} an hour, and ${dollars(request.bid):.6g} was bid."
+        )
     terms = _terms(listing, offer, request, own=host == renter)
     metering.require_credit(
         tx,
@@ -119,13 +129,18 @@ def rent(
     )
     contract = _sign(tx, renter, host, offer, terms, now_ms)
     _write_instance(tx, contract, request, now_ms, minted, house)
-    if takes_gpus:
-        holds.take(tx, contract.machine, contract.gpus, contract.id, now_ms)
     metering.open_meter(tx, contract, metering.DISK, now_ms)
     metering.forecast(tx, renter, now_ms)
-    _tell(tx, contract, "instance_rented", Reason.RENTED, "The rental was signed.", now_ms)
+    tell(tx, contract, "instance_rented", Reason.RENTED, "The rental was signed.", now_ms)
     machines.changed(tx, contract.machine)
-    return Signed(contract=contract, holds_gpus=takes_gpus)
+    verdict = clearing.clear(tx, contract.machine, now_ms, house.rules)
+    outcome = verdict.of(contract.id) if request.running else None
+    if outcome is not None and outcome.gpus is None and request.cancel_unavailable:
+        raise errors.OfferTaken(
+            f"Offer {offer_id} is taken: it takes a higher bid, or somebody was there before."
+        )
+    takes_gpus = contract.id in holds.on(tx, contract.machine).values()
+    return Signed(contract=contract, holds_gpus=takes_gpus, outcome=outcome)
 
 
 def _check(request: RentRequest, rules: Rules) -> None:
@@ -162,7 +177,7 @@ def _on_sale(tx: Tx, offer_id: OfferId, now_ms: int) -> tuple[Listing, Offer, Ac
         raise gone
     disk_mb = int(machine.hardware.disk.size_gb * 1_000) - contracts.disk_mb_on(tx, machine.id)
     offer = find_offer(
-        offer_id, stored.listing, machine.hardware, holds.on(tx, machine.id), disk_mb
+        offer_id, stored.listing, machine.hardware, standings.firm_gpus(tx, machine.id), disk_mb
     )
     if offer is None:
         raise gone
@@ -184,9 +199,10 @@ def _with_volume(
 def _terms(listing: Listing, offer: Offer, request: RentRequest, *, own: bool) -> Terms:
     """The terms, frozen. A host pays nothing for its own machine."""
     free = 0 if own else 1
+    gpu = offer.gpu if request.bid is None else request.bid
     return Terms(
-        kind=Kind.ON_DEMAND,
-        gpu=type(offer.gpu)(offer.gpu * free),
+        kind=Kind.ON_DEMAND if request.bid is None else Kind.INTERRUPTIBLE,
+        gpu=type(gpu)(gpu * free),
         disk=type(offer.disk)(offer.disk * free),
         up=type(offer.up)(offer.up * free),
         down=type(offer.down)(offer.down * free),
@@ -239,6 +255,8 @@ def _write_instance(
         intended=Intended.RUNNING if request.running else Intended.STOPPED,
         now_ms=now_ms,
     )
+    if request.reschedule:
+        instances.set_reschedule(tx, contract.id, anywhere=True)
     volumes.mount(tx, contract.renter, contract.id, request.launch)
     instances.attach_account_keys(tx, contract.id, contract.renter)
     api_keys.create(
@@ -268,7 +286,7 @@ def start(
         Conflict: when its contract has ended.
         InsufficientCredit: when the renter cannot cover the horizon of all that would run.
     """
-    instance, contract = _mine(tx, renter, instance_id)
+    instance, contract = mine(tx, renter, instance_id)
     if instance.intended is Intended.RUNNING:
         return
     end_at_ms = contract.terms.end_at_ms
@@ -281,9 +299,9 @@ def start(
     metering.require_credit(tx, renter, metering.NewRates(gpu=gpu), now_ms, rules)
     instances.intend(tx, instance_id, Intended.RUNNING, Reason.USER, now_ms)
     instances.boot_again(tx, instance_id)
-    _tell(tx, contract, "instance_started", Reason.USER, "It was told to start.", now_ms)
+    tell(tx, contract, "instance_started", Reason.USER, "It was told to start.", now_ms)
     machines.changed(tx, contract.machine)
-    granting.grant(tx, contract.machine, now_ms, rules)
+    clearing.clear(tx, contract.machine, now_ms, rules)
 
 
 def stop(
@@ -298,14 +316,15 @@ def stop(
     Raises:
         NoSuchInstance: when the renter has none such.
     """
-    instance, contract = _mine(tx, renter, instance_id)
+    instance, contract = mine(tx, renter, instance_id)
     if instance.intended is Intended.STOPPED:
         return
-    end_gpu_time(tx, contract, now_ms)
+    proving.end_gpu_time(tx, contract, now_ms)
     instances.intend(tx, instance_id, Intended.STOPPED, reason, now_ms)
-    _tell(tx, contract, "instance_stopped", reason, _STOPPED[reason], now_ms)
+    tell(tx, contract, "instance_stopped", reason, _STOPPED[reason], now_ms)
     metering.forecast(tx, renter, now_ms)
     machines.changed(tx, contract.machine)
+    clearing.clear(tx, contract.machine, now_ms)
 
 
 _STOPPED: Final = {
@@ -314,14 +333,6 @@ _STOPPED: Final = {
     Reason.EXPIRED: "It was stopped because its contract ended; its data is kept for a while.",
     Reason.HOST: "It was stopped by its host.",
 }
-
-
-def end_gpu_time(tx: Tx, contract: Contract, now_ms: int) -> None:
-    """Close the GPU meter: now, or at the last proof when the machine was not heard lately."""
-    machine = machines.at_front(tx, contract.machine)
-    until_ms = proving.gpu_time_until(machine, now_ms)
-    metering.close_meter(tx, contract, metering.GPU, until_ms, now_ms)
-    metering.post_bytes(tx, contract, now_ms)
 
 
 def reboot(tx: Tx, renter: AccountId, instance_id: ContractId, now_ms: int) -> None:
@@ -333,7 +344,7 @@ def reboot(tx: Tx, renter: AccountId, instance_id: ContractId, now_ms: int) -> N
     """
     _, contract = _wanted(tx, renter, instance_id, "rebooted")
     instances.boot_again(tx, instance_id)
-    _tell(tx, contract, "instance_rebooted", Reason.USER, "It was told to reboot.", now_ms)
+    tell(tx, contract, "instance_rebooted", Reason.USER, "It was told to reboot.", now_ms)
     machines.changed(tx, contract.machine)
 
 
@@ -343,9 +354,9 @@ def recycle(tx: Tx, renter: AccountId, instance_id: ContractId, now_ms: int) -> 
     Raises:
         NoSuchInstance: when the renter has none such.
     """
-    _, contract = _mine(tx, renter, instance_id)
+    _, contract = mine(tx, renter, instance_id)
     instances.make_again(tx, instance_id)
-    _tell(tx, contract, "instance_recycled", Reason.USER, "It was told to begin anew.", now_ms)
+    tell(tx, contract, "instance_recycled", Reason.USER, "It was told to begin anew.", now_ms)
     machines.changed(tx, contract.machine)
 
 
@@ -364,13 +375,13 @@ def update(
     Raises:
         NoSuchInstance: when the renter has none such.
     """
-    instance, contract = _mine(tx, renter, instance_id)
+    instance, contract = mine(tx, renter, instance_id)
     volumes.mount(tx, renter, instance_id, launch)
     _, key = desired.unsealed(instance, house.box)
     clear, sealed = desired.sealed(tx, renter, launch, key, house.box)
     instances.relaunch(tx, instance_id, clear, sealed, template)
     instances.make_again(tx, instance_id)
-    _tell(tx, contract, "instance_updated", Reason.USER, "It was given another launch.", now_ms)
+    tell(tx, contract, "instance_updated", Reason.USER, "It was given another launch.", now_ms)
     machines.changed(tx, contract.machine)
 
 
@@ -387,9 +398,9 @@ def relabel(
         TooLong: when the name is.
     """
     _check_label(label)
-    _, contract = _mine(tx, renter, instance_id)
+    _, contract = mine(tx, renter, instance_id)
     instances.relabel(tx, instance_id, label)
-    _tell(tx, contract, "instance_labelled", Reason.USER, "It was given a label.", now_ms)
+    tell(tx, contract, "instance_labelled", Reason.USER, "It was given a label.", now_ms)
 
 
 def attach_key(
@@ -400,7 +411,7 @@ def attach_key(
     Raises:
         NoSuchInstance: when the renter has none such.
     """
-    _, contract = _mine(tx, renter, instance_id)
+    _, contract = mine(tx, renter, instance_id)
     key = ssh_keys.find(tx, renter, public_key) or ssh_keys.create(tx, renter, public_key, now_ms)
     instances.attach_key(tx, instance_id, key.id, public_key)
     machines.changed(tx, contract.machine)
@@ -415,10 +426,10 @@ def detach_key(
         NoSuchInstance: when the renter has none such.
         NoSuchSshKey: when the key was not let in.
     """
-    _, contract = _mine(tx, renter, instance_id)
+    _, contract = mine(tx, renter, instance_id)
     if not instances.detach_key(tx, instance_id, key):
         raise errors.NoSuchSshKey(f"SSH key {key} is not attached to instance {instance_id}.")
-    _tell(tx, contract, "ssh_key_detached", Reason.USER, "An SSH key was shut out.", now_ms)
+    tell(tx, contract, "ssh_key_detached", Reason.USER, "An SSH key was shut out.", now_ms)
     machines.changed(tx, contract.machine)
 
 
@@ -437,10 +448,10 @@ def destroy(
     Raises:
         NoSuchInstance: when the renter has none such, or no longer.
     """
-    _, contract = _mine(tx, renter, instance_id)
+    _, contract = mine(tx, renter, instance_id)
     machine = machines.at_front(tx, contract.machine)
     until_ms = now_ms if machine.offline_since_ms is None else machine.offline_since_ms
-    end_gpu_time(tx, contract, now_ms)
+    proving.end_gpu_time(tx, contract, now_ms)
     metering.close_meter(tx, contract, metering.DISK, until_ms, now_ms)
     reserving.pay_back(tx, contract, reason, now_ms)
     instances.intend(tx, instance_id, Intended.DESTROYED, reason, now_ms)
@@ -449,51 +460,21 @@ def destroy(
         now_ms,
         instance_id,
     )
-    _tell(tx, contract, "instance_destroyed", reason, "It was told to end for good.", now_ms)
+    tell(tx, contract, "instance_destroyed", reason, "It was told to end for good.", now_ms)
     metering.forecast(tx, renter, now_ms)
     machines.changed(tx, contract.machine)
+    clearing.clear(tx, contract.machine, now_ms)
 
 
 # --- Shared ---------------------------------------------------------------------------------------
 
 
-def _mine(tx: Tx, renter: AccountId, instance_id: ContractId) -> tuple[Instance, Contract]:
-    """The renter's instance and its contract, with the machine's and the renter's queue held."""
-    found = instances.get(tx, instance_id)
-    if found is None or found.renter_id != renter:
-        raise _no_such(instance_id)
-    tx.queue(f"account:{renter}")
-    machines.at_front(tx, found.machine_id)
-    if found.intended is Intended.DESTROYED:
-        raise _no_such(instance_id)
-    return found, contracts.get(tx, instance_id)
-
-
 def _wanted(
     tx: Tx, renter: AccountId, instance_id: ContractId, verb: str
 ) -> tuple[Instance, Contract]:
-    instance, contract = _mine(tx, renter, instance_id)
+    instance, contract = mine(tx, renter, instance_id)
     if instance.intended is not Intended.RUNNING:
         raise errors.Conflict(
             f"Instance {instance_id} is stopped and cannot be {verb}; start it instead."
         )
     return instance, contract
-
-
-def _no_such(instance_id: ContractId) -> errors.NoSuchInstance:
-    return errors.NoSuchInstance(f"You have no instance {instance_id}.")
-
-
-def _tell(tx: Tx, contract: Contract, kind: str, reason: Reason, message: str, now_ms: int) -> None:
-    events.record(
-        tx,
-        Event(
-            account_id=contract.renter,
-            contract_id=contract.id,
-            machine_id=contract.machine,
-            kind=kind,
-            reason=reason.value,
-            message=message,
-            at_ms=now_ms,
-        ),
-    )

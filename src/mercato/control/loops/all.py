@@ -3,12 +3,13 @@
 from typing import Final
 
 from mercato.control.db import Database, Tx
-from mercato.control.flows import lapsing, lasting
+from mercato.control.flows import clearing, lapsing, lasting
 from mercato.control.flows.house import House
 from mercato.control.flows.volumes import expire as expire_volume
 from mercato.control.loops.loop import Loop, Report
 from mercato.control.loops.money import money_loops, summed
 from mercato.control.store import (
+    clearings,
     contracts,
     end_warnings,
     holds,
@@ -18,6 +19,7 @@ from mercato.control.store import (
     machines,
     replies,
     results,
+    standings,
     volumes,
 )
 from mercato.market.money import MS_PER_HOUR
@@ -55,8 +57,13 @@ def loops(db: Database, house: House, booted_at_ms: int) -> list[Loop]:
     def sweep(now_ms: int) -> Report:
         return db.run_now(_sweep, now_ms, now_ms - rules.kept_ms)
 
+    def auction(now_ms: int) -> Report:
+        due = db.run_now(standings.due, now_ms)
+        return {"decided": sum(db.run_now(clearing.catch_up, one, now_ms, rules) for one in due)}
+
     return [
         *money_loops(db, house),
+        Loop("auction", "Ends the notice of bids that were outbid.", 0.5, auction),
         Loop("expiry", "Warns of ends, extends, stops what has ended, purges it.", 30, expiry),
         Loop("silence", "Gives up machines not heard; ends their meters.", 10, silence),
         Loop("sweep", "Forgets what nobody may read any more.", 600, sweep),
@@ -69,5 +76,6 @@ def _sweep(tx: Tx, now_ms: int, kept_since_ms: int) -> Report:
         "results": results.forget_expired(tx, now_ms),
         "join_tokens": join_tokens.forget_expired(tx, now_ms),
         "instances": instances.forget_before(tx, kept_since_ms),
+        "clearings": clearings.forget_before(tx, kept_since_ms),
         "replies": replies.forget_before(tx, now_ms - REPLIES_KEPT_MS),
     }

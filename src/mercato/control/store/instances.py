@@ -47,6 +47,10 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     up_bytes_posted: int
     down_bytes_posted: int
     destroyed_at_ms: int | None
+    reschedule: bool
+    """It may come back on any equal GPUs of its machine."""
+    gpus: tuple[int, ...] | None
+    """Where it runs or ran last, when not on the GPUs of its contract."""
 
     @property
     def runs_as_wanted(self) -> bool:
@@ -59,7 +63,7 @@ _COLUMNS: Final[LiteralString] = (
     " bills_loading,"
     " intended, reason, intended_at_ms, revision, boots, actual, actual_at_ms, actual_revision,"
     " actual_boots, message, started_at_ms, exit_code, ports, usage, up_bytes, down_bytes,"
-    " up_bytes_posted, down_bytes_posted, destroyed_at_ms"
+    " up_bytes_posted, down_bytes_posted, destroyed_at_ms, reschedule, gpus"
 )
 
 
@@ -172,6 +176,16 @@ def relaunch(
         template and template[1],
         contract,
     )
+
+
+def move(tx: Tx, contract: ContractId, gpus: tuple[int, ...]) -> None:
+    """Write on which GPUs it runs from now on; its container is made anew there."""
+    tx.run("update instances set gpus = %s where id = %s", list(gpus), contract)
+
+
+def set_reschedule(tx: Tx, contract: ContractId, *, anywhere: bool) -> None:
+    """Write whether it may come back on any equal GPUs of its machine."""
+    tx.run("update instances set reschedule = %s where id = %s", anywhere, contract)
 
 
 def relabel(tx: Tx, contract: ContractId, label: str | None) -> None:

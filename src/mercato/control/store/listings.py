@@ -6,7 +6,7 @@ import msgspec
 
 from mercato.control.db import Tx
 from mercato.market.ids import ListingId, MachineId
-from mercato.market.listing import Listing, Prices
+from mercato.market.listing import BidTerms, Listing, Prices
 from mercato.market.money import NanoUsdPerGb, NanoUsdPerGbMonth, NanoUsdPerHour
 
 
@@ -22,7 +22,8 @@ class StoredListing(msgspec.Struct, frozen=True, kw_only=True):
 
 _COLUMNS: Final[LiteralString] = (
     "id, machine_id, gpu, disk, up, down, bid_floor, min_chunk, end_at_ms, duration,"
-    " credit_discount_max, platform_fee_ppm, listed_at_ms, closed_at_ms"
+    " credit_discount_max, platform_fee_ppm, bid_notice_ms, bid_run_ms_min, bid_uniform,"
+    " listed_at_ms, closed_at_ms"
 )
 
 
@@ -30,8 +31,9 @@ def open_(tx: Tx, listing: Listing, duration: str | None, now_ms: int) -> Listin
     """Write what a host asks from now on; the id in `listing` is ignored, a new one comes back."""
     row = tx.one(
         "insert into listings (machine_id, gpu, disk, up, down, bid_floor, min_chunk, end_at_ms,"  # noqa: S608 - the columns are fixed above
-        " duration, credit_discount_max, platform_fee_ppm, listed_at_ms)"
-        f" values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning {_COLUMNS}",
+        " duration, credit_discount_max, platform_fee_ppm, bid_notice_ms, bid_run_ms_min,"
+        " bid_uniform, listed_at_ms) values"
+        f" (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning {_COLUMNS}",
         listing.machine,
         listing.prices.gpu,
         listing.prices.disk,
@@ -43,6 +45,9 @@ def open_(tx: Tx, listing: Listing, duration: str | None, now_ms: int) -> Listin
         duration,
         listing.credit_discount_max,
         listing.platform_fee_ppm,
+        listing.bids.notice_ms,
+        listing.bids.run_ms_min,
+        listing.bids.uniform,
         now_ms,
     )
     assert row is not None
@@ -117,6 +122,11 @@ def _stored(row: dict[str, Any]) -> StoredListing:
             end_at_ms=row["end_at_ms"],
             credit_discount_max=row["credit_discount_max"],
             platform_fee_ppm=row["platform_fee_ppm"],
+            bids=BidTerms(
+                notice_ms=row["bid_notice_ms"],
+                run_ms_min=row["bid_run_ms_min"],
+                uniform=row["bid_uniform"],
+            ),
         ),
         duration=row["duration"],
         listed_at_ms=row["listed_at_ms"],
