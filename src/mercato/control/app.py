@@ -26,12 +26,14 @@ from mercato.control.api.agents import FRAME_BYTES_MAX, Agents
 from mercato.control.api.auth import KeyRing
 from mercato.control.api.limits import RateLimits
 from mercato.control.api.offer_book import OfferBook
+from mercato.control.api.order_desk import OrderDesk
 from mercato.control.api.requests import Requests
 from mercato.control.api.routes import ROUTES
 from mercato.control.api.server import Api
 from mercato.control.api.services import Services
 from mercato.control.clock import Clock, SystemClock
 from mercato.control.db import Database
+from mercato.control.flows import ordering
 from mercato.control.flows.house import House
 from mercato.control.flows.observing import observe
 from mercato.control.loops.all import loops
@@ -70,6 +72,7 @@ class ControlPlane:
         keys = KeyRing(self.db, clock)
         agents = Agents(self.db, clock, keys, partial(observe, house=house))
         self.driver = Driver(loops(self.db, house, clock.now_ms()), clock)
+        orders = OrderDesk(self.db, clock, house)
         self._requests = Requests()
         counted = registry(self.db, self.driver.loops, lambda: agents.connected, self._states)
         counted.register(self._requests)
@@ -80,7 +83,8 @@ class ControlPlane:
             keys=keys,
             limits=RateLimits(per_s=settings.calls_per_s, burst=settings.calls_burst),
             agents=agents,
-            offers=OfferBook(self.db, clock),
+            offers=OfferBook(self.db, clock, orders.offered),
+            orders=orders,
             observe=self._requests.count,
             exposition=partial(generate_latest, counted),
             loops=lambda: self.driver.loops,
@@ -99,6 +103,7 @@ class ControlPlane:
         running = [
             asyncio.create_task(self._pokes.run(), name="pokes"),
             asyncio.create_task(self.services.offers.run(), name="offers"),
+            asyncio.create_task(self.services.orders.run(), name="orders"),
             asyncio.create_task(self.driver.run(), name="loops"),
         ]
         try:
@@ -138,6 +143,8 @@ class ControlPlane:
             self.services.agents.poke(machines)
         if "keys" in topics:
             self.services.keys.forget()
+        if ordering.TOPIC in topics:
+            self.services.orders.poke()
         self.driver.poke(topics)
 
     def _states(self) -> dict[str, int]:
@@ -146,6 +153,7 @@ class ControlPlane:
     def _was_deaf(self) -> None:
         """Pokes may have been lost: ask everybody and believe no key."""
         self.services.agents.poke_everyone()
+        self.services.orders.poke()
         self.services.keys.forget()
 
 

@@ -73,8 +73,7 @@ async def rent(call: Call, asked: Rental) -> Rented:
 
 
 async def _rent(call: Call, asked: Rental, offer: OfferId) -> Rented:
-    template = await _template(call, asked)
-    request = _request(call, asked, template)
+    request = rent_request(call, asked, await template_of(call, asked))
     minted = Minted(instance_key=new_secret(), jupyter_token=secrets.token_urlsafe(24))
     told = msgspec.json.encode([offer, call.arguments], order="sorted")
     memory = f"rent:{hashlib.sha256(told).hexdigest()}"
@@ -127,7 +126,8 @@ def _once(  # noqa: PLR0913 - one argument for each column
     return signed.contract, minted.instance_key
 
 
-async def _template(call: Call, asked: LaunchRequest) -> StoredTemplate | None:
+async def template_of(call: Call, asked: LaunchRequest) -> StoredTemplate | None:
+    """The template that a request names; None when it names none."""
     if not asked.template_hash_id and asked.template_id is None:
         return None
     return await call.services.db.run(
@@ -135,7 +135,12 @@ async def _template(call: Call, asked: LaunchRequest) -> StoredTemplate | None:
     )
 
 
-def _request(call: Call, asked: Rental, template: StoredTemplate | None) -> RentRequest:
+def rent_request(call: Call, asked: Rental, template: StoredTemplate | None) -> RentRequest:
+    """What is asked of an offer, in our own words.
+
+    Raises:
+        InvalidRequest: naming what cannot be asked.
+    """
     if asked.vm:
         raise errors.InvalidRequest("Virtual machines are not offered here; leave out vm.")
     launch, new_volume, path = _volume(
@@ -251,7 +256,7 @@ class LaunchQuery(LaunchRequest, frozen=True, kw_only=True):
 
 async def launch(call: Call, asked: LaunchQuery) -> Rented:
     """Rent the first offer that a query finds."""
-    template = await _template(call, asked)
+    template = await template_of(call, asked)
     wished = template.body.get("extra_filters") or {} if template else {}
     query = {"limit": LAUNCH_TRIES, "type": "on-demand", **wished, **asked.q}
     found = offer_ids(call, query)
@@ -283,7 +288,7 @@ class Updated(msgspec.Struct, frozen=True, kw_only=True):
 
 async def update(call: Call, asked: Update) -> Updated:
     """Make an instance anew from other settings or another template, keeping its GPUs."""
-    template = await _template(call, asked)
+    template = await template_of(call, asked)
     house = call.services.house
     view = await call.services.db.run(
         _update, call.account, asked, template, call.now_ms, house=house

@@ -7,7 +7,7 @@ compared with those known here: a change that nobody told of is found then.
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import psycopg
@@ -43,9 +43,15 @@ PORTS_MAX: Final = 64
 class OfferBook:
     """The catalog of offers of this process."""
 
-    def __init__(self, db: Database, clock: Clock) -> None:
-        """Read sales from `db`."""
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        changed: Callable[[Mapping[int, Mapping[str, object]]], None] = lambda _rows: None,
+    ) -> None:
+        """Read sales from `db`; `changed` hears of every offer that came or changed."""
         self._db = db
+        self._changed = changed
         self._clock = clock
         self._index = Index(OFFERS)
         self._known: dict[MachineId, tuple[int, bool]] = {}
@@ -123,6 +129,7 @@ class OfferBook:
             self._ids[sale.machine] = frozenset(rows)
             self._known[sale.machine] = sale.generation
         self._index.change(upserted, removed)
+        self._changed(upserted)
 
 
 def _seed(searcher: int, now_ms: int) -> int:

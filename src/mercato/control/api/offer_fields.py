@@ -52,6 +52,14 @@ def _total_price(of: Values, ask: Ask) -> Floats:
     return _gpu_price(of, ask) + _storage_price(of, ask)
 
 
+def cost_of(row: Mapping[str, object], storage_gb: Floats, bids: NDArray[np.bool_]) -> Floats:
+    """What an offer costs an hour, in dollars, with each of many disks and rental types."""
+    base, bid = float(str(row["dph_base"])), float(str(row["min_bid"]))
+    storage = float(str(row["storage_cost"])) * (storage_gb / HOURS_PER_MONTH)
+    made: Floats = np.where(bids, bid, base) + storage
+    return made
+
+
 def _discounted(of: Values, ask: Ask) -> Floats:
     discounted: Floats = _total_price(of, ask) * (1 - of("credit_discount_max"))
     return discounted

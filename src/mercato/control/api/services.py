@@ -8,6 +8,7 @@ from mercato.control.api.agents import Agents
 from mercato.control.api.auth import KeyRing
 from mercato.control.api.limits import RateLimits
 from mercato.control.api.offer_book import OfferBook
+from mercato.control.api.order_desk import OrderDesk
 from mercato.control.clock import Clock
 from mercato.control.db import Database
 from mercato.control.flows.house import House
@@ -47,6 +48,7 @@ class Services:
     limits: RateLimits
     agents: Agents
     offers: OfferBook
+    orders: OrderDesk
     observe: Callable[[str, str, int, int], None]
     """Counts a request: method, route, status, milliseconds."""
     exposition: Callable[[], bytes]

@@ -3,7 +3,7 @@
 from typing import Final
 
 from mercato.control.db import Database, Tx
-from mercato.control.flows import clearing, lapsing, lasting
+from mercato.control.flows import clearing, lapsing, lasting, ordering
 from mercato.control.flows.house import House
 from mercato.control.flows.volumes import expire as expire_volume
 from mercato.control.loops.loop import Loop, Report
@@ -19,6 +19,7 @@ from mercato.control.store import (
     machines,
     replies,
     results,
+    standing_orders,
     standings,
     volumes,
 )
@@ -41,6 +42,8 @@ def loops(db: Database, house: House, booted_at_ms: int) -> list[Loop]:
         report["warned"] = sum(db.run_now(lasting.warn, one, now_ms) for one in soon)
         rolling = db.run_now(listings.rolling)
         report["rolled"] = sum(db.run_now(lasting.roll, one, now_ms) for one in rolling)
+        waited = db.run_now(standing_orders.past_end, now_ms)
+        report["orders"] = sum(db.run_now(ordering.expire, one, now_ms) for one in waited)
         closed = db.run_now(listings.past_end, now_ms)
         report["unlisted"] = sum(db.run_now(lapsing.unlist, one, now_ms) for one in closed)
         return report
