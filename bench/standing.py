@@ -4,8 +4,7 @@ import random
 from dataclasses import replace
 from math import inf
 
-from bench.measure import quantile, times_ms, told
-
+from measure import quantile, times_ms, told
 from mercato.catalog.index import Index
 from mercato.catalog.language import parse
 from mercato.catalog.standing import Standing, StandingQueries
