@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup up dev check test laws openapi
+.PHONY: help setup up dev check test openapi docs bench
 BIN := .venv/bin
 DEMO ?= keep
 # The program that builds the environment is kept beside it.
@@ -43,3 +43,6 @@ package: setup ## Build the worker's own package into dist/
 
 openapi: setup ## Write openapi/ again from the code
 	@$(BIN)/python scripts/write_openapi.py
+
+docs: setup ## Draw the pages of docs/ that say what the code says
+	@$(BIN)/python scripts/write_docs.py

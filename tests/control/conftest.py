@@ -23,6 +23,13 @@ def database_url(server_of_databases: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture
+def empty_database_url(server_of_databases: Postgres) -> Iterator[str]:
+    """The URL of a database without a schema."""
+    with server_of_databases.empty() as url:
+        yield url
+
+
+@pytest.fixture
 def pokes() -> list[str]:
     """Every topic that was poked after a commit, in order."""
     return []

@@ -48,6 +48,15 @@ class Postgres:
             yield self._named(name)
             conn.execute(f"drop database {name} with (force)")
 
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """The URL of a new database without a schema, dropped at the end."""
+        name = f"empty_{os.getpid()}_{next(self._numbers)}"
+        with psycopg.connect(self._url, autocommit=True) as conn:
+            conn.execute(f"create database {name}")
+            yield self._named(name)
+            conn.execute(f"drop database {name} with (force)")
+
     def _named(self, name: str) -> str:
         """The same server's URL for another database."""
         head, _, tail = self._url.partition("?")

@@ -1,3 +1,5 @@
+"""The endpoint's queue: who is next."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,3 +1,5 @@
+"""Which worker gets a request."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 

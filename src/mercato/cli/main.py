@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "unlist": Command("hosting", "host", "take a machine off sale"),
     "agent": Command("agents", "host", "join this machine to a market, run its agent"),
     "serve": Command("serving", "run", "run the control plane"),
+    "database": Command("databases", "run", "psql, pg_dump, pg_restore on the embedded database"),
     "admin": Command("admin", "run", "accounts, credit, machines, loops"),
     "completion": Command("completion", "run", "print the script that completes in your shell"),
 }

@@ -27,6 +27,9 @@ from pathlib import Path
 from typing import IO, Final
 from urllib.parse import quote
 
+NAME: Final = "postgres"
+"""Of the database and of its owner."""
+
 SOCKET_NAME: Final = ".s.PGSQL.5432"
 SOCKET_PATH_MAX: Final = 107
 """Bytes of a Unix socket's address."""
@@ -79,7 +82,7 @@ class EmbeddedPostgres:
             raise DatabaseDidNotStart(
                 f"the embedded database in {self._home} did not start: {why}; see {self._log}"
             ) from problem
-        return f"postgresql:///postgres?user=postgres&host={quote(str(sockets), safe='')}"
+        return f"postgresql:///{NAME}?user={NAME}&host={quote(str(sockets), safe='')}"
 
     def stop(self) -> None:
         """Stop the server and give the directory back; safe to call twice."""
@@ -96,6 +99,14 @@ class EmbeddedPostgres:
         if elsewhere != self._home:
             shutil.rmtree(elsewhere, ignore_errors=True)
         self._release()
+
+    def exists(self) -> bool:
+        """Whether there is a database in the directory."""
+        return self._home.exists()
+
+    def environment(self) -> dict[str, str]:
+        """What PostgreSQL's own programs read to reach the server."""
+        return {"PGHOST": str(_socket_directory(self._home)), "PGUSER": NAME, "PGDATABASE": NAME}
 
     def __enter__(self) -> str:
         return self.start()
@@ -115,7 +126,7 @@ class EmbeddedPostgres:
         fresh = self._home.with_suffix(".new")
         shutil.rmtree(fresh, ignore_errors=True)
         _run(
-            *("initdb", "-D", fresh, "-U", "postgres", "--auth=trust", "--encoding=UTF8"),
+            *("initdb", "-D", fresh, "-U", NAME, "--auth=trust", "--encoding=UTF8"),
             # The same order of texts on every machine, whatever its locale.
             *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
         )
