@@ -20,8 +20,8 @@ setup: .venv/.built ## Build the environment and start nothing
 up: setup ## Start a marketplace with this machine on it (DEMO=none|keep|exit)
 	@$(BIN)/mercato up --demo $(DEMO)
 
-dev: setup ## Start one with pretend machines
-	@$(BIN)/mercato up --engine pretend --demo none
+dev: setup ## A market of pretend machines that starts again when the code changes
+	@$(BIN)/mercato up --data data-dev --engine pretend --demo none --reload
 
 check: setup ## Format, lint, types, rooms, tidiness
 	@$(BIN)/ruff format --check .

@@ -14,6 +14,7 @@ from mercato.cli.up.children import Child
 from mercato.cli.up.firewall import without_docker
 from mercato.cli.up.place import Place
 from mercato.cli.up.ready import Ready, ReadyFile
+from mercato.cli.up.reload import reloading
 from mercato.cli.up.say import Say
 
 FOREVER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
@@ -71,6 +72,27 @@ async def test_a_child_that_will_not_stop_is_killed(tmp_path: Path) -> None:
     await child.start(deaf)
     await child.stop(deadline_s=0.2)
     assert child.pid is None
+
+
+async def test_children_are_started_again_when_the_code_changes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "old.py").write_text("")
+    child = Child("server", FOREVER, tmp_path / "log", Say())
+    await child.start(_at_once)
+    first = child.pid
+    try:
+        async with reloading([child], Say(), code), asyncio.timeout(20):
+            (code / "new.py").write_text("")
+            while child.pid in {None, first}:  # noqa: ASYNC110 - processes set no events
+                await asyncio.sleep(0.05)
+    finally:
+        await child.stop()
+    told = capsys.readouterr().out
+    assert "new.py changed" in told
+    assert "!!" not in told, "no trouble"
 
 
 def test_the_keys_are_drawn_once_and_kept_from_others(tmp_path: Path) -> None:

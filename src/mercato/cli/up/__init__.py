@@ -68,6 +68,9 @@ def up(  # noqa: PLR0913 - a market has these parts, each an option
     need_free_gb: Annotated[
         float, Option("--need-free-gb", help="Refuse to start with less free disk.")
     ] = 2.0,
+    reload: Annotated[
+        bool, Option("--reload", help="For development: start again when the code changes.")
+    ] = False,
 ) -> None:
     """A whole market on this machine: database, server, agent, accounts, a rental for show.
 
@@ -91,5 +94,6 @@ def up(  # noqa: PLR0913 - a market has these parts, each an option
         ready_file=ready_file,
         database_url=database_url,
         need_free_gb=need_free_gb,
+        reload=reload,
     )
     raise click.exceptions.Exit(run(options))

@@ -47,6 +47,7 @@ class Child:
         self._say = say
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._restarting = False
 
     @property
     def pid(self) -> int | None:
@@ -71,6 +72,14 @@ class Child:
                 raise Trouble(f"the {self.name} is not ready after {deadline_s:.0f} s: {self.log}")
             await asyncio.sleep(CHECK_S)
         self._watch = asyncio.create_task(self._keep())
+
+    async def restart(self) -> None:
+        """Ask it to end and start it anew at once; returns when the old one is gone."""
+        process = self._process
+        if process is not None and process.returncode is None:
+            self._restarting = True
+            process.send_signal(signal.SIGTERM)
+            await process.wait()
 
     async def stop(self, deadline_s: float = STOP_S) -> None:
         """Ask it to end, and end it when it does not within `deadline_s`."""
@@ -115,6 +124,10 @@ class Child:
             assert self._process is not None
             began = time.monotonic()
             code = await self._process.wait()
+            if self._restarting:
+                self._restarting = False
+                await self._spawn()
+                continue
             if time.monotonic() - began >= SETTLED_S:
                 delay_s = BACKOFF_FIRST_S
             self._say.trouble(

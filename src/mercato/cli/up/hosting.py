@@ -41,6 +41,7 @@ class Machines:
         self._hardware: Sequence[Path | None] = hardware or (None,)
         self._public_ip = public_ip
         self._say = say
+        self.agents: list[Child] = []
 
     @asynccontextmanager
     async def hosted(
@@ -62,6 +63,7 @@ class Machines:
                     before = (await _row(host, machine)).last_seen
                     child = self._agent(number, remove_all=remove_all)
                     agents.push_async_callback(child.stop)
+                    self.agents.append(child)
                     await child.start(partial(_heard, host, machine, before))
                     step.outcome = await _list(host, operator, machine)
                 machines.append(machine)

@@ -20,6 +20,7 @@ from mercato.cli.up.accounts import bootstrap
 from mercato.cli.up.demonstration import Demonstration
 from mercato.cli.up.place import Keys, Place
 from mercato.cli.up.ready import Ready, ReadyFile
+from mercato.cli.up.reload import reloading
 from mercato.cli.up.say import Say
 from mercato.sdk import AsyncMercato
 
@@ -40,6 +41,8 @@ class Options:
     ready_file: Path | None
     database_url: str | None
     need_free_gb: float
+    reload: bool
+    """Start the parts again when their code changes."""
 
     @property
     def url(self) -> str:
@@ -109,22 +112,23 @@ class _Market:
                 database.database(place, options.database_url, say)
             )
             await bootstrap(database_url, keys, say)
-            await parts.enter_async_context(
+            served = await parts.enter_async_context(
                 server.server(place, options.host, options.port, options.url, database_url, say)
             )
             image = await base_image.base_image(engine, place, say)
             host = await parts.enter_async_context(AsyncMercato(options.url, keys.host))
             operator = await parts.enter_async_context(AsyncMercato(options.url, keys.operator))
+            hosts = hosting.Machines(place, options.url, options.hardware, options.public_ip, say)
             machines = await parts.enter_async_context(
-                hosting.Machines(
-                    place, options.url, options.hardware, options.public_ip, say
-                ).hosted(
+                hosts.hosted(
                     host,
                     operator,
                     pretend=engine is None,
                     remove_all=engine is None or not engine.ours,
                 )
             )
+            if options.reload:
+                await parts.enter_async_context(reloading([served, *hosts.agents], say))
             self.served = True
             with ready.standing(_ready(options, keys, machines[0], image)):
                 await self._show(keys, image)

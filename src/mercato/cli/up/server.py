@@ -13,7 +13,7 @@ from mercato.cli.up.say import Say
 @asynccontextmanager
 async def server(
     place: Place, host: str, port: int, url: str, database_url: str, say: Say
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Child]:
     """Run `mercato serve` for as long as this is held; answers when it is entered.
 
     Raises:
@@ -48,6 +48,6 @@ async def server(
         with say.step("control plane") as step:
             await child.start(answers)
             step.outcome = f"process {child.pid}, log in {child.log}"
-        yield
+        yield child
     finally:
         await child.stop()
