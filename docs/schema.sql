@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history a7ea30766cd83c92
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 5952073d5a18e634
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -101,6 +101,24 @@ CREATE TABLE public.burns (
     rate bigint NOT NULL,
     dry_at_ms bigint,
     warned_at_ms bigint
+);
+
+CREATE TABLE public.clearings (
+    id bigint NOT NULL,
+    machine_id bigint NOT NULL,
+    at_ms bigint NOT NULL,
+    gpus integer NOT NULL,
+    claims jsonb NOT NULL,
+    verdict jsonb NOT NULL
+);
+
+ALTER TABLE public.clearings ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.clearings_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE public.contracts (
@@ -298,6 +316,8 @@ CREATE TABLE public.instances (
     destroyed_at_ms bigint,
     sealed bytea,
     bills_loading boolean DEFAULT false NOT NULL,
+    reschedule boolean DEFAULT false NOT NULL,
+    gpus integer[],
     CONSTRAINT instances_actual_check CHECK ((actual = ANY (ARRAY['absent'::text, 'loading'::text, 'running'::text, 'stopped'::text, 'exited'::text, 'failed'::text]))),
     CONSTRAINT instances_intended_check CHECK ((intended = ANY (ARRAY['running'::text, 'stopped'::text, 'destroyed'::text])))
 );
@@ -331,7 +351,12 @@ CREATE TABLE public.listings (
     platform_fee_ppm integer NOT NULL,
     listed_at_ms bigint NOT NULL,
     closed_at_ms bigint,
+    bid_notice_ms bigint DEFAULT 120000 NOT NULL,
+    bid_run_ms_min bigint DEFAULT 0 NOT NULL,
+    bid_uniform boolean DEFAULT false NOT NULL,
     CONSTRAINT listings_bid_floor_check CHECK ((bid_floor >= 0)),
+    CONSTRAINT listings_bid_notice_ms_check CHECK ((bid_notice_ms >= 0)),
+    CONSTRAINT listings_bid_run_ms_min_check CHECK ((bid_run_ms_min >= 0)),
     CONSTRAINT listings_disk_check CHECK ((disk >= 0)),
     CONSTRAINT listings_down_check CHECK ((down >= 0)),
     CONSTRAINT listings_gpu_check CHECK ((gpu >= 0)),
@@ -540,6 +565,22 @@ ALTER TABLE public.ssh_keys ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.standings (
+    contract_id bigint NOT NULL,
+    machine_id bigint NOT NULL,
+    price bigint NOT NULL,
+    promised integer[],
+    safe_until_ms bigint DEFAULT 0 NOT NULL,
+    yields_at_ms bigint,
+    pauses_at_ms bigint,
+    pausing boolean DEFAULT false NOT NULL,
+    why text,
+    displaced_by bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    "position" integer DEFAULT 0 NOT NULL,
+    message text DEFAULT ''::text NOT NULL,
+    CONSTRAINT standings_price_check CHECK ((price >= 0))
+);
+
 CREATE TABLE public.templates (
     id bigint NOT NULL,
     hash_id text NOT NULL,
@@ -575,6 +616,17 @@ CREATE TABLE public.transfers (
     about jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT transfers_amount_check CHECK ((amount > 0)),
     CONSTRAINT transfers_check CHECK ((credit <> debit))
+);
+
+CREATE TABLE public.usage_records (
+    account_id bigint NOT NULL,
+    number bigint NOT NULL,
+    contract_id bigint NOT NULL,
+    record bytea NOT NULL,
+    hash bytea NOT NULL,
+    signature bytea,
+    issued_at_ms bigint NOT NULL,
+    CONSTRAINT usage_records_number_check CHECK ((number > 0))
 );
 
 CREATE TABLE public.volume_listings (
@@ -652,6 +704,9 @@ ALTER TABLE ONLY public.audit
 
 ALTER TABLE ONLY public.burns
     ADD CONSTRAINT burns_pkey PRIMARY KEY (account_id);
+
+ALTER TABLE ONLY public.clearings
+    ADD CONSTRAINT clearings_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.contracts
     ADD CONSTRAINT contracts_pkey PRIMARY KEY (id);
@@ -731,6 +786,9 @@ ALTER TABLE ONLY public.signing_keys
 ALTER TABLE ONLY public.ssh_keys
     ADD CONSTRAINT ssh_keys_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.standings
+    ADD CONSTRAINT standings_pkey PRIMARY KEY (contract_id);
+
 ALTER TABLE ONLY public.templates
     ADD CONSTRAINT templates_hash_id_key UNIQUE (hash_id);
 
@@ -739,6 +797,9 @@ ALTER TABLE ONLY public.templates
 
 ALTER TABLE ONLY public.transfers
     ADD CONSTRAINT transfers_pkey PRIMARY KEY (cause);
+
+ALTER TABLE ONLY public.usage_records
+    ADD CONSTRAINT usage_records_pkey PRIMARY KEY (account_id, number);
 
 ALTER TABLE ONLY public.volume_listings
     ADD CONSTRAINT volume_listings_pkey PRIMARY KEY (id);
@@ -761,6 +822,8 @@ CREATE INDEX api_keys_contract_id_idx ON public.api_keys USING btree (contract_i
 CREATE INDEX audit_account_id_id_idx ON public.audit USING btree (account_id, id);
 
 CREATE INDEX burns_dry_at_ms_idx ON public.burns USING btree (dry_at_ms) WHERE (dry_at_ms IS NOT NULL);
+
+CREATE INDEX clearings_machine_id_id_idx ON public.clearings USING btree (machine_id, id);
 
 CREATE INDEX contracts_machine_id_idx ON public.contracts USING btree (machine_id);
 
@@ -806,6 +869,12 @@ CREATE INDEX segments_renter_id_idx ON public.segments USING btree (renter_id) W
 
 CREATE INDEX ssh_keys_account_id_idx ON public.ssh_keys USING btree (account_id) WHERE (deleted_at_ms IS NULL);
 
+CREATE INDEX standings_machine_id_idx ON public.standings USING btree (machine_id);
+
+CREATE INDEX standings_pauses_at_ms_idx ON public.standings USING btree (pauses_at_ms) WHERE (pauses_at_ms IS NOT NULL);
+
+CREATE INDEX standings_safe_until_ms_idx ON public.standings USING btree (safe_until_ms) WHERE (safe_until_ms > 0);
+
 CREATE INDEX templates_creator_id_idx ON public.templates USING btree (creator_id) WHERE (deleted_at_ms IS NULL);
 
 CREATE INDEX transfers_account_id_at_ms_idx ON public.transfers USING btree (account_id, at_ms);
@@ -815,6 +884,10 @@ CREATE INDEX transfers_contract_id_idx ON public.transfers USING btree (contract
 CREATE INDEX transfers_credit_at_ms_idx ON public.transfers USING btree (credit, at_ms);
 
 CREATE INDEX transfers_debit_at_ms_idx ON public.transfers USING btree (debit, at_ms);
+
+CREATE INDEX usage_records_account_id_issued_at_ms_idx ON public.usage_records USING btree (account_id, issued_at_ms);
+
+CREATE INDEX usage_records_account_id_number_idx ON public.usage_records USING btree (account_id, number) WHERE (signature IS NULL);
 
 CREATE INDEX volumes_machine_id_idx ON public.volumes USING btree (machine_id) WHERE (gone_at_ms IS NULL);
 
@@ -847,6 +920,9 @@ ALTER TABLE ONLY public.audit
 
 ALTER TABLE ONLY public.burns
     ADD CONSTRAINT burns_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.clearings
+    ADD CONSTRAINT clearings_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machines(id);
 
 ALTER TABLE ONLY public.contracts
     ADD CONSTRAINT contracts_host_id_fkey FOREIGN KEY (host_id) REFERENCES public.accounts(id);
@@ -959,6 +1035,12 @@ ALTER TABLE ONLY public.segments
 ALTER TABLE ONLY public.ssh_keys
     ADD CONSTRAINT ssh_keys_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
 
+ALTER TABLE ONLY public.standings
+    ADD CONSTRAINT standings_contract_id_fkey FOREIGN KEY (contract_id) REFERENCES public.instances(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.standings
+    ADD CONSTRAINT standings_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machines(id);
+
 ALTER TABLE ONLY public.templates
     ADD CONSTRAINT templates_creator_id_fkey FOREIGN KEY (creator_id) REFERENCES public.accounts(id);
 
@@ -967,6 +1049,12 @@ ALTER TABLE ONLY public.transfers
 
 ALTER TABLE ONLY public.transfers
     ADD CONSTRAINT transfers_contract_id_fkey FOREIGN KEY (contract_id) REFERENCES public.contracts(id);
+
+ALTER TABLE ONLY public.usage_records
+    ADD CONSTRAINT usage_records_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.usage_records
+    ADD CONSTRAINT usage_records_contract_id_fkey FOREIGN KEY (contract_id) REFERENCES public.contracts(id);
 
 ALTER TABLE ONLY public.volume_listings
     ADD CONSTRAINT volume_listings_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machines(id);
