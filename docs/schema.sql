@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 5952073d5a18e634
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history ae50d38f70a959b8
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -565,6 +565,33 @@ ALTER TABLE public.ssh_keys ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.standing_orders (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    query jsonb NOT NULL,
+    price_max bigint NOT NULL,
+    sealed_request bytea NOT NULL,
+    label text,
+    image text NOT NULL,
+    state text DEFAULT 'resting'::text NOT NULL,
+    message text DEFAULT ''::text NOT NULL,
+    contract_id bigint,
+    created_at_ms bigint NOT NULL,
+    expires_at_ms bigint NOT NULL,
+    closed_at_ms bigint,
+    CONSTRAINT standing_orders_price_max_check CHECK ((price_max >= 0)),
+    CONSTRAINT standing_orders_state_check CHECK ((state = ANY (ARRAY['resting'::text, 'filled'::text, 'cancelled'::text, 'expired'::text, 'failed'::text])))
+);
+
+ALTER TABLE public.standing_orders ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.standing_orders_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.standings (
     contract_id bigint NOT NULL,
     machine_id bigint NOT NULL,
@@ -786,6 +813,9 @@ ALTER TABLE ONLY public.signing_keys
 ALTER TABLE ONLY public.ssh_keys
     ADD CONSTRAINT ssh_keys_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.standing_orders
+    ADD CONSTRAINT standing_orders_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.standings
     ADD CONSTRAINT standings_pkey PRIMARY KEY (contract_id);
 
@@ -868,6 +898,10 @@ CREATE INDEX segments_contract_id_idx ON public.segments USING btree (contract_i
 CREATE INDEX segments_renter_id_idx ON public.segments USING btree (renter_id) WHERE (to_ms IS NULL);
 
 CREATE INDEX ssh_keys_account_id_idx ON public.ssh_keys USING btree (account_id) WHERE (deleted_at_ms IS NULL);
+
+CREATE INDEX standing_orders_account_id_id_idx ON public.standing_orders USING btree (account_id, id);
+
+CREATE INDEX standing_orders_expires_at_ms_idx ON public.standing_orders USING btree (expires_at_ms) WHERE (state = 'resting'::text);
 
 CREATE INDEX standings_machine_id_idx ON public.standings USING btree (machine_id);
 
@@ -1034,6 +1068,12 @@ ALTER TABLE ONLY public.segments
 
 ALTER TABLE ONLY public.ssh_keys
     ADD CONSTRAINT ssh_keys_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.standing_orders
+    ADD CONSTRAINT standing_orders_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.standing_orders
+    ADD CONSTRAINT standing_orders_contract_id_fkey FOREIGN KEY (contract_id) REFERENCES public.contracts(id);
 
 ALTER TABLE ONLY public.standings
     ADD CONSTRAINT standings_contract_id_fkey FOREIGN KEY (contract_id) REFERENCES public.instances(id) ON DELETE CASCADE;
