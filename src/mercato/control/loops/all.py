@@ -3,7 +3,7 @@
 from typing import Final
 
 from mercato.control.db import Database, Tx
-from mercato.control.flows import clearing, lapsing, lasting, ordering
+from mercato.control.flows import clearing, lapsing, lasting, ordering, pricing
 from mercato.control.flows.house import House
 from mercato.control.flows.volumes import expire as expire_volume
 from mercato.control.loops.loop import Loop, Report
@@ -11,6 +11,7 @@ from mercato.control.loops.money import money_loops, summed
 from mercato.control.store import (
     clearings,
     contracts,
+    decisions,
     end_warnings,
     holds,
     instances,
@@ -23,6 +24,7 @@ from mercato.control.store import (
     standings,
     volumes,
 )
+from mercato.control.store import prices as price_hours
 from mercato.market.money import MS_PER_HOUR
 
 REPLIES_KEPT_MS: Final = 24 * MS_PER_HOUR
@@ -64,11 +66,15 @@ def loops(db: Database, house: House, booted_at_ms: int) -> list[Loop]:
         due = db.run_now(standings.due, now_ms)
         return {"decided": sum(db.run_now(clearing.catch_up, one, now_ms, rules) for one in due)}
 
+    def prices(now_ms: int) -> Report:
+        return {"models": db.run_now(pricing.write_hour, now_ms)}
+
     return [
         *money_loops(db, house),
         Loop("auction", "Ends the notice of bids that were outbid.", 0.5, auction),
         Loop("expiry", "Warns of ends, extends, stops what has ended, purges it.", 30, expiry),
         Loop("silence", "Gives up machines not heard; ends their meters.", 10, silence),
+        Loop("prices", "Writes down what each GPU model costs, once an hour.", 300, prices),
         Loop("sweep", "Forgets what nobody may read any more.", 600, sweep),
     ]
 
@@ -80,5 +86,7 @@ def _sweep(tx: Tx, now_ms: int, kept_since_ms: int) -> Report:
         "join_tokens": join_tokens.forget_expired(tx, now_ms),
         "instances": instances.forget_before(tx, kept_since_ms),
         "clearings": clearings.forget_before(tx, kept_since_ms),
+        "decisions": decisions.forget_before(tx, kept_since_ms),
+        "prices": price_hours.forget_before(tx, now_ms - pricing.KEPT_MS),
         "replies": replies.forget_before(tx, now_ms - REPLIES_KEPT_MS),
     }
