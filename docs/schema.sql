@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history ae50d38f70a959b8
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 750e16f54e224bcd
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -459,6 +459,18 @@ CREATE TABLE public.mounts (
     path text NOT NULL
 );
 
+CREATE TABLE public.price_hours (
+    gpu_name text NOT NULL,
+    hour_ms bigint NOT NULL,
+    gpus_offered integer NOT NULL,
+    gpus_rented integer NOT NULL,
+    ask_p10 bigint,
+    ask_p50 bigint,
+    ask_p90 bigint,
+    paid_p50 bigint,
+    bid_p50 bigint
+);
+
 CREATE TABLE public.price_increases (
     id bigint NOT NULL,
     contract_id bigint NOT NULL,
@@ -788,6 +800,9 @@ ALTER TABLE ONLY public.migrations
 
 ALTER TABLE ONLY public.mounts
     ADD CONSTRAINT mounts_pkey PRIMARY KEY (instance_id, path);
+
+ALTER TABLE ONLY public.price_hours
+    ADD CONSTRAINT price_hours_pkey PRIMARY KEY (gpu_name, hour_ms);
 
 ALTER TABLE ONLY public.price_increases
     ADD CONSTRAINT price_increases_pkey PRIMARY KEY (id);
