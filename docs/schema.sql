@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 750e16f54e224bcd
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 8a4a13b35a0a8fc0
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -229,7 +229,8 @@ CREATE TABLE public.endpoint_leases (
     endpoint_id bigint NOT NULL,
     engine text NOT NULL,
     fence bigint NOT NULL,
-    until_ms bigint NOT NULL
+    until_ms bigint NOT NULL,
+    memory bytea
 );
 
 CREATE TABLE public.endpoints (
@@ -251,6 +252,12 @@ ALTER TABLE public.endpoints ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+
+CREATE TABLE public.engines (
+    name text NOT NULL,
+    address text NOT NULL,
+    until_ms bigint NOT NULL
 );
 
 CREATE TABLE public.events (
@@ -767,6 +774,9 @@ ALTER TABLE ONLY public.endpoints
 
 ALTER TABLE ONLY public.endpoints
     ADD CONSTRAINT endpoints_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.engines
+    ADD CONSTRAINT engines_pkey PRIMARY KEY (name);
 
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_pkey PRIMARY KEY (id);

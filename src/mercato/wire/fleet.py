@@ -5,6 +5,8 @@ requests and decides about workers. In one process these structs are passed as t
 they are JSON.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from mercato.market.contract import Kind
@@ -57,3 +59,12 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
 
     endpoints: tuple[Definition, ...]
     workers: tuple[WorkerFact, ...]
+
+
+class Ownership(msgspec.Struct, frozen=True, kw_only=True):
+    """Which endpoints are whose, as one engine is told."""
+
+    mine: Mapping[EndpointId, int]
+    """With the fence of each lease: it rises with every change of hands."""
+    others: Mapping[EndpointId, str]
+    """Where the engines are that own the others."""

@@ -140,7 +140,7 @@ def test_a_worker_is_rented_slept_woken_made_anew_and_released(
 
     def do(kind: Kind, **about: Any) -> str:
         decision = Decision(kind=kind, reason="a test", **about)
-        return asyncio.run(market.carry_out(EndpointId(endpoint), GroupId(group), decision))
+        return asyncio.run(market.carry_out(EndpointId(endpoint), GroupId(group), decision, 0))
 
     offers = eventually(lambda: asyncio.run(market.candidates(GroupId(group))))
     assert {offer.machine for offer in offers} == {machine}
@@ -181,7 +181,7 @@ def test_deleting_an_endpoint_destroys_its_workers(
     market = recruiter(server)
     offers = eventually(lambda: asyncio.run(market.candidates(GroupId(group))))
     decision = Decision(kind=Kind.RENT, reason="a test", offer=offers[0].offer)
-    asyncio.run(market.carry_out(EndpointId(endpoint), GroupId(group), decision))
+    asyncio.run(market.carry_out(EndpointId(endpoint), GroupId(group), decision, 0))
     told = server.call("DELETE", f"/api/v0/endptjobs/{endpoint}/", "renter").json()
     assert len(told["deleted_workers"]) == 1
     assert vast.show_instances() == []

@@ -6,6 +6,7 @@ anyone's rentals, and written down with its reason.
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,23 +22,30 @@ from mercato.control.api.offer_fields import OFFERS
 from mercato.control.api.shapes import UNPROVEN_RELIABILITY
 from mercato.control.clock import Clock
 from mercato.control.db import Database, Tx
-from mercato.control.flows import serving, templating
+from mercato.control.flows import owning, serving, templating
 from mercato.control.flows.house import House
 from mercato.control.flows.renting import Minted, RentRequest
-from mercato.control.store import decisions, endpoints, templates, worker_groups, workers
+from mercato.control.store import (
+    decisions,
+    endpoints,
+    leases,
+    templates,
+    worker_groups,
+    workers,
+)
 from mercato.control.store.decisions import StoredDecision
 from mercato.control.store.templates import StoredTemplate
 from mercato.control.store.worker_groups import StoredGroup
 from mercato.control.store.workers import StoredWorker
 from mercato.market import errors
-from mercato.market.ids import ContractId, MachineId, OfferId
+from mercato.market.ids import AccountId, ContractId, MachineId, OfferId
 from mercato.market.launch import Launch, PortWish
 from mercato.market.money import NanoUsdPerGbMonth, NanoUsdPerHour, nano, storage_rate
 from mercato.serverless.endpoint import EndpointId, Group, GroupId
 from mercato.serverless.recruit import Candidate
 from mercato.serverless.scale import Decision
 from mercato.serverless.scale import Kind as Doing
-from mercato.wire.fleet import Definition, Fleet, WorkerFact
+from mercato.wire.fleet import Definition, Fleet, Ownership, WorkerFact
 
 WORKER_PORT: Final = 3000
 CANDIDATES_MAX: Final = 64
@@ -85,9 +93,39 @@ class Recruiter:
         """A private key of this market as text, made by `make` when it has none of that name."""
         return await self.db.run(_signing_key, name, make, self.clock.now_ms(), self.house)
 
-    async def carry_out(self, endpoint: EndpointId, group: GroupId, decision: Decision) -> str:
-        """Do what was decided and keep it with its reason; `done`, or why it could not be."""
+    async def stand(self, engine: str, address: str) -> Ownership:
+        """Say that an engine is there, at this address; keep or take the endpoints due to it."""
+        return await self.db.run(owning.stand, engine, address, self.clock.now_ms())
+
+    async def keep(self, endpoint: EndpointId, memory: bytes, fence: int) -> None:
+        """Keep what an engine should know of an endpoint after its own death."""
+        await self.db.run(leases.keep, endpoint, memory, fence)
+
+    async def kept(self, endpoint: EndpointId) -> bytes | None:
+        """What was kept last."""
+        return await self.db.run(leases.kept, endpoint)
+
+    async def renew(self, account: int, group: GroupId, *, cancel: bool) -> int:
+        """Have a group's workers made anew one by one, or no longer; how many are concerned.
+
+        Raises:
+            LookupError: when the account has no such group.
+        """
+        flow = serving.cancel_renewal if cancel else serving.renew_group
         try:
+            return await self.db.run(flow, AccountId(account), group, self.clock.now_ms())
+        except errors.NotFound as none:
+            raise LookupError(str(none)) from none
+
+    async def carry_out(
+        self, endpoint: EndpointId, group: GroupId, decision: Decision, fence: int
+    ) -> str:
+        """Do what was decided and keep it with its reason; `done`, or why it could not be.
+
+        An older fence than the endpoint's is refused: its owner is another engine.
+        """
+        try:
+            await self.db.run(owning.check_fence, endpoint, fence)
             worker = await self._do(group, decision)
             outcome = _DONE
         except errors.Refusal as refusal:
@@ -124,9 +162,10 @@ class Recruiter:
                 await self.db.run(serving.release, worker, now_ms)
         return worker
 
-    async def reboot(self, worker: ContractId) -> None:
-        """Restart a worker that fails."""
-        await self.db.run(serving.reboot, worker, self.clock.now_ms())
+    async def reboot(self, worker: ContractId, fence: int) -> None:
+        """Restart a worker that fails; nothing when it is gone or its owner is another engine."""
+        with suppress(errors.Refusal):
+            await self.db.run(_reboot, worker, fence, self.clock.now_ms())
 
     async def _rent(self, group: GroupId, offer: OfferId, reason: str) -> ContractId:
         stored, template = await self._found(group)
@@ -172,6 +211,13 @@ class Recruiter:
         }
         env = {"USE_SSL": "false"} | launch.env | own
         return msgspec.structs.replace(launch, env=env, ports=ports)
+
+
+def _reboot(tx: Tx, worker: ContractId, fence: int, now_ms: int) -> None:
+    stored = workers.get(tx, worker)
+    if stored is not None:
+        owning.check_fence(tx, stored.endpoint_id, fence)
+        serving.reboot(tx, worker, now_ms)
 
 
 def _disk_gb(args: LaunchArgs, template: StoredTemplate) -> float:
