@@ -237,11 +237,14 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each named
     end_date: float | None = None,
     duration: str | None = None,
     discount_max: float | None = None,
+    volumes_gb: float = 0.0,
+    volume_price: float | None = None,
 ) -> Call[None]:
     """Put a machine on sale, or change its prices.
 
     Dollars: `gpu` and `min_bid` per GPU and hour, `disk` per GB and month, `up` and `down` per GB.
     `min_chunk` is the smallest number of GPUs let together, `end_date` seconds since the epoch.
+    `volumes_gb` of the disk may be let as volumes, at `volume_price` or that of the disk.
     """
     body = {
         "machine": machine,
@@ -254,7 +257,8 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each named
         "end_date": end_date,
         "duration": duration,
         "credit_discount_max": discount_max,
-        "vol_size": 0,
+        "vol_size": volumes_gb,
+        "vol_price": volume_price,
     }
     return Call("PUT", "/machines/create_asks/", done, body=body)
 
