@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 8a4a13b35a0a8fc0
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history c7d52cc41a968219
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -119,6 +119,12 @@ ALTER TABLE public.clearings ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+
+CREATE TABLE public.contract_scopes (
+    contract_id bigint NOT NULL,
+    scope text NOT NULL,
+    scope_id bigint NOT NULL
 );
 
 CREATE TABLE public.contracts (
@@ -341,6 +347,32 @@ CREATE TABLE public.join_tokens (
     created_at_ms bigint NOT NULL,
     expires_at_ms bigint NOT NULL,
     machine_id bigint
+);
+
+CREATE TABLE public.limits (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    scope text NOT NULL,
+    scope_id bigint NOT NULL,
+    period text NOT NULL,
+    amount bigint NOT NULL,
+    action text NOT NULL,
+    set_at_ms bigint NOT NULL,
+    act_at_ms bigint,
+    told_from_ms bigint,
+    deleted_at_ms bigint,
+    CONSTRAINT limits_action_check CHECK ((action = ANY (ARRAY['notify'::text, 'stop'::text]))),
+    CONSTRAINT limits_amount_check CHECK ((amount > 0)),
+    CONSTRAINT limits_period_check CHECK ((period = ANY (ARRAY['hour'::text, 'day'::text, 'month'::text, 'total'::text])))
+);
+
+ALTER TABLE public.limits ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.limits_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE public.listings (
@@ -754,6 +786,9 @@ ALTER TABLE ONLY public.burns
 ALTER TABLE ONLY public.clearings
     ADD CONSTRAINT clearings_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.contract_scopes
+    ADD CONSTRAINT contract_scopes_pkey PRIMARY KEY (contract_id, scope);
+
 ALTER TABLE ONLY public.contracts
     ADD CONSTRAINT contracts_pkey PRIMARY KEY (id);
 
@@ -795,6 +830,9 @@ ALTER TABLE ONLY public.ip_addresses
 
 ALTER TABLE ONLY public.join_tokens
     ADD CONSTRAINT join_tokens_pkey PRIMARY KEY (hash);
+
+ALTER TABLE ONLY public.limits
+    ADD CONSTRAINT limits_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.listings
     ADD CONSTRAINT listings_pkey PRIMARY KEY (id);
@@ -880,6 +918,8 @@ CREATE INDEX burns_dry_at_ms_idx ON public.burns USING btree (dry_at_ms) WHERE (
 
 CREATE INDEX clearings_machine_id_id_idx ON public.clearings USING btree (machine_id, id);
 
+CREATE INDEX contract_scopes_scope_scope_id_idx ON public.contract_scopes USING btree (scope, scope_id);
+
 CREATE INDEX contracts_machine_id_idx ON public.contracts USING btree (machine_id);
 
 CREATE INDEX decisions_endpoint_id_id_idx ON public.decisions USING btree (endpoint_id, id);
@@ -897,6 +937,10 @@ CREATE INDEX gpu_holds_contract_id_idx ON public.gpu_holds USING btree (contract
 CREATE INDEX instances_machine_id_idx ON public.instances USING btree (machine_id) WHERE (destroyed_at_ms IS NULL);
 
 CREATE INDEX instances_renter_id_idx ON public.instances USING btree (renter_id) WHERE (destroyed_at_ms IS NULL);
+
+CREATE INDEX limits_account_id_idx ON public.limits USING btree (account_id) WHERE (deleted_at_ms IS NULL);
+
+CREATE INDEX limits_act_at_ms_idx ON public.limits USING btree (act_at_ms) WHERE (deleted_at_ms IS NULL);
 
 CREATE INDEX listings_machine_id_idx ON public.listings USING btree (machine_id) WHERE (closed_at_ms IS NULL);
 
@@ -983,6 +1027,9 @@ ALTER TABLE ONLY public.burns
 ALTER TABLE ONLY public.clearings
     ADD CONSTRAINT clearings_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machines(id);
 
+ALTER TABLE ONLY public.contract_scopes
+    ADD CONSTRAINT contract_scopes_contract_id_fkey FOREIGN KEY (contract_id) REFERENCES public.contracts(id);
+
 ALTER TABLE ONLY public.contracts
     ADD CONSTRAINT contracts_host_id_fkey FOREIGN KEY (host_id) REFERENCES public.accounts(id);
 
@@ -1051,6 +1098,9 @@ ALTER TABLE ONLY public.ip_addresses
 
 ALTER TABLE ONLY public.join_tokens
     ADD CONSTRAINT join_tokens_host_id_fkey FOREIGN KEY (host_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.limits
+    ADD CONSTRAINT limits_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
 
 ALTER TABLE ONLY public.listings
     ADD CONSTRAINT listings_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machines(id);

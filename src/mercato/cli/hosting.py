@@ -85,9 +85,6 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each an option
     duration: Annotated[
         str | None, Option("--for", help="How long contracts may run: '3 months'.")
     ] = None,
-    volumes: Annotated[
-        float, Option("--volumes", help="Gigabytes that may be let as volumes.")
-    ] = 0.0,
 ) -> None:
     """Put a machine on sale, or change its prices; signed contracts keep theirs.
 
@@ -105,7 +102,6 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each an option
             min_bid=min_bid,
             min_chunk=min_chunk,
             duration=duration,
-            volumes_gb=volumes,
         ),
         f"Machine {machine} is on sale at {money(gpu)} per GPU and hour.",
     )

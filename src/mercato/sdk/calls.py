@@ -9,9 +9,12 @@ from mercato.sdk.call import Call, done, many, one, whole
 from mercato.sdk.shapes import (
     ApiKey,
     Charge,
+    Deposit,
     Instance,
+    Limit,
     Machine,
     Offer,
+    Prepaid,
     Rented,
     SshKey,
     Template,
@@ -237,14 +240,11 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each named
     end_date: float | None = None,
     duration: str | None = None,
     discount_max: float | None = None,
-    volumes_gb: float = 0.0,
-    volume_price: float | None = None,
 ) -> Call[None]:
     """Put a machine on sale, or change its prices.
 
     Dollars: `gpu` and `min_bid` per GPU and hour, `disk` per GB and month, `up` and `down` per GB.
     `min_chunk` is the smallest number of GPUs let together, `end_date` seconds since the epoch.
-    `volumes_gb` of the disk may be let as volumes, at `volume_price` or that of the disk.
     """
     body = {
         "machine": machine,
@@ -257,8 +257,7 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each named
         "end_date": end_date,
         "duration": duration,
         "credit_discount_max": discount_max,
-        "vol_size": volumes_gb,
-        "vol_price": volume_price,
+        "vol_size": 0,
     }
     return Call("PUT", "/machines/create_asks/", done, body=body)
 
@@ -311,6 +310,55 @@ def statement(*, since: float = 0.0, after: int | None = None) -> Call[Statement
 def usage_key() -> Call[str]:
     """The public key by which a statement of this market is checked, in hexadecimal."""
     return Call("GET", "/usage_records/key/", lambda answer: str(answer["public_key"]))
+
+
+def limits() -> Call[list[Limit]]:
+    """The account's spending limits, and how much of each is used."""
+    return Call("GET", "/limits/", many(Limit, "limits"))
+
+
+def set_limit(
+    amount: float,
+    period: str = "total",
+    *,
+    scope: str = "account",
+    scope_id: int | None = None,
+    action: str = "stop",
+) -> Call[Limit]:
+    """Limit what is spent to `amount` dollars per hour, day or month, or in total.
+
+    `scope` is account, key, instance or endpoint; `action` is stop or notify. A limit on the same
+    thing and period takes the new amount.
+    """
+    body = {
+        "amount": amount,
+        "period": period,
+        "scope": scope,
+        "scope_id": scope_id,
+        "action": action,
+    }
+    return Call("POST", "/limits/", one(Limit, "limit"), body=body)
+
+
+def remove_limit(limit: int) -> Call[None]:
+    """Take a spending limit away."""
+    return Call("DELETE", f"/limits/{limit}/", done, body={})
+
+
+def prepay(instance: int, amount: float) -> Call[Prepaid]:
+    """Move `amount` dollars of credit into an instance's deposit, for a discount."""
+    return Call(
+        "PUT",
+        f"/instances/prepay/{instance}/",
+        one(Prepaid),
+        body={"amount": amount},
+        repeatable=False,
+    )
+
+
+def deposit(instance: int) -> Call[Deposit]:
+    """What is left of what was prepaid for an instance."""
+    return Call("GET", f"/instances/balance/{instance}/", one(Deposit))
 
 
 def raw(method: str, path: str, body: Mapping[str, Any] | None = None) -> Call[Any]:

@@ -170,3 +170,40 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     end: float | None = None
     metadata: dict[str, Any] = {}
     items: list["Charge"] = []
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """A spending limit and how much of it is used; dollars."""
+
+    id: int
+    scope: str = "account"
+    scope_id: int = 0
+    period: str = "total"
+    amount: float = 0
+    action: str = "stop"
+    spent: float = 0
+    remaining: float = 0
+    window_end: float | None = None
+    """When it begins anew."""
+    reached_at: float | None = None
+    """When it will be reached at the present rates."""
+
+
+class Prepaid(msgspec.Struct, frozen=True, kw_only=True):
+    """What a deposit buys."""
+
+    timescale: float = 0
+    """Months."""
+    discount_rate: float = 0
+    """The part of the price that is saved."""
+    msg: str = ""
+
+
+class Deposit(msgspec.Struct, frozen=True, kw_only=True):
+    """What was prepaid for an instance; dollars."""
+
+    balance: float = 0
+    refundable_deposit: float = 0
+    total_discount: float = 0
+    discount_months: float = 0
+    discount_rate: float = 0

@@ -18,6 +18,7 @@ from mercato.control.store import volumes as stored
 from mercato.control.store.volumes import VolumeView
 from mercato.market import errors
 from mercato.market.ids import ContractId, MachineId
+from mercato.market.limits import Scope
 from mercato.market.money import (
     NanoUsdPerGbMonth,
     dollars,
@@ -164,6 +165,7 @@ async def create(call: Call, asked: NewVolume) -> RentedVolume:
 
 
 async def _rent(call: Call, request: VolumeRequest) -> RentedVolume:
+    request = msgspec.structs.replace(request, scopes={Scope.KEY: call.who.key})
     contract = await call.services.db.run(
         flow.create, call.account, request, call.now_ms, call.services.house.rules
     )

@@ -11,7 +11,7 @@ from mercato.control.db import Tx
 from mercato.control.flows import clearing, metering
 from mercato.control.flows.house import STANDARD, Rules
 from mercato.control.flows.owned import mine, tell
-from mercato.control.store import contracts, instances, listings, machines, standings
+from mercato.control.store import contracts, instances, limits, listings, machines, standings
 from mercato.control.store.instances import Instance
 from mercato.market import auction, errors
 from mercato.market.contract import Contract, Kind
@@ -59,9 +59,9 @@ def change_bid(
     if terms != contract.terms:
         more = max(0, terms.gpu - contract.terms.gpu)
         wants = instance.intended is Intended.RUNNING
-        metering.require_credit(
-            tx, renter, metering.NewRates(gpu=more if wants else 0), now_ms, rules
-        )
+        scopes = limits.scopes_of(tx, instance_id)
+        asked = metering.NewRates(gpu=more if wants else 0, scopes=scopes)
+        metering.require_credit(tx, renter, asked, now_ms, rules)
         contracts.amend(tx, instance_id, terms, "bid", now_ms)
         message = f"Its bid is ${dollars(bid):.6g} an hour now."
         tell(tx, contract, "bid_changed", Reason.USER, message, now_ms)

@@ -12,11 +12,19 @@ from mercato.market.usage import Record, Use, cost
 
 
 def charge(
-    tx: Tx, contract: Contract, use: Use, *, prepaid: bool, cause: str, now_ms: int
+    tx: Tx,
+    contract: Contract,
+    use: Use,
+    *,
+    prepaid: bool,
+    cause: str,
+    now_ms: int,
+    allowed: NanoUsd | None = None,
 ) -> NanoUsd:
     """Charge a contract's renter for a use, from its deposit or from the credit; how much.
 
-    What the purse lacks (the server was down when it ran dry) the house gives. The caller stands
+    What the purse lacks (the server was down when it ran dry) and what is more than `allowed` (a
+    spending limit has room for no more) the house gives. The caller stands
     in the renter's queue; a cause that was charged before charges nothing.
     """
     amount = cost(use)
@@ -32,6 +40,7 @@ def charge(
         contract=contract.id,
         platform_fee_ppm=contract.terms.platform_fee_ppm,
         about=msgspec.to_builtins(use),
+        allowed=allowed,
     )
     in_purse = NanoUsd(purses.balance(tx, payer))
     for transfer in shared_out(owed, in_purse, now_ms):

@@ -108,14 +108,18 @@ def _stop_who_cannot_pay(
         if outcome.gpus is None or contract.id in holders:
             continue
         tx.queue(f"account:{contract.renter}")
-        if metering.uncommitted(tx, contract.renter, now_ms, rules) < 0:
+        why = metering.unaffordable(tx, contract, now_ms, rules)
+        if why is not None:
             found = True
-            instances.intend(tx, contract.id, Intended.STOPPED, Reason.NO_CREDIT, now_ms)
-            tell(tx, contract, "instance_stopped", Reason.NO_CREDIT, _NO_CREDIT, now_ms)
+            instances.intend(tx, contract.id, Intended.STOPPED, why, now_ms)
+            tell(tx, contract, "instance_stopped", why, _UNPAID[why], now_ms)
     return found
 
 
-_NO_CREDIT: Final = "It won its GPUs, and the account's credit does not cover them; add credit."
+_UNPAID: Final = {
+    Reason.NO_CREDIT: "It won its GPUs, and the account's credit does not cover them; add credit.",
+    Reason.SPENDING_LIMIT: "It won its GPUs, and a spending limit does not cover them; raise it.",
+}
 
 
 # --- Following a verdict --------------------------------------------------------------------------

@@ -8,11 +8,13 @@ what is in its purse, less what its open meters have run up to.
 Whoever touches an account's meters stands in the account's queue (`Tx.queue`).
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from mercato.control.db import Tx
+from mercato.control.flows import limiting
 from mercato.control.flows.charging import charge, move
 from mercato.control.flows.house import STANDARD, Rules
 from mercato.control.store import (
@@ -21,6 +23,7 @@ from mercato.control.store import (
     deposits,
     events,
     instances,
+    limits,
     purses,
     segments,
 )
@@ -28,9 +31,11 @@ from mercato.control.store.events import Event
 from mercato.market import credit, meter
 from mercato.market.contract import Contract, Kind
 from mercato.market.credit import Position
-from mercato.market.errors import InsufficientCredit
+from mercato.market.errors import InsufficientCredit, SpendingLimitReached
 from mercato.market.ids import AccountId
+from mercato.market.instance import Reason
 from mercato.market.ledger import credit_of, deposit_of, earnings_of
+from mercato.market.limits import Scope
 from mercato.market.meter import Segment, last_covered_ms
 from mercato.market.money import (
     MS_PER_HOUR,
@@ -41,7 +46,7 @@ from mercato.market.money import (
     transfer_cost,
 )
 from mercato.market.reserving import discounted
-from mercato.market.usage import Metered, Moved
+from mercato.market.usage import Metered, Moved, cost
 
 GPU: Final = meter.GPU
 DISK: Final = meter.DISK
@@ -181,7 +186,10 @@ def post_bytes(tx: Tx, contract: Contract, now_ms: int) -> int:
     ):
         use = Moved(item=way, price=price, from_bytes=before, to_bytes=total)
         cause = f"bytes:{contract.id}:{way}:{before}"
-        posted += charge(tx, contract, use, prepaid=False, cause=cause, now_ms=now_ms) > 0
+        if cost(use) > 0:
+            allowed = limiting.left(tx, contract, now_ms)
+            charge(tx, contract, use, prepaid=False, cause=cause, now_ms=now_ms, allowed=allowed)
+            posted += 1
     if (instance.up_bytes, instance.down_bytes) != (
         instance.up_bytes_posted,
         instance.down_bytes_posted,
@@ -264,6 +272,7 @@ def forecast(tx: Tx, account: AccountId, now_ms: int, rules: Rules = STANDARD) -
     kept = accrued(now.storage_burn, rules.deletion_buffer_ms) if now.burn > now.storage_burn else 0
     burns.write(tx, account, now.burn, now.falls_to_ms(kept))
     deposits.forecast(tx, account, {deposit.contract: deposit.ends_ms for deposit in now.due})
+    limiting.forecast(tx, account, now_ms, rules)
     tx.poke("loop:credit")
 
 
@@ -272,6 +281,8 @@ class NewRates(msgspec.Struct, frozen=True, kw_only=True):
 
     gpu: int = 0
     storage: int = 0
+    scopes: Mapping[Scope, int] = {}
+    """On whose behalf, beside the account's: their spending limits are asked as well."""
 
 
 def require_credit(
@@ -281,6 +292,7 @@ def require_credit(
 
     Raises:
         InsufficientCredit: with the figures, when it cannot.
+        SpendingLimitReached: when a limit that it set for itself cannot.
     """
     tx.queue(f"account:{account}")
     if new.gpu == 0 and new.storage == 0:
@@ -294,6 +306,15 @@ def require_credit(
             f"{rules.deletion_buffer_ms / MS_PER_HOUR:g} h of storage), and the account has "
             f"${dollars(now.spendable):.4f}. Add credit first."
         )
+    limiting.require(
+        tx,
+        account,
+        new.scopes,
+        gpu=new.gpu,
+        storage=new.storage,
+        now_ms=now_ms,
+        rules=rules,
+    )
 
 
 def uncommitted(tx: Tx, account: AccountId, now_ms: int, rules: Rules = STANDARD) -> NanoUsd:
@@ -304,6 +325,18 @@ def uncommitted(tx: Tx, account: AccountId, now_ms: int, rules: Rules = STANDARD
     now = position(tx, account, now_ms)
     _, needed = _needed(tx, account, now, NewRates(), rules)
     return NanoUsd(now.spendable - needed)
+
+
+def unaffordable(tx: Tx, contract: Contract, now_ms: int, rules: Rules = STANDARD) -> Reason | None:
+    """Why a contract that was told to run cannot be given its GPUs now; None when it can."""
+    if uncommitted(tx, contract.renter, now_ms, rules) < 0:
+        return Reason.NO_CREDIT
+    scopes = limits.scopes_of(tx, contract.id)
+    try:
+        limiting.require(tx, contract.renter, scopes, gpu=0, storage=0, now_ms=now_ms, rules=rules)
+    except SpendingLimitReached:
+        return Reason.SPENDING_LIMIT
+    return None
 
 
 def _needed(

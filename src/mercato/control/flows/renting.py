@@ -9,6 +9,7 @@ no longer runs. `destroy` ends the disk's meter too, and the contract when the a
 nothing is left.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ from mercato.control.store import (
     contracts,
     holds,
     instances,
+    limits,
     listings,
     machines,
     ssh_keys,
@@ -36,6 +38,7 @@ from mercato.market.contract import Contract, Kind, Terms
 from mercato.market.ids import AccountId, ContractId, OfferId, SshKeyId, TemplateId
 from mercato.market.instance import Intended, Reason
 from mercato.market.launch import Launch
+from mercato.market.limits import Scope
 from mercato.market.listing import Listing
 from mercato.market.money import NanoUsdPerHour, dollars
 from mercato.market.offer import Offer, find_offer, parse_offer_id
@@ -64,6 +67,8 @@ class RentRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Whether GPU time begins as its host loads it, as for workers, or as it runs."""
     template: tuple[TemplateId, str] | None = None
     """Id and content hash of the template that the launch came from."""
+    scopes: Mapping[Scope, int] = {}
+    """The API key or endpoint on whose behalf it is rented, for their spending limits."""
 
 
 class Minted(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,12 +128,15 @@ def rent(
     metering.require_credit(
         tx,
         renter,
-        metering.NewRates(gpu=terms.gpu if request.running else 0, storage=terms.storage),
+        metering.NewRates(
+            gpu=terms.gpu if request.running else 0, storage=terms.storage, scopes=request.scopes
+        ),
         now_ms,
         house.rules,
     )
     contract = _sign(tx, renter, host, offer, terms, now_ms)
     _write_instance(tx, contract, request, now_ms, minted, house)
+    limits.mark(tx, contract.id, request.scopes)
     metering.open_meter(tx, contract, metering.DISK, now_ms)
     metering.forecast(tx, renter, now_ms)
     tell(tx, contract, "instance_rented", Reason.RENTED, "The rental was signed.", now_ms)
@@ -190,7 +198,8 @@ def _with_volume(
     """The request with the volume that it asked for rented and among its mounts."""
     if request.new_volume is None:
         return request
-    volume = volumes.create(tx, renter, request.new_volume, now_ms, rules)
+    wanted = msgspec.structs.replace(request.new_volume, scopes=request.scopes)
+    volume = volumes.create(tx, renter, wanted, now_ms, rules)
     wish = f"V.{volume.id}:{request.new_volume_path}"
     launch = msgspec.structs.replace(request.launch, volumes=(*request.launch.volumes, wish))
     return msgspec.structs.replace(request, launch=launch)
@@ -296,7 +305,8 @@ def start(
             "what you need and rent anew."
         )
     gpu = metering.gpu_on_credit(tx, contract, rules)
-    metering.require_credit(tx, renter, metering.NewRates(gpu=gpu), now_ms, rules)
+    asked = metering.NewRates(gpu=gpu, scopes=limits.scopes_of(tx, instance_id))
+    metering.require_credit(tx, renter, asked, now_ms, rules)
     instances.intend(tx, instance_id, Intended.RUNNING, Reason.USER, now_ms)
     instances.boot_again(tx, instance_id)
     tell(tx, contract, "instance_started", Reason.USER, "It was told to start.", now_ms)
@@ -332,6 +342,7 @@ _STOPPED: Final = {
     Reason.NO_CREDIT: "It was stopped because the account's credit ran out; its data is kept.",
     Reason.EXPIRED: "It was stopped because its contract ended; its data is kept for a while.",
     Reason.HOST: "It was stopped by its host.",
+    Reason.SPENDING_LIMIT: "It was stopped at a spending limit of its account; its data is kept.",
 }
 
 

@@ -22,6 +22,7 @@ from mercato.market import errors
 from mercato.market.ids import AccountId, ContractId, OfferId
 from mercato.market.instance import Reason
 from mercato.market.launch import Launch
+from mercato.market.limits import Scope
 from mercato.serverless.endpoint import Endpoint, GroupId
 
 NAME_MAX: Final = 100
@@ -236,7 +237,8 @@ def recruit(tx: Tx, wanted: Recruit, minted: Minted, now_ms: int, house: House) 
     group = worker_groups.get(tx, wanted.group)
     if group is None:
         raise errors.NotFound(f"There is no worker group {wanted.group} any more.")
-    request = msgspec.structs.replace(wanted.request, bills_loading=True)
+    scopes = {Scope.ENDPOINT: int(group.endpoint_id)}
+    request = msgspec.structs.replace(wanted.request, bills_loading=True, scopes=scopes)
     signed = renting.rent(tx, group.account_id, wanted.offer, request, now_ms, minted, house=house)
     workers.create(
         tx, signed.contract.id, group.id, group.version, wanted.token, wanted.reason, now_ms

@@ -5,6 +5,7 @@ to end; its host makes it when it hears of it and removes it when it no longer d
 volumes on a machine stands in the machine's queue, as whoever changes anything there.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -12,7 +13,15 @@ import msgspec
 from mercato.control.db import Tx
 from mercato.control.flows import metering
 from mercato.control.flows.house import STANDARD, Rules
-from mercato.control.store import contracts, events, listings, machines, volume_listings, volumes
+from mercato.control.store import (
+    contracts,
+    events,
+    limits,
+    listings,
+    machines,
+    volume_listings,
+    volumes,
+)
 from mercato.control.store.events import Event
 from mercato.control.store.machines import Machine
 from mercato.control.store.volumes import StoredVolume
@@ -21,6 +30,7 @@ from mercato.market.contract import Contract, Kind, Terms
 from mercato.market.ids import AccountId, ContractId, MachineId
 from mercato.market.instance import Reason
 from mercato.market.launch import Launch
+from mercato.market.limits import Scope
 from mercato.market.money import NanoUsdPerGb, NanoUsdPerGbMonth, NanoUsdPerHour, nano, with_fee
 from mercato.market.volume import VolumeListing, offered_mb, parse_mount
 from mercato.wire.agent import Observed
@@ -37,6 +47,8 @@ class VolumeRequest(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     clone_of: ContractId | None = None
     """A volume of the renter's on the same machine whose contents it begins with."""
+    scopes: Mapping[Scope, int] = {}
+    """The API key on whose behalf it is rented, for its spending limits."""
 
 
 # --- Listing --------------------------------------------------------------------------------------
@@ -127,9 +139,11 @@ def create(
     if request.clone_of is not None:
         _check_clone(tx, renter, request.clone_of, machine.id, request.size_mb)
     terms = _terms(listing, request.size_mb, end_at_ms, own=machine.host_id == renter)
-    metering.require_credit(tx, renter, metering.NewRates(storage=terms.storage), now_ms, rules)
+    asked = metering.NewRates(storage=terms.storage, scopes=request.scopes)
+    metering.require_credit(tx, renter, asked, now_ms, rules)
     contract = _sign(tx, renter, machine, terms, now_ms)
     volumes.create(tx, contract.id, renter, machine.id, request.name, request.clone_of)
+    limits.mark(tx, contract.id, request.scopes)
     metering.open_meter(tx, contract, metering.DISK, now_ms)
     metering.forecast(tx, renter, now_ms)
     _tell(tx, contract, "volume_rented", Reason.RENTED, "The volume was rented.", now_ms)

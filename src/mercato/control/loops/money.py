@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from mercato.control.db import Database
-from mercato.control.flows import lapsing, sealing
+from mercato.control.flows import enforcing, lapsing, sealing
 from mercato.control.flows.house import House
 from mercato.control.loops.loop import Loop, Report
-from mercato.control.store import burns, deposits, instances, segments
+from mercato.control.store import burns, deposits, instances, limits, segments
 from mercato.market.money import MS_PER_HOUR
 
 SETTLED_EVERY_MS: Final = 24 * MS_PER_HOUR
@@ -33,6 +33,11 @@ def money_loops(db: Database, house: House) -> list[Loop]:
         report["recovered"] = sum(db.run_now(lapsing.recovered, one) for one in again)
         return report
 
+    def limit(now_ms: int) -> Report:
+        due = db.run_now(limits.due, now_ms)
+        report = {"told": 0, "stopped": 0, "destroyed": 0}
+        return summed([report, *(db.run_now(enforcing.look, one, now_ms, rules) for one in due)])
+
     def seal(now_ms: int) -> Report:
         del now_ms
         signed = 0
@@ -43,6 +48,7 @@ def money_loops(db: Database, house: House) -> list[Loop]:
     return [
         Loop("meter", "Posts charges that ran up unposted, so that ledgers are fresh.", 60, meter),
         Loop("credit", "Warns, stops and ends what an account can no longer pay.", 15, credit),
+        Loop("limits", "Tells and stops when a spending limit is reached.", 5, limit),
         Loop("sealing", "Signs usage records, so that anyone can check them.", 30, seal),
     ]
 
