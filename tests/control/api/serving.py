@@ -64,7 +64,8 @@ def _accounts(tx: Tx, now_ms: int) -> dict[str, str]:
 @contextlib.contextmanager
 def served(database_url: str, data: Path, **settings: Any) -> Iterator[Served]:
     """A server on a free port of loopback, in a thread of its own, for as long as this is held."""
-    with socket.socket() as probe:
+    # The protocol is named so that asyncio sends small packets at once (TCP_NODELAY).
+    with socket.socket(proto=socket.IPPROTO_TCP) as probe:
         probe.bind(("127.0.0.1", 0))
         listener = probe.dup()
     listener.listen(128)

@@ -1,17 +1,18 @@
 """Arguments of a request: path, query and body as one, turned into a route's struct."""
 
 import json
-import math
 import types
 import typing
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Final, Union, get_args, get_origin
 
 import msgspec
 
 from mercato.control.api.errors import explain
 from mercato.market import errors
+
+LARGEST: Final = 1e15
 
 
 def merged(
@@ -47,15 +48,14 @@ def read(takes: Any, arguments: Mapping[str, Any]) -> Any:
     except msgspec.ValidationError as problem:
         raise errors.InvalidRequest(explain(problem, _fields(takes))) from None
     for name in _fields(takes):
-        value = arguments.get(name)
-        if isinstance(value, float | str) and _is_endless(getattr(asked, name, None)):
-            raise errors.InvalidRequest(f"{name}: {value} is not a number to reckon with.")
+        if _is_boundless(getattr(asked, name, None)):
+            raise errors.InvalidRequest(f"{name}: {arguments[name]} is no number to reckon with.")
     return asked
 
 
-def _is_endless(value: Any) -> bool:
-    """Whether it is infinite or no number at all: clients can spell both."""
-    return isinstance(value, float) and not math.isfinite(value)
+def _is_boundless(value: Any) -> bool:
+    """Whether it is infinite, no number at all, or so large that no unit makes sense of it."""
+    return isinstance(value, float) and not abs(value) <= LARGEST
 
 
 def _value(text: str) -> Any:

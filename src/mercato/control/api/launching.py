@@ -13,6 +13,7 @@ from mercato.control.secrets_box import SecretsBox
 from mercato.control.store.templates import StoredTemplate
 from mercato.market import errors
 from mercato.market.launch import JupyterWish, Launch, Login, PortWish
+from mercato.market.volume import parse_mount
 
 ONSTART_MAX: Final = 65_536
 ARGS_MAX: Final = 1_024
@@ -271,12 +272,13 @@ def options_of(given: dict[str, Any] | str | None) -> Options:
             case "-h":
                 hostname = _hostname(rest or value)
             case "-v":
+                parse_mount(rest or value)
                 volumes.append(rest or value)
             case "-n":
                 raise errors.InvalidRequest("Overlay networks are not offered here; leave out -n.")
             case _:
                 # Of -e 'A=b c' the official client leaves the quote on the name.
-                env[_variable(name.lstrip("'\""))] = value
+                env[_variable(name.lstrip("'\""))] = _content(name, value)
     if len(env) > VARIABLES_MAX:
         raise errors.TooLong(f"There are at most {VARIABLES_MAX} variables.")
     return Options(env=env, ports=tuple(ports), hostname=hostname, volumes=tuple(volumes))
@@ -313,6 +315,12 @@ def _variable(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise errors.InvalidRequest(f"{name[:80]!r} is not the name of a variable.")
     return name
+
+
+def _content(name: str, value: str) -> str:
+    if "\x00" in value:
+        raise errors.InvalidRequest(f"The value of {name[:80]} cannot hold a NUL character.")
+    return value
 
 
 def _hostname(name: str) -> str:
