@@ -21,7 +21,7 @@ from starlette.routing import Mount, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from mercato.control import logs
-from mercato.control.api import openapi
+from mercato.control.api import documentation, openapi
 from mercato.control.api.agents import FRAME_BYTES_MAX, Agents
 from mercato.control.api.auth import KeyRing
 from mercato.control.api.limits import RateLimits
@@ -90,7 +90,7 @@ class ControlPlane:
             loops=lambda: self.driver.loops,
             spawn=self._spawn,
             openapi=openapi.encoded(ROUTES),
-            documentation=openapi.page(ROUTES),
+            documentation=documentation.page(ROUTES),
             body_bytes_max=settings.body_bytes_max,
             public_url=settings.public_url,
         )

@@ -127,6 +127,12 @@ class TooLong(Refusal):
     code = "input_too_long"
 
 
+class LabelTooLong(TooLong):
+    """A label is longer than may be."""
+
+    code = "label_too_long"
+
+
 class HostUnavailable(Refusal):
     """The host cannot be heard or could not do it."""
 

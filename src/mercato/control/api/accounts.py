@@ -167,7 +167,7 @@ def _set_user(
     checked_email(email)
     other = accounts.find(tx, email)
     if other is not None and other.id != account:
-        raise errors.Conflict(f"Another account has the address {email}.")
+        raise UserExists(f"Another account has the address {email}.")
     changed = {name: arguments[name] for name in PROFILE_FIELDS & set(arguments)}
     profile = _checked_profile({**found.profile, **changed})
     accounts.update(
@@ -210,8 +210,20 @@ _PROFILE = msgspec.defstruct(
 def checked_email(email: str) -> str:
     """The address, or a refusal when it is none."""
     if not _EMAIL.fullmatch(email):
-        raise errors.InvalidRequest(f"{email!r} is not an e-mail address.")
+        raise InvalidEmail(f"{email[:80]!r} is not an e-mail address.")
     return email
+
+
+class InvalidEmail(errors.InvalidRequest):
+    """It is no e-mail address."""
+
+    code = "invalid_email"
+
+
+class UserExists(errors.Conflict):
+    """Another account has the address."""
+
+    code = "user_exists"
 
 
 class NewSubaccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,7 +263,7 @@ async def create_subaccount(call: Call, asked: NewSubaccount) -> Subaccount:
 def _create_subaccount(
     tx: Tx, parent: AccountId, asked: NewSubaccount, password_hash: str | None, now_ms: int
 ) -> AccountId:
-    taken = errors.Conflict(f"There is an account {asked.email} already.")
+    taken = UserExists(f"There is an account {asked.email} already.")
     if accounts.find(tx, asked.email) is not None:
         raise taken
     made = accounts.create(

@@ -64,6 +64,7 @@ STATUS: Final[Mapping[type[errors.Refusal], int]] = {
     errors.AlreadyExists: 400,
     errors.TooMany: 429,
     errors.TooLong: 400,
+    errors.LabelTooLong: 400,
     # Not 503: the client repeats a mutation on 503, and the host may have begun it.
     errors.HostUnavailable: 409,
     UnknownPath: 404,

@@ -20,7 +20,6 @@ from mercato.market.ids import AccountId, ContractId, SshKeyId
 from mercato.market.instance import Intended
 
 PAGE_MAX: Final = 25
-LABEL_MAX: Final = 1_024
 IDS_MAX: Final = 1_000
 
 
@@ -140,8 +139,6 @@ async def change(call: Call, asked: Change) -> Done:
     """Start or stop an instance, or label it."""
     if "label" in call.arguments and asked.state is None:
         label = asked.label or None
-        if label is not None and len(label) > LABEL_MAX:
-            raise errors.TooLong(f"A label has at most {LABEL_MAX} characters.")
         await call.services.db.run(
             renting.relabel, call.account, ContractId(asked.id), label, call.now_ms
         )

@@ -78,19 +78,23 @@ class ById(msgspec.Struct, frozen=True, kw_only=True):
     id: int
 
 
+class _InvalidPermissions(errors.InvalidRequest):
+    code = "invalid_permissions"
+
+
 def checked_permissions(permissions: dict[str, Any] | None) -> dict[str, Any] | None:
     """The `api` object of a permission file, or what is wrong with it."""
     if permissions is None:
         return None
     granted = permissions.get("api")
     if not isinstance(granted, dict):
-        raise errors.InvalidRequest('permissions must look like {"api": {"<category>": {}}}.')
+        raise _InvalidPermissions('permissions must look like {"api": {"<category>": {}}}.')
     for category, rules in granted.items():
         if category not in GRANTABLE:
             known = ", ".join(sorted(GRANTABLE))
-            raise errors.InvalidRequest(f"Unknown category {category!r}; there are: {known}.")
+            raise _InvalidPermissions(f"Unknown category {category!r}; there are: {known}.")
         if not isinstance(rules, dict) or not all(isinstance(r, dict) for r in rules.values()):
-            raise errors.InvalidRequest(f"The rules of {category!r} must be an object of objects.")
+            raise _InvalidPermissions(f"The rules of {category!r} must be an object of objects.")
         for rule in rules.values():
             _check_constraints(rule.get("constraints"))
     return granted
@@ -100,10 +104,10 @@ def _check_constraints(constraints: Any) -> None:
     if constraints is None:
         return
     if not isinstance(constraints, dict):
-        raise errors.InvalidRequest("constraints must be an object.")
+        raise _InvalidPermissions("constraints must be an object.")
     for name, bound in constraints.items():
         if not isinstance(bound, dict) or not set(bound) <= {"eq", "gte", "lte"}:
-            raise errors.InvalidRequest(f"The constraint on {name!r} takes eq, gte and lte.")
+            raise _InvalidPermissions(f"The constraint on {name!r} takes eq, gte and lte.")
 
 
 def _shown(key: ApiKey) -> ShownApiKey:

@@ -426,6 +426,10 @@ class _InvalidAmount(errors.InvalidRequest):
     code = "invalid_params"
 
 
+class _InsufficientBalance(errors.InsufficientCredit):
+    code = "insufficient_balance"
+
+
 async def transfer_credit(call: Call, asked: Gift) -> Done:
     """Give credit to another account, by its e-mail address or id; it cannot be taken back."""
     if not LEAST_TRANSFER <= asked.amount <= 1e9:
@@ -443,4 +447,7 @@ def _give(tx: Tx, sender: AccountId, asked: Gift, cause: str, now_ms: int, rules
     if found is None or found.id == sender:
         raise _InvalidRecipient(f"There is no other account {name!r}.")
     amount = NanoUsd(nano(asked.amount))
-    paying.transfer_credit(tx, sender, found.id, amount, cause, now_ms, rules)
+    try:
+        paying.transfer_credit(tx, sender, found.id, amount, cause, now_ms, rules)
+    except errors.InsufficientCredit as short:
+        raise _InsufficientBalance(str(short)) from None

@@ -1,7 +1,7 @@
-"""The table of routes as OpenAPI 3.1 and as a page for people; nothing is described twice."""
+"""The table of routes as OpenAPI 3.1; nothing is described twice."""
 
-import html
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
@@ -28,7 +28,7 @@ def describe(routes: Sequence[Route]) -> dict[str, Any]:
     names = Counter(route.name for route in routes)
     for route in routes:
         operation = _operation(route, by_kind, components, unique=names[route.name] == 1)
-        paths.setdefault(_shown(route.path), {})[route.method.lower()] = operation
+        paths.setdefault(shown(route.path), {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
@@ -39,6 +39,7 @@ def describe(routes: Sequence[Route]) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": about} for name, about in groups(routes).items()],
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": dict(sorted(components.items())),
@@ -55,7 +56,8 @@ def encoded(routes: Sequence[Route]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(describe(routes)), indent=1) + b"\n"
 
 
-def _shown(path: str) -> str:
+def shown(path: str) -> str:
+    """A path as it is described: with the slash at its end that clients write."""
     return path if path == "/" or "." in path.rsplit("/", 1)[-1] else f"{path}/"
 
 
@@ -63,7 +65,7 @@ def _kinds(routes: Sequence[Route]) -> list[Any]:
     kinds: dict[str, Any] = {repr(ErrorBody): ErrorBody}
     for route in routes:
         for kind in (route.takes, route.gives):
-            if _is_described(kind) and (kind is route.gives or _is_struct(kind)):
+            if _is_described(kind) and (kind is route.gives or is_struct(kind)):
                 kinds[repr(kind)] = kind
     return list(kinds.values())
 
@@ -80,7 +82,8 @@ def _operation(
     operation: dict[str, Any] = {
         "operationId": route.name if unique else _operation_id(route),
         "summary": route.summary,
-        "tags": [_tag(route)],
+        "description": _who(route.permission),
+        "tags": [group_of(route)],
         "x-permission": route.permission.value,
         "responses": {
             "200": _answer(route, schemas),
@@ -103,8 +106,27 @@ def _operation_id(route: Route) -> str:
     return "_".join([route.method.lower(), *parts])
 
 
-def _tag(route: Route) -> str:
+def group_of(route: Route) -> str:
+    """The group in which a route is described: the module that serves it."""
     return route.handle.__module__.rpartition(".")[2]
+
+
+def groups(routes: Sequence[Route]) -> dict[str, str]:
+    """Every group and what it is about, which its module says first."""
+    return {
+        group_of(route): (sys.modules[route.handle.__module__].__doc__ or "").strip().split("\n")[0]
+        for route in routes
+    }
+
+
+def _who(permission: Permission) -> str:
+    match permission:
+        case Permission.PUBLIC:
+            return "Open to everybody."
+        case Permission.OPERATOR:
+            return "Needs a full key of an operator of this market."
+        case _:
+            return f"Needs a key with the permission `{permission.value}`."
 
 
 def _answer(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +144,7 @@ def _arguments(route: Route, components: dict[str, Any]) -> dict[str, Any]:
     in_path = _IN_PATH.findall(route.path)
     properties: dict[str, Any] = {}
     required: list[str] = []
-    if not _is_struct(route.takes):
+    if not is_struct(route.takes):
         return {"requestBody": {"required": False, "content": _json({"type": "object"})}}
     if route.takes is not Nothing:
         own = components[route.takes.__name__]
@@ -152,7 +174,8 @@ def _arguments(route: Route, components: dict[str, Any]) -> dict[str, Any]:
     return described
 
 
-def _is_struct(kind: Any) -> bool:
+def is_struct(kind: Any) -> bool:
+    """Whether a type is one of our structs."""
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
@@ -163,55 +186,3 @@ def _in_query(name: str, schema: dict[str, Any], *, required: bool) -> dict[str,
     if kinds & {"object", "array"} or "$ref" in schema:
         return about | {"content": _json(schema)}
     return about | {"schema": schema}
-
-
-PAGE: Final = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Mercato API</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-:root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }}
-body {{ max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
-code {{ font: 0.9em ui-monospace, monospace; }}
-details {{ border-top: 1px solid #8884; padding: .4rem 0; }}
-summary {{ cursor: pointer; }} summary b {{ display: inline-block; width: 5rem; }}
-small {{ opacity: .7; }} table {{ border-collapse: collapse; margin: .5rem 0 .5rem 5rem; }}
-td {{ padding: .1rem 1rem .1rem 0; vertical-align: top; }}
-</style></head><body>
-<h1>Mercato API</h1>
-<p>Send a key as <code>Authorization: Bearer KEY</code>. Paths may end with a slash or not.
-Money is in dollars, times are seconds since the epoch. Every error is
-<code>{{"success": false, "error": CODE, "msg": TEXT}}</code>. A change may carry an
-<code>Idempotency-Key</code>: repeated, it is made once.
-The same as data: <a href="/openapi.json">OpenAPI 3.1</a>.</p>
-{sections}
-</body></html>
-"""
-
-
-def page(routes: Sequence[Route]) -> str:
-    """The API for people, in one page that needs nothing else."""
-    tags: dict[str, list[Route]] = {}
-    for route in routes:
-        tags.setdefault(_tag(route), []).append(route)
-    sections = [
-        f"<h2>{html.escape(tag)}</h2>\n{''.join(map(_section, some))}" for tag, some in tags.items()
-    ]
-    return PAGE.format(sections="\n".join(sections))
-
-
-def _section(route: Route) -> str:
-    rows = "".join(
-        f"<tr><td><code>{html.escape(field.encode_name)}</code></td>"
-        f"<td><small>{html.escape(_kind(field.type))}</small></td></tr>"
-        for field in (msgspec.structs.fields(route.takes) if _is_struct(route.takes) else ())
-    )
-    return (
-        f"<details><summary><b>{route.method}</b> <code>{html.escape(_shown(route.path))}</code>"
-        f" {html.escape(route.summary)} <small>({route.permission.value})</small></summary>"
-        f"<table>{rows}</table></details>\n"
-    )
-
-
-def _kind(kind: Any) -> str:
-    text = kind.__name__ if isinstance(kind, type) else str(kind)
-    return text.replace("typing.", "").replace("NoneType", "null").replace("None", "null")

@@ -4,7 +4,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from mercato.control.api.accounts import checked_email
+from mercato.control.api.accounts import UserExists, checked_email
 from mercato.control.api.auth import new_secret
 from mercato.control.api.call import Call, Done, Nothing
 from mercato.control.api.hosting import MachineRow, machine_row
@@ -95,7 +95,7 @@ async def create_account(call: Call, asked: NewAccount) -> OneAccount:
 
 
 def _create(tx: Tx, asked: NewAccount, secret: str, cause: str, now_ms: int) -> AccountRow:
-    taken = errors.Conflict(f"There is an account {asked.email} already.")
+    taken = UserExists(f"There is an account {asked.email} already.")
     if accounts.find(tx, asked.email) is not None:
         raise taken
     made = accounts.create(

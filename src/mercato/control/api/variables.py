@@ -81,6 +81,14 @@ class _NoSuchVariable(errors.InvalidRequest):
     code = "nonexistent_key"
 
 
+class _EmptyInput(errors.InvalidRequest):
+    code = "empty_input"
+
+
+class _InvalidCharacters(errors.InvalidRequest):
+    code = "invalid_characters"
+
+
 class _TooManyVariables(errors.InvalidRequest):
     code = "max_secrets"
 
@@ -88,12 +96,16 @@ class _TooManyVariables(errors.InvalidRequest):
 def _checked(asked: Variable) -> tuple[str, str]:
     """The name in capitals, as the shell wants it, and the value."""
     name = asked.key.strip().upper()
-    if not name or len(name) > NAME_MAX or not _NAME.fullmatch(name):
-        raise errors.InvalidRequest(
+    if not name:
+        raise _EmptyInput("A variable needs a name.")
+    if len(name) > NAME_MAX:
+        raise errors.TooLong(f"A variable's name has at most {NAME_MAX} characters.")
+    if not _NAME.fullmatch(name):
+        raise _InvalidCharacters(
             "A variable's name has letters, digits and underscores, and begins with no digit."
         )
     if len(asked.value.encode()) > VALUE_MAX:
         raise errors.TooLong(f"A value has at most {VALUE_MAX} bytes.")
     if "\x00" in asked.value:
-        raise errors.InvalidRequest("A value cannot hold a NUL character.")
+        raise _InvalidCharacters("A value cannot hold a NUL character.")
     return name, asked.value

@@ -163,7 +163,7 @@ def _check(request: RentRequest, rules: Rules) -> None:
 
 def _check_label(label: str | None) -> None:
     if label is not None and len(label) > LABEL_MAX:
-        raise errors.TooLong(f"A label has at most {LABEL_MAX} characters.")
+        raise errors.LabelTooLong(f"A label has at most {LABEL_MAX} characters.")
 
 
 def _on_sale(tx: Tx, offer_id: OfferId, now_ms: int) -> tuple[Listing, Offer, AccountId]:
