@@ -29,6 +29,7 @@ class Served:
     url: str
     plane: ControlPlane
     keys: dict[str, str]
+    client: httpx2.Client
 
     def call(
         self, method: str, path: str, key: str | None = None, json: Any = None, **more: Any
@@ -36,8 +37,7 @@ class Served:
         """One request as an account, or as nobody."""
         headers = {"Authorization": f"Bearer {self.keys.get(key, key)}"} if key else {}
         headers |= more.pop("headers", {})
-        with httpx2.Client(timeout=30) as client:
-            return client.request(method, self.url + path, json=json, headers=headers, **more)
+        return self.client.request(method, self.url + path, json=json, headers=headers, **more)
 
 
 def _accounts(tx: Tx, now_ms: int) -> dict[str, str]:
@@ -85,7 +85,8 @@ def served(database_url: str, data: Path, **settings: Any) -> Iterator[Served]:
     try:
         _until_ready(url, thread)
         keys = plane.db.run_now(_accounts, SystemClock().now_ms())
-        yield Served(url, plane, keys)
+        with httpx2.Client(timeout=30) as client:
+            yield Served(url, plane, keys, client)
     finally:
         server.should_exit = True
         thread.join(timeout=30)
