@@ -1,8 +1,9 @@
 """What a catalog holds: ordered columns, other names for them, and values known only when asked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +40,26 @@ def _unchanged(text: str) -> str:
 
 
 @dataclass(frozen=True)
+class Bound:
+    """A stored column that bounds a computed one, so that a search can walk along its order.
+
+    Ascending, no row's computed value is less than what the column says; descending, none is more
+    than `factor` times it. Where the column is null, so is the computed value.
+    """
+
+    column: Callable[[Ask], str]
+    descending: bool = False
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
 class Column:
     """One searchable field.
 
     `read` finds the value in a row (default: the row's entry of that name); `missing` stands in for
     a null, which otherwise matches only a comparison with null; `fold` maps the texts that count as
-    equal onto one; `compute`, where given, makes the column from others at each request.
+    equal onto one; `compute`, where given, makes the column from others at each request, for any
+    choice of rows; `bound` helps to order by it.
     """
 
     name: str
@@ -53,6 +68,7 @@ class Column:
     missing: float | str | None = None
     fold: Callable[[str], str] = _unchanged
     compute: Callable[[Values, Ask], NDArray[np.float64]] | None = None
+    bound: Bound | None = None
 
     def value(self, row: Mapping[str, object]) -> object:
         """The row's value for this column; None when it has none."""
@@ -67,8 +83,9 @@ class Schema:
     `units` maps a name to a column and the factor from the name's unit to the column's;
     `at_least` maps names whose plain value is a lower bound; `text_units` are the factors that
     the text form alone applies; `ignored` are scalars that change nothing; `spliced` gives the
-    members of a row that depend on the request, from the named columns in `splice_from`, and
-    `unshown` are the entries of a row that are left to it.
+    members of a row that depend on the request, from the values of the columns in `splice_from`,
+    and `unshown` are the entries of a row that are left to it; `hidden` columns can be used by
+    these and as bounds, and not be asked for.
     """
 
     columns: tuple[Column, ...]
@@ -79,9 +96,13 @@ class Schema:
     ignored: frozenset[str] = frozenset()
     unshown: frozenset[str] = frozenset()
     splice_from: tuple[str, ...] = ()
-    spliced: Callable[[Mapping[str, float | None], Ask], Mapping[str, object]] | None = None
+    spliced: Callable[[Sequence[float | None], Ask], object] | None = None
+    hidden: tuple[Column, ...] = ()
 
     def column(self, name: str) -> Column | None:
         """The column that this name or alias means; None when there is none."""
-        wanted = self.aliases.get(name, name)
-        return next((one for one in self.columns if one.name == wanted), None)
+        return self._by_name.get(self.aliases.get(name, name))
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Column]:
+        return {one.name: one for one in self.columns}

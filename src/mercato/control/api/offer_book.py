@@ -58,6 +58,7 @@ class OfferBook:
         self._ids: dict[MachineId, frozenset[int]] = {}
         self._dirty: set[MachineId] = set()
         self._poked = asyncio.Event()
+        self._sorted_at_s = 0.0
         self.ready = False
         """False until the offers have been read once."""
 
@@ -89,9 +90,10 @@ class OfferBook:
         while True:
             try:
                 if not self.ready:
-                    self._take(await self._db.run(sales.everything))
+                    await self._take(await self._db.run(sales.everything))
                     self.ready = True
                 await self._catch_up()
+                await self._sort()
                 await self._wait()
             except (psycopg.Error, psycopg_pool.PoolTimeout) as problem:
                 _log.warning("offers_behind", problem=str(problem))
@@ -113,23 +115,35 @@ class OfferBook:
             self._poked.clear()
             some = [self._dirty.pop() for _ in range(min(AT_ONCE_MAX, len(self._dirty)))]
             try:
-                self._take(await self._db.run(sales.of_machines, some))
+                await self._take(await self._db.run(sales.of_machines, some))
             except BaseException:
                 self._dirty.update(some)
                 raise
         self._poked.clear()
 
-    def _take(self, found: list[Sale]) -> None:
+    async def _sort(self) -> None:
+        """Let broad searches be quick again, now and then."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._sorted_at_s + LOOK_EVERY_S:
+            self._sorted_at_s = now_s
+            await asyncio.to_thread(self._index.refresh)
+
+    async def _take(self, found: list[Sale]) -> None:
+        """Put machines' offers in the place of those that they had."""
+        # Hundreds of machines take a while: searches go on meanwhile.
+        self._changed(await asyncio.to_thread(self._put, found))
+
+    def _put(self, found: list[Sale]) -> Mapping[int, Mapping[str, object]]:
         upserted: dict[int, Mapping[str, object]] = {}
         removed: set[int] = set()
         for sale in found:
-            rows = _rows(sale)
+            rows = rows_of(sale)
             removed |= self._ids.get(sale.machine, frozenset()) - rows.keys()
             upserted.update(rows)
             self._ids[sale.machine] = frozenset(rows)
             self._known[sale.machine] = sale.generation
         self._index.change(upserted, removed)
-        self._changed(upserted)
+        return upserted
 
 
 def _seed(searcher: int, now_ms: int) -> int:
@@ -138,7 +152,7 @@ def _seed(searcher: int, now_ms: int) -> int:
     return int.from_bytes(hashlib.blake2b(told, digest_size=8).digest())
 
 
-def _rows(sale: Sale) -> dict[int, dict[str, object]]:
+def rows_of(sale: Sale) -> dict[int, dict[str, object]]:
     """Every offer of a machine as a row of the catalog."""
     if sale.listing is None:
         return {}
@@ -167,7 +181,7 @@ def volume_row(sale: Sale) -> dict[str, object] | None:
     """A machine's volume offer as a row of the catalog; None when it lets none."""
     if sale.listing is None or sale.volumes is None:
         return None
-    whole = next(iter(_rows(sale).values()))
+    whole = next(iter(rows_of(sale).values()))
     fields = _volume_fields(sale)
     return whole | {
         "id": sale.volumes.id,

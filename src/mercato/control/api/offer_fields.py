@@ -1,14 +1,14 @@
 """The searchable fields of offers, by the names that clients use, and an offer as a row of them."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mercato.catalog.schema import Ask, Column, Kind, Schema, Values
+from mercato.catalog.schema import Ask, Bound, Column, Kind, Schema, Values
 from mercato.market.hardware import Hardware
 from mercato.market.listing import Listing
 from mercato.market.money import HOURS_PER_MONTH, PPM, dollars
@@ -70,7 +70,12 @@ def _per_price(name: str) -> Column:
         {"dlperf": "dlperf_per_dphtotal", "total_flops": "flops_per_dphtotal"}[name],
         Kind.FLOAT,
         compute=lambda of, ask: _ratio(of(name), _total_price(of, ask)),
+        bound=_at_most(name) if name == "dlperf" else None,
     )
+
+
+def _at_most(name: str, factor: float = 1.0) -> Bound:
+    return Bound(lambda ask: f"{name} at {_priced_by(ask)}", descending=True, factor=factor)
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
@@ -196,49 +201,102 @@ _TRUTHS: Final = [
     "is_vm_deverified",
     "simulated",
 ]
-_SPLICED: Final = [
-    "dph_base",
-    "min_bid",
-    "storage_cost",
-    "storage_total_cost",
-    "dph_total",
-    "discounted_dph_total",
-    "duration",
-    "dlperf_per_dphtotal",
-    "flops_per_dphtotal",
-    "score",
-    "rn",
-    "vram_costperhour",
-]
 
 
-def _spliced(values: Mapping[str, float | None], ask: Ask) -> Mapping[str, object]:
-    disk, total = values["storage_total_cost"] or 0.0, values["dph_total"] or 0.0
-    discounted = values["discounted_dph_total"] or 0.0
-    price = {
-        "gpuCostPerHour": total - disk,
-        "diskHour": disk,
-        "totalHour": total,
-        "discountTotalHour": total - discounted,
-        "discountedTotalPerHour": discounted,
-    }
+class _Price(msgspec.Struct, frozen=True, rename="camel"):
+    """What an offer costs an hour, in dollars."""
+
+    gpu_cost_per_hour: float
+    disk_hour: float
+    total_hour: float
+    discount_total_hour: float
+    discounted_total_per_hour: float
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """The members of an offer that depend on the request."""
+
+    dph_base: float | None
+    storage_total_cost: float | None
+    dph_total: float | None
+    discounted_dph_total: float | None
+    duration: float | None
+    dlperf_per_dphtotal: float | None
+    flops_per_dphtotal: float | None
+    score: float | None
+    rn: float | None
+    vram_costperhour: float | None
+    is_bid: bool
+    dph_total_adj: float
+    discount_rate: float
+    discounted_hourly: float
+    time_remaining: str
+    time_remaining_isbid: str
+    search: _Price
+    instance: _Price
+
+
+_SPLICED: Final = (
+    *("gpu_price", "storage_total_cost", "dph_total", "discounted_dph_total", "duration"),
+    *("dlperf_per_dphtotal", "flops_per_dphtotal", "score", "rn", "vram_costperhour"),
+)
+
+
+def _spliced(values: Sequence[float | None], ask: Ask) -> object:
+    gpu, disk, total, discounted, duration, dlperf, flops, score, luck, vram = values
+    whole, less = total or 0.0, discounted or 0.0
+    price = _Price(whole - (disk or 0.0), disk or 0.0, whole, whole - less, less)
     bid = ask.rental == "bid"
-    left = f"{int(values['duration'] or 0) // _DAY_S} days"
-    shown: dict[str, object] = {
-        name: value for name, value in values.items() if name not in {"min_bid", "storage_cost"}
-    }
-    shown["dph_base"] = values["min_bid"] if bid else values["dph_base"]
-    return {
-        **shown,
-        "is_bid": bid,
-        "dph_total_adj": total,
-        "discount_rate": (total - discounted) / total if total else 0.0,
-        "discounted_hourly": discounted,
-        "time_remaining": left,
-        "time_remaining_isbid": left if bid else "",
-        "search": price,
-        "instance": price,
-    }
+    left = f"{int(duration or 0.0) // _DAY_S} days"
+    return _Asked(
+        dph_base=gpu,
+        storage_total_cost=disk,
+        dph_total=total,
+        discounted_dph_total=discounted,
+        duration=duration,
+        dlperf_per_dphtotal=dlperf,
+        flops_per_dphtotal=flops,
+        score=score,
+        rn=luck,
+        vram_costperhour=vram,
+        is_bid=bid,
+        dph_total_adj=whole,
+        discount_rate=(whole - less) / whole if whole else 0.0,
+        discounted_hourly=less,
+        time_remaining=left,
+        time_remaining_isbid=left if bid else "",
+        search=price,
+        instance=price,
+    )
+
+
+def _priced_by(ask: Ask) -> str:
+    return "min_bid" if ask.rental == "bid" else "dph_base"
+
+
+def _best(of: str, price: str) -> Callable[[Mapping[str, object]], object]:
+    """What `of` divided by the price could be at most: when no disk is asked for."""
+
+    def read(row: Mapping[str, object]) -> object:
+        value, cost = row.get(of), row.get(price)
+        if not isinstance(value, int | float) or not isinstance(cost, int | float):
+            return None
+        return value / cost if cost > 0 else float("inf")
+
+    return read
+
+
+def _best_score(price: str) -> Callable[[Mapping[str, object]], object]:
+    """What a score could be at most, without luck."""
+
+    def read(row: Mapping[str, object]) -> object:
+        value, weight = _best("dlperf", price)(row), row.get("reliability_mult")
+        if not isinstance(value, float) or not isinstance(weight, int | float):
+            return None
+        standing = 1.0 if row.get("verification") == "verified" else 0.9
+        return value * weight * standing * (1.1 if row.get("hosting_type") == 1 else 1.0)
+
+    return read
 
 
 OFFERS: Final = Schema(
@@ -259,7 +317,7 @@ OFFERS: Final = Schema(
         ),
         Column("duration", Kind.FLOAT, compute=_duration),
         Column("storage_total_cost", Kind.FLOAT, compute=_storage_price),
-        Column("dph_total", Kind.FLOAT, compute=_total_price),
+        Column("dph_total", Kind.FLOAT, compute=_total_price, bound=Bound(_priced_by)),
         Column("discounted_dph_total", Kind.FLOAT, compute=_discounted),
         _per_price("dlperf"),
         _per_price("total_flops"),
@@ -268,7 +326,12 @@ OFFERS: Final = Schema(
             Kind.FLOAT,
             compute=lambda of, ask: _ratio(_total_price(of, ask), of("gpu_total_ram")),
         ),
-        Column("score", Kind.FLOAT, compute=_score),
+        Column(
+            "score",
+            Kind.FLOAT,
+            compute=_score,
+            bound=_at_most("score", 1 + _LUCK_SHARE),
+        ),
         Column("rn", Kind.FLOAT, compute=_luck),
     ),
     aliases={
@@ -306,8 +369,16 @@ OFFERS: Final = Schema(
         }
     ),
     unshown=frozenset({"dph_base"}),
-    splice_from=tuple(_SPLICED),
+    splice_from=_SPLICED,
     spliced=_spliced,
+    hidden=(
+        Column("gpu_price", Kind.FLOAT, compute=_gpu_price),
+        *(
+            Column(f"{name} at {price}", Kind.FLOAT, read=read)
+            for price in ("dph_base", "min_bid")
+            for name, read in (("score", _best_score(price)), ("dlperf", _best("dlperf", price)))
+        ),
+    ),
 )
 
 

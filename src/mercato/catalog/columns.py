@@ -1,0 +1,183 @@
+"""The values of a catalog's rows by column, each column in the smallest form that loses nothing.
+
+A row has a place, the same in every column. Truths are bytes and texts are the codes of words, both
+with -1 for null; numbers are 64-bit floats with NaN for null.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mercato.catalog.language import Predicate
+from mercato.catalog.schema import Ask, Column, Kind, Schema
+from mercato.market.errors import InvalidQuery
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Places = NDArray[np.intp]
+Row = Mapping[str, object]
+
+_FIRST_ROOM: Final = 64
+_FEW: Final = 8
+"""So many equalities are quicker one by one than looked up together."""
+_FORM: Final[dict[Kind, type[np.generic]]] = {
+    Kind.BOOL: np.int8,
+    Kind.STRING: np.int32,
+    Kind.INT: np.float64,
+    Kind.FLOAT: np.float64,
+}
+_COMPARE: Final = {
+    "gt": np.greater,
+    "gte": np.greater_equal,
+    "lt": np.less,
+    "lte": np.less_equal,
+}
+
+
+class Columns:
+    """The columns of a schema, with room for more rows than there are."""
+
+    def __init__(self, schema: Schema) -> None:
+        """Begin empty."""
+        self.room = _FIRST_ROOM
+        known = schema.columns + schema.hidden
+        self.stored = tuple(one for one in known if one.compute is None)
+        self._named = {one.name: one for one in known}
+        self._values: dict[str, NDArray[np.generic]] = {
+            one.name: np.zeros(_FIRST_ROOM, dtype=_FORM[one.kind]) for one in self.stored
+        }
+        self._words = {one.name: _Words() for one in self.stored if one.kind is Kind.STRING}
+
+    def read(self, rows: Sequence[Row]) -> dict[str, NDArray[np.generic]]:
+        """What rows say, by column, to be put in place; nothing is changed but the known words."""
+        return {one.name: self._read(one, rows) for one in self.stored}
+
+    def put(self, places: Places, values: Mapping[str, NDArray[np.generic]]) -> None:
+        """Write what `read` made at these places."""
+        while len(places) and places.max() >= self.room:
+            self._grow()
+        for name, column in self._values.items():
+            column[places] = values[name]
+
+    def move(self, source: int, target: int) -> None:
+        """Copy the row at one place to another."""
+        for column in self._values.values():
+            column[target] = column[source]
+
+    def numbers(self, name: str, at: slice | Places, ask: Ask) -> Floats:
+        """A column's values there as numbers, NaN for null; texts as the codes of their words."""
+        column = self._named[name]
+        if column.compute is not None:
+            return column.compute(lambda needed: self.numbers(needed, at, ask), ask)
+        values = self._values[column.name][at]
+        if column.kind in {Kind.INT, Kind.FLOAT}:
+            return np.asarray(values, dtype=np.float64)
+        return np.where(values == -1, np.nan, values)
+
+    def ranks(self, column: Column, at: slice | Places, ask: Ask) -> Floats:
+        """Values by which rows are ordered: numbers as they are, texts by the alphabet."""
+        if column.kind is not Kind.STRING or column.compute is not None:
+            return self.numbers(column.name, at, ask)
+        ranks: Floats = self._words[column.name].ranks[self._values[column.name][at]]
+        return ranks
+
+    def holds(self, predicate: Predicate, at: slice | Places, ask: Ask) -> Mask:
+        """Where a predicate holds; a null is only ever equal to a null."""
+        column, operator, wanted = predicate.column, predicate.operator, predicate.value
+        values: NDArray[Any] = (
+            self._values[column.name][at]
+            if column.compute is None
+            else self.numbers(column.name, at, ask)
+        )
+        if operator not in _COMPARE:
+            many = wanted if isinstance(wanted, tuple) else (wanted,)
+            found = _among(values, [self._code(column, one) for one in many if one is not None])
+            negated = operator in {"neq", "notin"}
+            if negated or None in many:
+                found |= _null(values)  # what is not known is not known to differ
+            return ~found if negated else found
+        if column.kind is Kind.STRING:
+            table = self._words[column.name].compared(operator, str(wanted))
+            return np.asarray(table[values], dtype=np.bool_)
+        assert isinstance(wanted, float), "the language made it a number"
+        mask: Mask = np.asarray(_COMPARE[operator](values, wanted), dtype=np.bool_)
+        # A null truth is -1, which is less than false; a null number compares as false already.
+        return mask & ~_null(values) if column.kind is Kind.BOOL else mask
+
+    def _read(self, column: Column, rows: Sequence[Row]) -> NDArray[np.generic]:
+        found = [column.value(row) for row in rows]
+        if column.kind is Kind.STRING:
+            code = self._words[column.name].code
+            codes = [-1 if one is None else code(column.fold(str(one))) for one in found]
+            return np.array(codes, dtype=np.int32)
+        null = -1 if column.kind is Kind.BOOL else np.nan
+        numbers = [null if one is None else one for one in found]
+        assert all(isinstance(one, int | float) for one in numbers), f"{column.name} holds numbers"
+        return np.array(numbers, dtype=_FORM[column.kind])
+
+    def _grow(self) -> None:
+        for name, column in self._values.items():
+            self._values[name] = np.concatenate([column, np.zeros_like(column)])
+        self.room *= 2
+
+    def _code(self, column: Column, value: float | str) -> float:
+        if isinstance(value, str):
+            return self._words[column.name].codes.get(value, -2)
+        return value
+
+
+class _Words:
+    """A text column's dictionary; a word's code never changes."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+        self._ranks: Floats = np.array([np.nan])
+
+    def code(self, word: str) -> int:
+        return self.codes.setdefault(word, len(self.codes))
+
+    @property
+    def ranks(self) -> Floats:
+        """Each code's place in the alphabet, and at -1 that of null."""
+        words = list(self.codes)
+        if len(self._ranks) != len(words) + 1:
+            self._ranks = np.full(len(words) + 1, np.nan)
+            order = sorted(range(len(words)), key=words.__getitem__)
+            self._ranks[np.array(order, dtype=np.intp)] = np.arange(len(words))
+        return self._ranks
+
+    def compared(self, operator: str, wanted: str) -> Mask:
+        """Which codes come before or after a text; null, at -1, does neither."""
+        return np.array([_before(operator, word, wanted) for word in self.codes] + [False])
+
+
+def _among(values: NDArray[Any], wanted: Sequence[float]) -> Mask:
+    if len(wanted) > _FEW:
+        return np.asarray(np.isin(values, wanted), dtype=np.bool_)
+    found: Mask = np.zeros(len(values), dtype=np.bool_)
+    for nth, one in enumerate(wanted):
+        held = np.asarray(values == one, dtype=np.bool_)
+        found = held if nth == 0 else found | held
+    return found
+
+
+def _null(values: NDArray[Any]) -> Mask:
+    if values.dtype == np.float64:
+        return np.asarray(np.isnan(values), dtype=np.bool_)
+    return np.asarray(values == -1)
+
+
+def _before(operator: str, word: str, wanted: str) -> bool:
+    match operator:
+        case "gt":
+            return word > wanted
+        case "gte":
+            return word >= wanted
+        case "lt":
+            return word < wanted
+        case "lte":
+            return word <= wanted
+        case _:
+            raise InvalidQuery(f"{operator} is not a valid search op")
