@@ -41,6 +41,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "agent": Command("agents", "host", "join this machine to a market, run its agent"),
     "serve": Command("serving", "run", "run the control plane"),
     "database": Command("databases", "run", "psql, pg_dump, pg_restore on the embedded database"),
+    "engine": Command("engines", "run", "route requests to serverless workers of your own"),
     "admin": Command("admin", "run", "accounts, credit, machines, loops"),
     "completion": Command("completion", "run", "print the script that completes in your shell"),
 }

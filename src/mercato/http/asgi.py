@@ -167,7 +167,7 @@ class Beside:
             work = self._handler(call)
             if work is not None:
                 await work
-                if not (call.ended or call.gone):
+                if not (call.ended or call.gone or call.on_gone is not None):
                     self._failed(call, RuntimeError("the handler returned without an answer"))
         except Exception as error:  # noqa: BLE001 - the edge: a bug answers 500 and is told
             self._failed(call, error)

@@ -2,7 +2,7 @@
 
 A handler is a plain function from a `Call` to nothing or to a coroutine. One that can answer at
 once does so and costs no task; one that cannot returns a coroutine, which is cancelled when the
-caller hangs up; one that answers later keeps the call and watches `on_gone`.
+caller hangs up; one that answers later, after it has returned, keeps the call and sets `on_gone`.
 """
 
 import asyncio
@@ -302,7 +302,7 @@ class _Connection(asyncio.Protocol):
     async def _see_through(self, call: _WireCall, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-            if not (call.ended or call.gone):
+            if not (call.ended or call.gone or call.on_gone is not None):
                 self._failed(call, RuntimeError("the handler returned without an answer"))
         except Exception as error:  # noqa: BLE001 - the edge: a bug answers 500 and is told
             self._failed(call, error)

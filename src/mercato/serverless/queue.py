@@ -37,17 +37,24 @@ class Request(msgspec.Struct, kw_only=True):
 class _Line:
     """One caller's requests of one priority, oldest first, and when its turn comes."""
 
-    __slots__ = ("heap", "turn")
+    __slots__ = ("heap", "pushed", "turn")
 
     def __init__(self, turn: float) -> None:
-        self.heap: list[tuple[int, Request]] = []
+        # The count tells a request that came back from its former self, which may still be here.
+        self.heap: list[tuple[int, int, Request]] = []
+        self.pushed = 0
         self.turn = turn
+
+    def push(self, request: Request) -> None:
+        """Add a request at the place of its number."""
+        self.pushed += 1
+        heappush(self.heap, (request.idx, self.pushed, request))
 
     def head(self) -> Request | None:
         """The oldest that still waits."""
-        while self.heap and not self.heap[0][1].queued:
+        while self.heap and not self.heap[0][2].queued:
             heappop(self.heap)
-        return self.heap[0][1] if self.heap else None
+        return self.heap[0][2] if self.heap else None
 
 
 class Queue:
@@ -68,8 +75,15 @@ class Queue:
     def __contains__(self, idx: RequestIdx) -> bool:
         return idx in self._waiting
 
+    def get(self, idx: RequestIdx) -> Request | None:
+        """The request of that number, if it waits here."""
+        return self._waiting.get(idx)
+
     def push(self, request: Request) -> None:
-        """Let a request wait; its place is by priority, then fairness, then its number."""
+        """Let a request wait; its place is by priority, then fairness, then its number.
+
+        One that was taken out comes back as a copy: the object that left is never put in again.
+        """
         assert request.idx not in self._waiting, request.idx
         request.queued = True
         request.polled_s = max(request.polled_s, request.arrived_s)
@@ -80,7 +94,7 @@ class Queue:
         if line is None:
             line = self._lines[key] = _Line(self._virtual)
             heappush(self._turns, (request.priority, line.turn, request.caller))
-        heappush(line.heap, (request.idx, request))
+        line.push(request)
 
     def poll(self, idx: RequestIdx, now_s: float) -> Request | None:
         """Note that its caller still wants it; None when it does not wait here."""
@@ -95,13 +109,14 @@ class Queue:
         request = self._waiting.pop(idx, None)
         if request is not None:
             request.queued = False
-            self._units -= request.cost
+            # Nothing left is exactly nothing, whatever the rounding of the sums before.
+            self._units = max(0.0, self._units - request.cost) if self._waiting else 0.0
         return request
 
     def peek(self) -> Request | None:
         """Who is next, without taking it out."""
         line = self._next_line()
-        return line.heap[0][1] if line else None
+        return line.head() if line else None
 
     def pop(self) -> Request | None:
         """Take out who is next; None when nobody waits."""
@@ -109,7 +124,7 @@ class Queue:
         if line is None:
             return None
         priority, _, caller = heappop(self._turns)
-        _, request = heappop(line.heap)
+        _, _, request = heappop(line.heap)
         self.cancel(request.idx)
         self._virtual = max(self._virtual, line.turn)
         if line.head() is None:
@@ -141,7 +156,7 @@ class Queue:
         head = self.peek()
         return Waiting(
             requests=len(self._waiting),
-            units=self._units if head else 0.0,
+            units=self._units,
             oldest_s=now_s - head.arrived_s if head else 0.0,
         )
 

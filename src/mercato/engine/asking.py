@@ -1,0 +1,104 @@
+"""Who asks, and what of: the keys that a call may carry."""
+
+from typing import Final, TypeVar
+from urllib.parse import parse_qs
+
+import msgspec
+
+from mercato.engine.engine import Engine
+from mercato.http.call import Call
+from mercato.serverless.endpoint import GroupId
+from mercato.wire.fleet import Definition
+
+Read = TypeVar("Read")
+
+NO_KEY: Final = "name a key: as Authorization: Bearer, or in api_key"
+BAD_KEY: Final = "this key is nobody's, or not good for this endpoint"
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a fault
+    """What was asked will not be done: the status, and why."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+    def answer(self, call: Call) -> None:
+        """Say so, under every name that clients look for."""
+        text = str(self)
+        body = {"success": False, "error": text, "msg": text, "error_msg": text}
+        call.answer(self.status, msgspec.json.encode(body))
+
+
+def body_of(call: Call, kind: type[Read]) -> Read:
+    """The JSON body of a call. Refuses with 400 what is not of that kind."""
+    try:
+        return msgspec.json.decode(call.body or b"{}", type=kind, strict=False)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(400, f"the body cannot be read: {error}") from None
+
+
+def key_of(call: Call, in_body: str = "") -> str:
+    """The key that a call carries. Refuses with 401 when it carries none."""
+    if in_body:
+        return in_body
+    bearer = call.header(b"authorization") or b""
+    if bearer[:7].lower() == b"bearer ":
+        return bearer[7:].decode("latin-1").strip()
+    if "api_key=" in call.query:
+        return (parse_qs(call.query).get("api_key") or [""])[0]
+    raise Refused(401, NO_KEY)
+
+
+async def endpoint_for(engine: Engine, key: str, name: str) -> Definition:
+    """The endpoint of that name that a key is good for: the endpoint's own, or its account's.
+
+    Refuses with 401 when the key is nobody's, with 400 when there is no such endpoint. A key that
+    is not known may be a new one: the market is asked first.
+    """
+    own = engine.endpoint_of_key(key)
+    if own is None:
+        account = await engine.account_of(key)
+        if account is not None:
+            found = engine.endpoint_named(account, name)
+            if found is None:
+                await engine.refresh_soon()
+                found = engine.endpoint_named(account, name)
+            if found is None:
+                raise Refused(400, f"you have no endpoint {name!r}")
+            return found
+        await engine.refresh_soon()
+        own = engine.endpoint_of_key(key)
+    if own is None:
+        raise Refused(401, BAD_KEY)
+    if own.name != name:
+        raise Refused(400, f"this key is not for an endpoint {name!r}")
+    return own
+
+
+async def endpoint_by_id(engine: Engine, key: str, endpoint: int) -> Definition:
+    """The endpoint of that number, if the key is good for it. Refuses as `endpoint_for` does."""
+    own = engine.endpoint_of_key(key)
+    account = None if own is not None else await engine.account_of(key)
+    if own is None and account is None:
+        raise Refused(401, BAD_KEY)
+    found = engine.endpoint(endpoint)
+    if found is None or (own is not None and own.id != found.id):
+        raise Refused(404, f"there is no endpoint {endpoint} among yours")
+    if own is None and found.account != account:
+        raise Refused(404, f"there is no endpoint {endpoint} among yours")
+    return found
+
+
+async def endpoint_of_group(engine: Engine, key: str, group: int) -> Definition:
+    """The endpoint of a worker group, if the key is good for it. Refuses as `endpoint_for` does."""
+    wanted = GroupId(group)
+    for one in engine.endpoints():
+        if any(mine.id == wanted for mine in one.groups):
+            try:
+                return await endpoint_by_id(engine, key, one.id)
+            except Refused as refused:
+                if refused.status == 404:
+                    break
+                raise
+    raise Refused(404, f"there is no worker group {group} among yours")

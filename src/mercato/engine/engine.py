@@ -1,0 +1,214 @@
+"""The engine: all the endpoints that are this process's, and who else has the others."""
+
+import asyncio
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+import structlog
+
+from mercato.engine.clock import Clock
+from mercato.engine.market import Market
+from mercato.engine.numbers import Numbers
+from mercato.engine.post import Post
+from mercato.engine.signing import KEY_NAME, Signer, new_key
+from mercato.engine.station import Station
+from mercato.market.ids import ContractId
+from mercato.serverless.endpoint import EndpointId
+from mercato.wire.fleet import Definition, Fleet, Ownership, WorkerFact
+
+TICK_S: Final = 1.0
+LINE_S: Final = 0.1
+"""How often clients on the line are looked at."""
+KEEP_S: Final = 30.0
+REFRESH_S: Final = 0.5
+KEY_KNOWN_S: Final = 60.0
+KEY_UNKNOWN_S: Final = 5.0
+KEYS_MAX: Final = 50_000
+
+_UNREACHABLE: Final = (OSError, ConnectionError, TimeoutError)
+_log = structlog.get_logger("mercato.engine")
+
+
+class Engine:
+    """One engine of a market."""
+
+    def __init__(self, market: Market, clock: Clock, name: str, address: str = "") -> None:
+        """`name` is this engine's alone; other engines send on to `address`, if there is one."""
+        self.market = market
+        self.clock = clock
+        self.name = name
+        self.address = address
+        self.numbers = Numbers()
+        self.signer: Signer
+        self.stations: dict[EndpointId, Station] = {}
+        self.others: dict[EndpointId, str] = {}
+        """Where the engines are that have the endpoints we do not have."""
+        self._by_key: dict[bytes, Definition] = {}
+        self._by_name: dict[tuple[int, str], Definition] = {}
+        self._by_id: dict[EndpointId, Definition] = {}
+        self._at: dict[ContractId, EndpointId] = {}
+        self._tokens: dict[ContractId, bytes] = {}
+        self._accounts: OrderedDict[bytes, tuple[int | None, float]] = OrderedDict()
+        self._refreshing: asyncio.Task[None] | None = None
+        self._refreshed_s = 0.0
+
+    # Running.
+
+    async def open(self) -> None:
+        """Learn the market's key and endpoints. Raises OSError when it cannot be reached."""
+        self.signer = Signer(await self.market.signing_key(KEY_NAME, new_key))
+        await self._refresh()
+
+    async def run(self) -> None:
+        """Serve until cancelled, then keep what is known for the engine after this one."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._every(TICK_S, self._tick))
+                tasks.create_task(self._every(TICK_S, self.refresh))
+                tasks.create_task(self._every(LINE_S, self._answer_the_held))
+                tasks.create_task(self._every(KEEP_S, self.keep))
+        finally:
+            await self.keep()
+            await asyncio.gather(*(station.close() for station in self.stations.values()))
+
+    async def _every(self, period_s: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except _UNREACHABLE as error:
+                _log.warning("the market cannot be reached", why=str(error))
+            await asyncio.sleep(period_s)
+
+    async def _tick(self) -> None:
+        for station in tuple(self.stations.values()):
+            station.tick()
+
+    async def _answer_the_held(self) -> None:
+        now_s = self.clock.now_s()
+        for station in self.stations.values():
+            station.desk.answer_the_held(now_s)
+
+    async def keep(self) -> None:
+        """Keep what is known of the endpoints."""
+        for endpoint, station in tuple(self.stations.items()):
+            try:
+                await self.market.keep(endpoint, station.remember(), station.scaling.fence)
+            except _UNREACHABLE as error:
+                _log.warning("nothing can be kept", why=str(error))
+                return
+
+    async def refresh(self) -> None:
+        """See how the market is now; at most one look at a time."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
+        await asyncio.shield(self._refreshing)
+
+    async def refresh_soon(self) -> None:
+        """The same for a caller who names what is not known: seldom, as anybody can call."""
+        if self.clock.now_s() - self._refreshed_s > REFRESH_S:
+            await self.refresh()
+
+    async def _refresh(self) -> None:
+        standing = await self.market.stand(self.name, self.address)
+        fleet = await self.market.fleet()
+        self._index(fleet)
+        await self._take(standing, fleet)
+        self._refreshed_s = self.clock.now_s()
+
+    def _index(self, fleet: Fleet) -> None:
+        self._by_key = {one.key_hash: one for one in fleet.endpoints}
+        self._by_name = {(one.account, one.name): one for one in fleet.endpoints}
+        self._by_id = {one.id: one for one in fleet.endpoints}
+        self._at = {worker.id: worker.endpoint for worker in fleet.workers}
+        self._tokens = {worker.id: worker.token_hash for worker in fleet.workers}
+
+    async def _take(self, standing: Ownership, fleet: Fleet) -> None:
+        facts: dict[EndpointId, list[WorkerFact]] = {}
+        for worker in fleet.workers:
+            facts.setdefault(worker.endpoint, []).append(worker)
+        self.others = dict(standing.others)
+        for endpoint in self.stations.keys() - (standing.mine.keys() & self._by_id.keys()):
+            _log.info("endpoint let go", endpoint=endpoint)
+            await self.stations.pop(endpoint).close()
+        for endpoint, fence in standing.mine.items():
+            definition = self._by_id.get(endpoint)
+            if definition is None:
+                continue
+            here = facts.get(endpoint, [])
+            station = self.stations.get(endpoint)
+            if station is None:
+                station = await self._open_station(definition, here)
+            elif station.definition != definition:
+                station.redefine(definition)
+            station.scaling.fence = fence
+            station.take_facts(here)
+
+    async def _open_station(self, definition: Definition, facts: list[WorkerFact]) -> Station:
+        station = Station(definition, facts, self.market, self.signer, self.numbers, self.clock)
+        memory = await self.market.kept(definition.id)
+        if memory is not None:
+            station.recall(memory)
+        self.stations[definition.id] = station
+        _log.info("endpoint taken", endpoint=definition.id, name=definition.name)
+        return station
+
+    # Who asks.
+
+    def endpoint_of_key(self, key: str) -> Definition | None:
+        """The endpoint whose own key this is."""
+        return self._by_key.get(hashlib.sha256(key.encode()).digest())
+
+    def endpoint_named(self, account: int, name: str) -> Definition | None:
+        """An account's endpoint."""
+        return self._by_name.get((account, name))
+
+    def endpoint(self, endpoint: int) -> Definition | None:
+        """The endpoint of that number."""
+        return self._by_id.get(EndpointId(endpoint))
+
+    def endpoints(self) -> Iterable[Definition]:
+        """All endpoints of the market, whoever has them."""
+        return self._by_id.values()
+
+    def account_known(self, key: str) -> tuple[int | None, bool]:
+        """The account whose key this is, and whether that is known without asking."""
+        known = self._accounts.get(hashlib.sha256(key.encode()).digest())
+        if known is None or known[1] <= self.clock.now_s():
+            return None, False
+        return known[0], True
+
+    async def account_of(self, key: str) -> int | None:
+        """The account whose key this is; None when it is nobody's."""
+        account, known = self.account_known(key)
+        if known:
+            return account
+        account = await self.market.owner_of(key)
+        good_s = KEY_UNKNOWN_S if account is None else KEY_KNOWN_S
+        digest = hashlib.sha256(key.encode()).digest()
+        self._accounts[digest] = (account, self.clock.now_s() + good_s)
+        if len(self._accounts) > KEYS_MAX:
+            self._accounts.popitem(last=False)
+        return account
+
+    # Which worker speaks.
+
+    def is_worker(self, worker: int, token: str) -> bool:
+        """Whether this is the worker's own token."""
+        known = self._tokens.get(ContractId(worker))
+        said = hashlib.sha256(token.encode()).digest()
+        # An unknown worker takes as long to refuse as a wrong token.
+        return hmac.compare_digest(known or b"\0" * len(said), said) and known is not None
+
+    def endpoint_of_worker(self, worker: int) -> EndpointId | None:
+        """The endpoint that a worker serves."""
+        return self._at.get(ContractId(worker))
+
+    def post(self, worker: int) -> tuple[Station, Post] | None:
+        """A worker of an endpoint of ours."""
+        endpoint = self._at.get(ContractId(worker))
+        station = self.stations.get(endpoint) if endpoint is not None else None
+        post = station.fleet.posts.get(ContractId(worker)) if station else None
+        return (station, post) if station and post else None

@@ -1,0 +1,224 @@
+"""The workers of one endpoint as last reported, and the requests that each of them has.
+
+The books (ledger.py) and the router's sums (serverless/route.py) are changed here and nowhere
+else, both at once: what the router reckons with is always what the books say.
+"""
+
+import statistics
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final
+
+from mercato.engine.ledger import Assigned, Ledger
+from mercato.engine.post import Post
+from mercato.market.ids import ContractId
+from mercato.serverless.endpoint import Endpoint, Policy
+from mercato.serverless.queue import Request, RequestIdx
+from mercato.serverless.route import Router
+from mercato.serverless.worker import learned, observe
+from mercato.wire.fleet import Definition, WorkerFact
+from mercato.wire.worker import Finished
+
+BIND_EARLY_S: Final = 1.5
+"""Policies of our own bind a request no earlier than this before it is likely to start: until
+then the queue knows better than a guess would."""
+UNSEEN_S: Final = 10.0
+"""A worker that has not reported a request this long after it was handed out never got it."""
+MISSING_S: Final = 5.0
+"""A request that was at work, and this long is not, without word of its end, has ended."""
+FRESH_S: Final = 5.0
+"""A report may be this much older than the word that a request has ended."""
+BLIND_FACTOR: Final = 3.0
+BLIND_S: Final = 10.0
+"""Of a worker that is there and does not report, a request is taken for done after this long, or
+after this many times as long as it should take."""
+MEMORY_SLOT_S: Final = 600.0
+SLOT_S_MAX: Final = 86_400.0
+SLOTS_LEARNED_MAX: Final = 10
+"""As many as the official worker measures itself with."""
+OVERLAPS_KEPT: Final = 32
+KIND_MIN: Final = 3
+"""From this many workers on, the middle one says what their kind can do."""
+
+
+class Fleet:
+    """The workers of one endpoint."""
+
+    def __init__(self, definition: Definition) -> None:
+        """An endpoint without workers yet."""
+        self.definition = definition
+        self.ledger = Ledger()
+        self.posts: dict[ContractId, Post] = {}
+        self.router = _router(definition.parameters)
+        self._kind_perf: dict[str, float] = {}
+        self._worked: dict[ContractId, list[tuple[float, float]]] = {}
+
+    def redefine(self, definition: Definition, now_s: float) -> None:
+        """Its owner has changed it."""
+        before, self.definition = self.definition, definition
+        if before.parameters != definition.parameters:
+            self.router = _router(definition.parameters)
+            for post in self.posts.values():
+                self.rotate(post, now_s)
+
+    # Workers.
+
+    def take_facts(self, facts: Iterable[WorkerFact], now_s: float) -> list[Assigned]:
+        """What the market says of the workers now; the requests of those that are gone."""
+        present = {fact.id: fact for fact in facts}
+        freed: list[Assigned] = []
+        for gone in self.posts.keys() - present.keys():
+            freed += self.lose(gone, now_s)
+            self.router.drop(gone)
+            del self.posts[gone]
+            self._worked.pop(gone, None)
+        for fact in present.values():
+            post = self.posts.get(fact.id)
+            if post is None:
+                post = self.posts[fact.id] = Post(fact, now_s)
+            else:
+                post.take_fact(fact)
+            self.settle(post, now_s)
+        return freed
+
+    def settle(self, post: Post, now_s: float) -> None:
+        """Bring a worker's state, speed and place in the rotation up to date."""
+        post.settle(now_s)
+        worker = post.worker
+        told = post.slots_told or self._group_slots(post) or post.peak
+        worker.slots = max(1, told)
+        if worker.benchmark > 0:
+            kind_perf = self._kind_perf.get(worker.kind, 0.0)
+            worker.perf = learned(worker, kind_perf)
+            post.judge(kind_perf, now_s)
+        self.rotate(post, now_s)
+
+    def rotate(self, post: Post, now_s: float) -> None:
+        """Let a worker have requests, or not."""
+        if post.routable(now_s):
+            self.router.put(post.worker)
+        else:
+            self.router.drop(post.worker.id)
+
+    def _group_slots(self, post: Post) -> int:
+        groups = self.definition.groups
+        return next((group.slots for group in groups if group.id == post.worker.group), 0)
+
+    def ready(self) -> Iterator[Post]:
+        """Those that get requests now."""
+        return (post for post in self.posts.values() if post.worker.id in self.router)
+
+    def weigh_kinds(self) -> None:
+        """See what each kind of hardware does, so that one's boast is known for one."""
+        shown: dict[str, list[float]] = {}
+        for post in self.posts.values():
+            if post.worker.benchmark > 0:
+                shown.setdefault(post.worker.kind, []).append(post.worker.perf)
+        self._kind_perf = {
+            kind: statistics.median(perfs)
+            for kind, perfs in shown.items()
+            if len(perfs) >= KIND_MIN
+        }
+
+    # Requests.
+
+    def assign(self, request: Request, post: Post, now_s: float) -> Assigned:
+        """A worker gets a request."""
+        if request.idx in self.ledger.at(post.worker.id):
+            self.end(request.idx, post.worker.id, now_s, lost=True)
+        entry = self.ledger.assign(request, post.worker.id, now_s)
+        self.router.assign(post.worker, entry.cost)
+        return entry
+
+    def end(
+        self, idx: RequestIdx, worker: ContractId, now_s: float, *, lost: bool = False
+    ) -> Assigned | None:
+        """A worker has a request no longer; None when it had not."""
+        entry = self.ledger.end(idx, worker, now_s, lost=lost)
+        if entry is not None:
+            post = self.posts[worker]
+            self.router.release(post.worker, entry.cost)
+            if post.worker.requests == 0:
+                post.worker.idle_since_s = now_s
+        return entry
+
+    def lose(self, worker: ContractId, now_s: float) -> list[Assigned]:
+        """A worker has lost all that it had."""
+        return [
+            entry
+            for idx in tuple(self.ledger.at(worker))
+            if (entry := self.end(idx, worker, now_s, lost=True)) is not None
+        ]
+
+    def finish(self, post: Post, told: Finished, now_s: float) -> Assigned | None:
+        """A worker says that it is done with a request; None when it had no such one.
+
+        How long that took is its own word, and believed only as far as our own clock bears it out.
+        """
+        entry = self.end(RequestIdx(told.request_idx), post.worker.id, now_s)
+        if entry is None:
+            return None
+        if told.status == "Success" and told.success:
+            slot_s = told.work_completed_at - told.work_started_at
+            if 0 < slot_s <= min(SLOT_S_MAX, now_s - entry.at_s + 1.0):
+                observe(post.worker, entry.cost, slot_s, MEMORY_SLOT_S)
+                self._learn_slots(post, told)
+        if told.status in {"Success", "Error"}:
+            post.went(well=told.status == "Success", now_s=now_s)
+        return entry
+
+    def _learn_slots(self, post: Post, told: Finished) -> None:
+        """Requests that were worked on at once show how many a worker works on at once.
+
+        Once two were, one more is tried than was seen, so that the number can grow.
+        """
+        worked = self._worked.setdefault(post.worker.id, [])
+        began_s, ended_s = told.work_started_at, told.work_completed_at
+        overlap = 1 + sum(start < ended_s and began_s < end for start, end in worked)
+        worked.append((began_s, ended_s))
+        del worked[:-OVERLAPS_KEPT]
+        if overlap > 1:
+            post.peak = min(SLOTS_LEARNED_MAX, max(post.peak, overlap + 1))
+
+    def reconcile(self, post: Post, idxs: Collection[int], load: float, now_s: float) -> None:
+        """Compare the books with what a worker says that it works on now."""
+        worker, here = post.worker.id, self.ledger.at(post.worker.id)
+        working = {RequestIdx(idx) for idx in idxs}
+        for idx, entry in tuple(here.items()):
+            if idx in working:
+                entry.seen, entry.missing_s = True, 0.0
+            elif not entry.seen:
+                if now_s - entry.at_s > UNSEEN_S:
+                    self.end(idx, worker, now_s, lost=True)
+            elif not entry.missing_s:
+                entry.missing_s = now_s
+            elif now_s - entry.missing_s > MISSING_S:
+                self.end(idx, worker, now_s, lost=True)
+        strange = [idx for idx in working if idx not in here and not self._just_done(idx, now_s)]
+        if strange:
+            known = sum(entry.cost for entry in here.values())
+            cost = max(0.0, load - known) / len(strange)
+            for idx in strange:
+                self._adopt(Request(idx=idx, cost=cost, arrived_s=now_s), post, now_s)
+
+    def _just_done(self, idx: RequestIdx, now_s: float) -> bool:
+        done = self.ledger.done.get(idx)
+        return done is not None and not done.lost and now_s - done.at_s < FRESH_S
+
+    def _adopt(self, request: Request, post: Post, now_s: float) -> None:
+        """Count what a worker works on and we do not know of: of another engine, or before us."""
+        self.ledger.adopt(request, post.worker.id, now_s)
+        self.router.assign(post.worker, request.cost)
+
+    def age(self, post: Post, now_s: float) -> None:
+        """Take for done what a worker that does not report must have done by now."""
+        perf = post.worker.perf
+        for idx, entry in tuple(self.ledger.at(post.worker.id).items()):
+            slot_s = entry.cost / perf * post.worker.slots if perf > 0 else 0.0
+            if now_s - entry.at_s > max(BLIND_S, BLIND_FACTOR * slot_s):
+                self.end(idx, post.worker.id, now_s)
+
+
+def _router(parameters: Endpoint) -> Router:
+    if parameters.policy is Policy.VAST:
+        return Router(wait_max_s=parameters.worker_wait_max_s, pack=False)
+    return Router(wait_max_s=min(BIND_EARLY_S, parameters.worker_wait_max_s))
