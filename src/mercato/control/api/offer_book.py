@@ -56,6 +56,7 @@ class OfferBook:
         self._index = Index(OFFERS)
         self._known: dict[MachineId, tuple[int, bool]] = {}
         self._ids: dict[MachineId, frozenset[int]] = {}
+        self._models: set[tuple[str, int]] = set()
         self._dirty: set[MachineId] = set()
         self._poked = asyncio.Event()
         self._sorted_at_s = 0.0
@@ -84,6 +85,13 @@ class OfferBook:
         """The ids of the offers that a query finds, in its order."""
         now_ms = self._clock.now_ms()
         return self._index.search_ids(parse(body, OFFERS), now_ms, _seed(searcher, now_ms))
+
+    def gpu_models(self) -> list[tuple[str, int]]:
+        """Name and memory in megabytes of every GPU model that was seen, in order.
+
+        From memory: every start of the official client waits for this.
+        """
+        return sorted(self._models)
 
     async def run(self) -> None:
         """Keep the offers true until cancelled."""
@@ -142,6 +150,7 @@ class OfferBook:
             upserted.update(rows)
             self._ids[sale.machine] = frozenset(rows)
             self._known[sale.machine] = sale.generation
+            self._models.add((sale.hardware.gpu_model.name, sale.hardware.gpu_model.ram_mb))
         self._index.change(upserted, removed)
         return upserted
 

@@ -5,7 +5,6 @@ from typing import Any, Final
 import msgspec
 
 from mercato.control.api.call import Call, Nothing
-from mercato.control.store import machine_views
 from mercato.market import errors
 
 QUERY_FIELDS_MAX: Final = 200
@@ -88,13 +87,13 @@ class GpuTypes(msgspec.Struct, frozen=True, kw_only=True):
 
 async def list_gpu_names(call: Call, asked: Nothing) -> GpuNames:  # noqa: ARG001 - nothing is asked
     """List the names of the GPU models in the market."""
-    models = await call.services.db.run(machine_views.gpu_models)
+    models = call.services.offers.gpu_models()
     return GpuNames(gpu_names=sorted({name for name, _ in models}))
 
 
 async def list_gpu_types(call: Call, asked: Nothing) -> GpuTypes:  # noqa: ARG001 - nothing is asked
     """List the GPU models in the market with their memory."""
-    models = await call.services.db.run(machine_views.gpu_models)
+    models = call.services.offers.gpu_models()
     return GpuTypes(
         gpu_types=[GpuType(canonical_name=name, gpu_ram_mb=ram_mb) for name, ram_mb in models]
     )

@@ -77,15 +77,5 @@ def everywhere(tx: Tx) -> list[MachineView]:
     return [_view(row) for row in tx.all(_VIEW + "where m.deleted_at_ms is null order by m.id")]
 
 
-def gpu_models(tx: Tx) -> list[tuple[str, int]]:
-    """Name and megabytes of every GPU model in the market."""
-    rows = tx.all(
-        "select distinct hardware->'gpu_model'->>'name' as name,"
-        " (hardware->'gpu_model'->>'ram_mb')::integer as ram_mb"
-        " from machines where deleted_at_ms is null order by 1, 2"
-    )
-    return [(row["name"], row["ram_mb"]) for row in rows]
-
-
 def _view(row: dict[str, Any]) -> MachineView:
     return msgspec.convert(row, MachineView)
