@@ -16,6 +16,7 @@ from mercato.agent.docker import DockerEngine
 from mercato.agent.facts.net import port_is_free
 from mercato.agent.memory import Memory
 from mercato.agent.sync import Host, NoDoor
+from mercato.agent.way_home import WayHome
 from mercato.market.instance import Actual
 from mercato.wire.agent import Ask, Execute, ObservedInstance
 from tests.agent.builders import MACHINE, hardware
@@ -53,17 +54,21 @@ def build_box() -> None:
     )
 
 
-def new_engine(owner: str | None = None) -> DockerEngine:
+def new_engine(owner: str | None = None, way_home: WayHome | None = None) -> DockerEngine:
     owner = owner or f"test{os.getpid()}"
     volumes = Path(tempfile.gettempdir()) / f"mercato-{owner}-volumes"
-    return DockerEngine(owner, MACHINE, {}, "192.0.2.1", volumes)
+    return DockerEngine(owner, MACHINE, {}, "192.0.2.1", volumes, way_home)
 
 
 @contextlib.asynccontextmanager
 async def living_host(
-    memory: Memory | None = None, *, owner: str | None = None, clean: bool = True
+    memory: Memory | None = None,
+    *,
+    owner: str | None = None,
+    clean: bool = True,
+    way_home: WayHome | None = None,
 ) -> AsyncIterator[Host]:
-    engine = new_engine(owner)
+    engine = new_engine(owner, way_home)
     host = Host(
         machine=MACHINE,
         hardware=hardware(),

@@ -24,6 +24,7 @@ from mercato.agent.docker_session import DockerSession
 from mercato.agent.docker_usage import UsageReader
 from mercato.agent.engine import Contained, EngineDown, Measured, StepFailed
 from mercato.agent.volume_store import VolumeStore
+from mercato.agent.way_home import WayHome
 from mercato.wire.agent import DesiredInstance, DesiredVolume
 
 STOP_GRACE_S: Final = 10
@@ -44,13 +45,16 @@ class DockerEngine:
         gpu_uuids: Mapping[int, str],
         public_ip: str,
         volumes: Path,
+        way_home: WayHome | None = None,
     ) -> None:
         """Prepare; nothing is asked of the engine yet.
 
         `owner` names this agent among all that may share the engine. `gpu_uuids` maps a GPU's index
         to its UUID; empty when the GPUs are only declared. Volumes are kept under `volumes`.
+        Instances reach a control plane on this host by `way_home`.
         """
         self._store = VolumeStore(volumes.resolve())
+        self._way_home = way_home
         self._owner = owner
         self._machine = machine
         self._gpu_uuids = gpu_uuids
@@ -186,6 +190,8 @@ class DockerEngine:
 
     async def close(self) -> None:
         """Let go of the engine; its containers stay as they are."""
+        if self._way_home is not None:
+            await self._way_home.close()
         if self._docker is not None:
             await self._docker.events.stop()  # type: ignore[no-untyped-call]
             await self._docker.close()
@@ -217,8 +223,17 @@ class DockerEngine:
         driver = info.get("Driver", "")
         self._quota = driver in _QUOTA_DRIVERS or (driver == "overlay2" and backing == "xfs")
         await self._make_network(docker)
-        self.trouble = await isolation.raise_firewall()
+        if self._way_home is not None:
+            await self._way_home.open(await self._gateway(docker))
+        self.trouble = await isolation.raise_firewall(
+            self._way_home.openings if self._way_home is not None else ()
+        )
         self._info = info
+
+    async def _gateway(self, docker: aiodocker.Docker) -> str:
+        """This host's address on the instances' bridge."""
+        network = await (await docker.networks.get(isolation.NETWORK)).show()
+        return str(network["IPAM"]["Config"][0]["Gateway"])
 
     async def _make_network(self, docker: aiodocker.Docker) -> None:
         """Our own bridge, made anew when somebody took the device away under the engine."""
@@ -323,6 +338,7 @@ class DockerEngine:
                 gpu_requests=self._gpu_requests(desired.gpus),
                 disk_quota=self._quota,
                 volume_name=self._volume_name,
+                extra_hosts=self._way_home.names if self._way_home is not None else (),
             ),
         }
         if desired.ssh:

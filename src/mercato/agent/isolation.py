@@ -60,6 +60,7 @@ def host_config(
     gpu_requests: Sequence[Mapping[str, Any]] = (),
     disk_quota: bool = False,
     volume_name: Callable[[int], str] = str,
+    extra_hosts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The engine's `HostConfig` of an instance: the whole of what it is allowed.
 
@@ -75,6 +76,7 @@ def host_config(
         "CapDrop": ["ALL"],
         "CapAdd": list(CAPABILITIES),
         "NetworkMode": NETWORK,
+        "ExtraHosts": list(extra_hosts),
         "IpcMode": "private",
         "PidMode": "",
         "UTSMode": "",

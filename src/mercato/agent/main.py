@@ -34,6 +34,7 @@ from mercato.agent.hardware_file import BadHardwareFile, read_hardware_file
 from mercato.agent.memory import Memory
 from mercato.agent.pretend_engine import PretendEngine
 from mercato.agent.sync import Door, Host, NoDoor
+from mercato.agent.way_home import WayHome
 from mercato.market.hardware import Hardware
 
 PORT_FIRST: Final = 40_000
@@ -128,7 +129,7 @@ async def run(
     memory = _memory(data)
     log = DaemonLog()
     hardware = await asyncio.to_thread(_hardware_since_joining, identity)
-    engine, make_door = _engine(identity, hardware, data)
+    engine, make_door = _engine(identity, hardware, data, url or identity.url)
     host = Host(
         machine=identity.machine,
         hardware=hardware,
@@ -165,7 +166,7 @@ async def run(
 
 
 def _engine(
-    identity: Identity, hardware: Hardware, data: Path
+    identity: Identity, hardware: Hardware, data: Path, control_url: str
 ) -> tuple[Engine, Callable[[Path], Door]]:
     """The engine of this machine, and what makes the way into its containers."""
     if identity.pretend:
@@ -177,6 +178,7 @@ def _engine(
         uuids,
         hardware.network.public_ip,
         volumes=data / "volumes",
+        way_home=WayHome(control_url),
     )
     return engine, lambda data: _door(data, engine)
 

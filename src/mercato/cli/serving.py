@@ -14,7 +14,7 @@ app = group("mercato")
 
 
 @command(app, "serve")
-def serve(
+def serve(  # noqa: PLR0913 - a server has these settings, each an option
     *,
     data: Annotated[
         Path, Option("--data", help="Its key file, and its database if none is given.")
@@ -37,6 +37,17 @@ def serve(
             help="Where callers reach it. Default: each request's Host header.",
         ),
     ] = None,
+    engine_url: Annotated[
+        str | None,
+        Option(
+            "--engine-url",
+            env="MERCATO_ENGINE_URL",
+            help="Where serverless workers reach this server. Default: --public-url.",
+        ),
+    ] = None,
+    no_engine: Annotated[
+        bool, Option("--no-engine", help="Serve no endpoints: engines run elsewhere.")
+    ] = False,
     operator: Annotated[
         str | None,
         Option(
@@ -61,6 +72,7 @@ def serve(
 
         DATABASE_URL=postgresql://... mercato serve --host 0.0.0.0 --public-url https://gpus.example
     """
+    from mercato.cli.companion import EngineBeside
     from mercato.control import app as control
     from mercato.control.flows.house import Rules
     from mercato.control.settings import BadSetting, read
@@ -82,7 +94,10 @@ def serve(
         _migrate(url)
         if operator is not None:
             _open_operator(url, operator, data / "operator.key")
-        status = control.serve(settings)
+        at = engine_url or public_url or f"http://{host}:{port}"
+        status = control.serve(
+            settings, None if no_engine else lambda plane: EngineBeside(plane, at)
+        )
     raise click.exceptions.Exit(status)
 
 

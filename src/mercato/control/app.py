@@ -7,9 +7,9 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import psycopg
 import psycopg_pool
@@ -18,12 +18,14 @@ import uvicorn
 from prometheus_client import generate_latest
 from starlette.applications import Starlette
 from starlette.routing import Mount, WebSocketRoute
+from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from mercato.control import logs
 from mercato.control.api import documentation, openapi
 from mercato.control.api.agents import FRAME_BYTES_MAX, Agents
 from mercato.control.api.auth import KeyRing
+from mercato.control.api.fleet import Recruiter
 from mercato.control.api.limits import RateLimits
 from mercato.control.api.offer_book import OfferBook
 from mercato.control.api.order_desk import OrderDesk
@@ -115,6 +117,17 @@ class ControlPlane:
             await asyncio.gather(*running, *self._work, return_exceptions=True)
             await asyncio.to_thread(self.db.close)
 
+    def recruiter(self, engine_url: str) -> Recruiter:
+        """The market as an engine in this process knows it; workers report to `engine_url`."""
+        return Recruiter(
+            db=self.db,
+            clock=self.services.clock,
+            house=self.services.house,
+            offers=self.services.offers,
+            keys=self.services.keys,
+            engine_url=engine_url,
+        )
+
     def _open(self) -> None:
         try:
             self.db.open()
@@ -157,28 +170,52 @@ class ControlPlane:
         self.services.keys.forget()
 
 
-def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
-    """The control plane as an ASGI application."""
+class Companion(Protocol):
+    """What is served beside the control plane in its process, such as an engine."""
+
+    def around(self, rest: ASGIApp) -> ASGIApp:
+        """An application that answers the companion's calls and leaves the rest to `rest`."""
+        ...
+
+    def running(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """The companion runs while this is held; the control plane does already."""
+        ...
+
+
+Accompanied = Callable[[ControlPlane], Companion]
+
+
+def create_app(
+    settings: Settings, clock: Clock | None = None, by: Accompanied | None = None
+) -> Starlette:
+    """The control plane, and what accompanies it, as an ASGI application."""
     plane = ControlPlane(settings, clock or SystemClock())
+    companion = None if by is None else by(plane)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with plane.running():
+        async with contextlib.AsyncExitStack() as parts:
+            await parts.enter_async_context(plane.running())
+            if companion is not None:
+                await parts.enter_async_context(companion.running())
             yield
 
     async def agent_line(websocket: WebSocket) -> None:
         await plane.services.agents.serve(websocket)
 
     app = Starlette(
-        routes=[WebSocketRoute("/agent/v1/connect", agent_line), Mount("/", plane.api)],
+        routes=[
+            WebSocketRoute("/agent/v1/connect", agent_line),
+            Mount("/", plane.api if companion is None else companion.around(plane.api)),
+        ],
         lifespan=lifespan,
     )
     app.state.plane = plane
     return app
 
 
-def serve(settings: Settings) -> int:
-    """Run the control plane until it is told to stop; the exit status.
+def serve(settings: Settings, by: Accompanied | None = None) -> int:
+    """Run the control plane, and what accompanies it, until it is told to stop; the exit status.
 
     What keeps it from starting is told in one line on standard error.
     """
@@ -186,15 +223,15 @@ def serve(settings: Settings) -> int:
     try:
         with _listen(settings.host, settings.port) as listener:
             _migrate(settings.database_url)
-            return _serve(settings, listener)
+            return _serve(settings, listener, by)
     except CannotStart as problem:
         print(f"mercato: {problem}", file=sys.stderr)  # noqa: T201 - for whoever started it
         return 1
 
 
-def _serve(settings: Settings, listener: socket.socket) -> int:
+def _serve(settings: Settings, listener: socket.socket, by: Accompanied | None) -> int:
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, by=by),
         log_config=None,
         access_log=False,
         ws_max_size=FRAME_BYTES_MAX,

@@ -52,7 +52,8 @@ def test_every_list_that_can_be_read_answers(server: Served) -> None:
     for route in ROUTES:
         if route.method == "GET" and "{" not in route.path and not needs_more(route):
             key = "operator" if route.permission is Permission.OPERATOR else "renter"
-            answer = server.call("GET", route.path, key)
+            needed = {"gpu_name": "RTX 4090", "price": 1, "hours": 1}
+            answer = server.call("GET", route.path, key, params=needed)
             refused = route.handle.__name__ == "refuse"
             assert answer.status_code == (400 if refused else 200), (route.path, answer.text)
 

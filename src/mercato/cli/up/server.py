@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import httpx2
 
+from mercato.agent.way_home import HOME
 from mercato.cli.up.children import Child, mercato
 from mercato.cli.up.place import Place
 from mercato.cli.up.say import Say
@@ -34,7 +35,12 @@ async def server(
         ),
         place.logs / "server.log",
         say,
-        env={"DATABASE_URL": database_url, "MERCATO_PUBLIC_URL": url},
+        env={
+            "DATABASE_URL": database_url,
+            "MERCATO_PUBLIC_URL": url,
+            # Workers are instances of this very machine (agent/way_home.py).
+            "MERCATO_ENGINE_URL": f"http://{HOME}:{port}",
+        },
     )
 
     async def answers() -> bool:

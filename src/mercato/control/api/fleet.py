@@ -8,9 +8,11 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
+import psycopg
+import psycopg_pool
 
 from mercato.catalog.language import parse_text
 from mercato.control.api.auth import KeyRing, new_secret
@@ -47,6 +49,9 @@ from mercato.serverless.scale import Decision
 from mercato.serverless.scale import Kind as Doing
 from mercato.wire.fleet import Definition, Fleet, Ownership, WorkerFact
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 WORKER_PORT: Final = 3000
 CANDIDATES_MAX: Final = 64
 """Offers that the engine is shown for each group: the cheapest are enough to choose from."""
@@ -66,13 +71,22 @@ class Recruiter:
     engine_url: str
     """Where workers send their reports."""
 
+    async def _ask(
+        self, flow: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a flow; a database that cannot be reached is a lost connection to the engine."""
+        try:
+            return await self.db.run(flow, *args, **kwargs)
+        except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as lost:
+            raise ConnectionError(f"the market's database cannot be reached: {lost}") from lost
+
     async def fleet(self) -> Fleet:
         """Every endpoint and every worker at this moment."""
-        return await self.db.run(_fleet)
+        return await self._ask(_fleet)
 
     async def candidates(self, group: GroupId) -> list[Candidate]:
         """What could be rented for a group now, best offer first."""
-        found = await self.db.run(_group_and_template, group)
+        found = await self._ask(_group_and_template, group)
         if found is None:
             return []
         stored, template = found
@@ -91,19 +105,19 @@ class Recruiter:
 
     async def signing_key(self, name: str, make: Callable[[], str]) -> str:
         """A private key of this market as text, made by `make` when it has none of that name."""
-        return await self.db.run(_signing_key, name, make, self.clock.now_ms(), self.house)
+        return await self._ask(_signing_key, name, make, self.clock.now_ms(), self.house)
 
     async def stand(self, engine: str, address: str) -> Ownership:
         """Say that an engine is there, at this address; keep or take the endpoints due to it."""
-        return await self.db.run(owning.stand, engine, address, self.clock.now_ms())
+        return await self._ask(owning.stand, engine, address, self.clock.now_ms())
 
     async def keep(self, endpoint: EndpointId, memory: bytes, fence: int) -> None:
         """Keep what an engine should know of an endpoint after its own death."""
-        await self.db.run(leases.keep, endpoint, memory, fence)
+        await self._ask(leases.keep, endpoint, memory, fence)
 
     async def kept(self, endpoint: EndpointId) -> bytes | None:
         """What was kept last."""
-        return await self.db.run(leases.kept, endpoint)
+        return await self._ask(leases.kept, endpoint)
 
     async def renew(self, account: int, group: GroupId, *, cancel: bool) -> int:
         """Have a group's workers made anew one by one, or no longer; how many are concerned.
@@ -113,7 +127,7 @@ class Recruiter:
         """
         flow = serving.cancel_renewal if cancel else serving.renew_group
         try:
-            return await self.db.run(flow, AccountId(account), group, self.clock.now_ms())
+            return await self._ask(flow, AccountId(account), group, self.clock.now_ms())
         except errors.NotFound as none:
             raise LookupError(str(none)) from none
 
@@ -125,12 +139,12 @@ class Recruiter:
         An older fence than the endpoint's is refused: its owner is another engine.
         """
         try:
-            await self.db.run(owning.check_fence, endpoint, fence)
+            await self._ask(owning.check_fence, endpoint, fence)
             worker = await self._do(group, decision)
             outcome = _DONE
         except errors.Refusal as refusal:
             worker, outcome = decision.worker, str(refusal)
-        await self.db.run(
+        await self._ask(
             decisions.record,
             StoredDecision(
                 endpoint_id=endpoint,
@@ -153,19 +167,19 @@ class Recruiter:
         assert worker is not None, decision
         match decision.kind:
             case Doing.WAKE:
-                await self.db.run(serving.wake, worker, now_ms, self.house)
+                await self._ask(serving.wake, worker, now_ms, self.house)
             case Doing.SLEEP:
-                await self.db.run(serving.put_to_sleep, worker, now_ms)
+                await self._ask(serving.put_to_sleep, worker, now_ms)
             case Doing.UPDATE:
                 await self._renew(group, worker)
             case Doing.DESTROY:
-                await self.db.run(serving.release, worker, now_ms)
+                await self._ask(serving.release, worker, now_ms)
         return worker
 
     async def reboot(self, worker: ContractId, fence: int) -> None:
         """Restart a worker that fails; nothing when it is gone or its owner is another engine."""
         with suppress(errors.Refusal):
-            await self.db.run(_reboot, worker, fence, self.clock.now_ms())
+            await self._ask(_reboot, worker, fence, self.clock.now_ms())
 
     async def _rent(self, group: GroupId, offer: OfferId, reason: str) -> ContractId:
         stored, template = await self._found(group)
@@ -182,17 +196,17 @@ class Recruiter:
         wanted = serving.Recruit(
             group=group, offer=offer, request=request, token=token, reason=reason
         )
-        signed = await self.db.run(serving.recruit, wanted, minted, self.clock.now_ms(), self.house)
+        signed = await self._ask(serving.recruit, wanted, minted, self.clock.now_ms(), self.house)
         return signed.contract.id
 
     async def _renew(self, group: GroupId, worker: ContractId) -> None:
         stored, template = await self._found(group)
         token = new_secret()
         launch = self._launch(parse_launch_args(stored.launch_args), template, token)
-        await self.db.run(serving.renew, worker, launch, token, self.clock.now_ms(), self.house)
+        await self._ask(serving.renew, worker, launch, token, self.clock.now_ms(), self.house)
 
     async def _found(self, group: GroupId) -> tuple[StoredGroup, StoredTemplate]:
-        found = await self.db.run(_group_and_template, group)
+        found = await self._ask(_group_and_template, group)
         if found is None:
             raise errors.NotFound(f"There is no worker group {group} any more.")
         return found
