@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from mercato.control.embedded import EmbeddedPostgres
 from mercato.control.migrate import migrate
@@ -24,6 +25,8 @@ _HASTY: Final = (
 )
 """A test's database need not survive a power cut."""
 
+ROOM_BYTES: Final = 2_000_000_000
+
 
 class Postgres:
     """A server and a template with the schema, the guards of the laws, and nothing else."""
@@ -32,6 +35,7 @@ class Postgres:
         """Make the template; `url` names any database of the server."""
         self._url = url
         self._numbers = itertools.count()
+        self._left: list[str] = []
         self._template = f"template_{os.getpid()}"
         with psycopg.connect(url, autocommit=True) as conn:
             conn.execute(f"create database {self._template}")
@@ -40,13 +44,18 @@ class Postgres:
             invariants.guard(conn)
 
     @contextmanager
-    def fresh(self) -> Iterator[str]:
-        """The URL of a new database, dropped at the end."""
+    def fresh(self, like: str | None = None) -> Iterator[str]:
+        """The URL of a new database, dropped later; a copy of `like`, which must be idle."""
         name = f"test_{os.getpid()}_{next(self._numbers)}"
+        template = self._template if like is None else str(conninfo_to_dict(like)["dbname"])
         with psycopg.connect(self._url, autocommit=True) as conn:
-            conn.execute(f"create database {name} template {self._template} strategy file_copy")
-            yield self._named(name)
-            conn.execute(f"drop database {name} with (force)")
+            conn.execute(f"create database {name} template {template} strategy file_copy")
+            # Those of before, and not this one at its end: dropping a database that connections
+            # have only just left takes a tenth of a second.
+            while self._left:
+                conn.execute(f"drop database {self._left.pop()} with (force)")
+        yield self._named(name)
+        self._left.append(name)
 
     @contextmanager
     def empty(self) -> Iterator[str]:
@@ -64,14 +73,21 @@ class Postgres:
         return f"{base}/{name}" + (f"?{tail}" if tail else "")
 
 
+def _home() -> Path:
+    """Where a server may live: in memory when there is room, as making databases is then quick."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > ROOM_BYTES
+    return Path(tempfile.mkdtemp(prefix="mercato-test-", dir=memory if roomy else None))
+
+
 @contextmanager
-def postgres(parent: Path | None = None) -> Iterator[Postgres]:
-    """A server for as long as this is held: the given one, or one of our own under `parent`."""
+def postgres() -> Iterator[Postgres]:
+    """A server for as long as this is held: the given one, or one of our own."""
     given = os.environ.get("MERCATO_TEST_DATABASE_URL")
     if given:
         yield Postgres(given)
         return
-    home = Path(tempfile.mkdtemp(prefix="mercato-test-", dir=parent))
+    home = _home()
     server = EmbeddedPostgres(home)
     url = server.start()
     try:

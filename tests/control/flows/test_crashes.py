@@ -1,0 +1,163 @@
+"""Every flow run twice, raced with itself, and killed at each of its statements.
+
+Nothing is lost, nothing is done twice, nothing is charged twice, and the laws hold at every commit:
+the guards of tests/guards.sql watch all of it.
+"""
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib import import_module
+from itertools import count
+from typing import Final
+
+import psycopg
+import pytest
+
+from mercato.control import flows
+from mercato.market.errors import Refusal
+from tests import invariants
+from tests.control.contents import Contents, contents
+from tests.control.flows.deeds import ANEW, CASES, NOTHING, REFUSED, Case, Deed
+from tests.control.fragile import Fragile
+from tests.control.market import Market, open_market
+from tests.control.postgres import Postgres
+
+INSIDE: Final = {
+    "desired.desired": "only reads",
+    "desired.sealed": "only reads",
+    "granting.grant": "in observe and start",
+    "lasting.extend": "in list_machine's caller",
+    "lasting.go_on": "in expire",
+    "metering.balance": "only reads",
+    "metering.close_meter": "in stop, destroy, observe, silent",
+    "metering.forecast": "wherever money moves",
+    "metering.lines": "only reads",
+    "metering.open_meter": "in rent and observe",
+    "metering.post_bytes": "in stop and settle",
+    "metering.reprice": "in expire, when it goes on at higher prices",
+    "metering.require_credit": "only reads",
+    "metering.settle": "in lapsing.settle",
+    "renting.end_gpu_time": "in stop",
+    "templating.find": "only reads",
+    "volumes.bill_again": "in observe",
+    "volumes.mount": "in rent and update",
+    "volumes.observe": "in observe",
+}
+"""Flows that are only steps of others, and of which."""
+
+CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+@contextmanager
+def prepared(server: Postgres, case: Case) -> Iterator[tuple[Market, Fragile, Deed, "Look"]]:
+    """A market at the moment before a deed."""
+    with server.fresh() as url:
+        db = Fragile(url, on_poke=lambda _: None)
+        db.open()
+        market = open_market(db, platform_fee_ppm=100_000)
+        deed = case.prepare(market)
+        try:
+            with psycopg.connect(url, autocommit=True) as conn:
+                yield market, db, deed, Look(conn)
+                assert invariants.broken(conn) == {}
+        finally:
+            db.close()
+
+
+class Look:
+    """What the database holds now."""
+
+    def __init__(self, conn: psycopg.Connection) -> None:
+        self._conn = conn
+
+    def __call__(self) -> Contents:
+        return contents(self._conn)
+
+
+def refused(deed: Callable[[], object]) -> bool:
+    """Whether it is refused: by the market, or by a key that is there already."""
+    try:
+        deed()
+    except (Refusal, psycopg.IntegrityError):
+        return True
+    return False
+
+
+@CASE
+def test_done_twice(case: Case, server_of_databases: Postgres) -> None:
+    with prepared(server_of_databases, case) as (_, db, deed, look):
+        before = look()
+        db.run_now(deed)
+        once = look()
+        assert once != before, "there was something to do"
+        assert refused(lambda: db.run_now(deed)) == (case.again == REFUSED)
+        assert (look() == once) == (case.again != ANEW)
+
+
+@CASE
+def test_killed_at_every_statement_it_did_nothing_until_it_did_all(
+    case: Case, server_of_databases: Postgres
+) -> None:
+    with prepared(server_of_databases, case) as (_, db, deed, look):
+        db.run_now(deed)
+        undisturbed = look()
+    with prepared(server_of_databases, case) as (_, db, deed, look):
+        before = look()
+        for statement in count():
+            db.statements_left = statement
+            try:
+                db.run_now(deed)
+            except psycopg.OperationalError:
+                assert look() == before
+            else:
+                break
+        assert statement > 1
+        assert look() == undisturbed
+
+
+@CASE
+def test_an_answer_that_was_lost_can_be_asked_for_again(
+    case: Case, server_of_databases: Postgres
+) -> None:
+    with prepared(server_of_databases, case) as (_, db, deed, look):
+        db.answer_lost = True
+        with pytest.raises(psycopg.OperationalError):
+            db.run_now(deed)
+        once = look()
+        refused(lambda: db.run_now(deed))
+        assert (look() == once) == (case.again != ANEW)
+
+
+@CASE
+def test_raced_with_itself_it_is_as_if_done_one_after_the_other(
+    case: Case, server_of_databases: Postgres
+) -> None:
+    with prepared(server_of_databases, case) as (_, db, deed, look):
+        outcomes = [refused(lambda: db.run_now(deed)) for _ in range(4)]
+        in_turn = look()
+    with (
+        prepared(server_of_databases, case) as (_, db, deed, look),
+        ThreadPoolExecutor(4) as pool,
+    ):
+        raced = list(pool.map(lambda _: refused(lambda: db.run_now(deed)), range(4)))
+        assert sorted(raced) == sorted(outcomes)
+        assert look() == in_turn
+
+
+def test_every_flow_has_a_deed() -> None:
+    found = {
+        f"{module.name}.{name}"
+        for module in pkgutil.iter_modules(flows.__path__)
+        for name, function in vars(import_module(f"{flows.__name__}.{module.name}")).items()
+        if inspect.isfunction(function)
+        and function.__module__ == f"{flows.__name__}.{module.name}"
+        and not name.startswith("_")
+        and "tx" in inspect.signature(function).parameters
+    }
+    done = {f"{case.flow.__module__.rpartition('.')[2]}.{case.flow.__name__}" for case in CASES}
+    assert found == done | set(INSIDE), "add it to deeds.py, or to INSIDE with its reason"
+    assert not done & set(INSIDE)
+    assert {case.again for case in CASES} == {NOTHING, REFUSED, ANEW}

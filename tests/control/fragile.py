@@ -1,0 +1,69 @@
+"""A database whose connection is lost wherever a test wants it to be."""
+
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import psycopg
+
+from mercato.control.db import Database, Row, Tx
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Fragile(Database):
+    """The control plane's own door to PostgreSQL, with a saw at its rope."""
+
+    statements_left: int | None = None
+    """The connection is lost in place of the statement after so many; None: it holds. A commit
+    counts as a statement."""
+    answer_lost = False
+    """The next commit happens, and its answer is lost with the connection."""
+    statements = 0
+    """How many there were in all."""
+
+    def run_now(
+        self, flow: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `flow` as ever, unless the connection is lost.
+
+        Raises:
+            psycopg.OperationalError: when it is.
+        """
+        result = super().run_now(self._counted(flow), *args, **kwargs)
+        if self.answer_lost:
+            self.answer_lost = False
+            raise psycopg.OperationalError("the connection was lost after the commit")
+        return result
+
+    def _counted(self, flow: Callable[Concatenate[Tx, P], T]) -> Callable[Concatenate[Tx, P], T]:
+        def run(tx: Tx, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            conn = tx.conn
+            tx.conn = _Counting(conn, self)  # type: ignore[assignment] # it is used as one
+            result = flow(tx, *args, **kwargs)
+            self.count(conn)  # the commit
+            return result
+
+        return run
+
+    def count(self, conn: psycopg.Connection[Row]) -> None:
+        """Take note of a statement, or lose the connection in its place."""
+        self.statements += 1
+        if self.statements_left == 0:
+            self.statements_left = None
+            conn.close()
+            raise psycopg.OperationalError("the connection was lost")
+        if self.statements_left is not None:
+            self.statements_left -= 1
+
+
+class _Counting:
+    """A connection that has its statements counted."""
+
+    def __init__(self, conn: psycopg.Connection[Row], counted_by: Fragile) -> None:
+        self._conn = conn
+        self._counted_by = counted_by
+
+    def execute(self, *args: Any, **more: Any) -> psycopg.Cursor[Row]:
+        self._counted_by.count(self._conn)
+        return self._conn.execute(*args, **more)
