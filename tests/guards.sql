@@ -50,8 +50,10 @@ begin
         perform guard(old.destroyed_at_ms is null or new.destroyed_at_ms = old.destroyed_at_ms,
                       'what is gone does not come back', new.id::text);
     when 'segments' then
-        perform guard((new.contract_id, new.renter_id, new.kind, new.rate, new.from_ms)
-                      = (old.contract_id, old.renter_id, old.kind, old.rate, old.from_ms)
+        perform guard((new.contract_id, new.renter_id, new.kind, new.rate, new.list_rate,
+                       new.prepaid, new.from_ms)
+                      = (old.contract_id, old.renter_id, old.kind, old.rate, old.list_rate,
+                         old.prepaid, old.from_ms)
                       and (old.to_ms is null or new.to_ms = old.to_ms)
                       and new.posted >= old.posted,
                       'a meter only closes and is only charged', new.id::text);

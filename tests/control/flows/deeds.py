@@ -16,8 +16,10 @@ from mercato.control.flows import (
     lapsing,
     lasting,
     observing,
+    opening,
     paying,
     renting,
+    reserving,
     templating,
     volumes,
 )
@@ -54,17 +56,21 @@ class Case:
     again: str
 
 
-CASES: Final[list[Case]] = []
+class Table(list[Case]):
+    """Deeds, each told by a function."""
+
+    def of(self, flow: Callable[..., object], again: str) -> Callable[[Prepare], Prepare]:
+        """Name what follows a deed of `flow`."""
+
+        def add(prepare: Prepare) -> Prepare:
+            self.append(Case(prepare.__name__, flow, prepare, again))
+            return prepare
+
+        return add
 
 
-def of(flow: Callable[..., object], again: str) -> Callable[[Prepare], Prepare]:
-    """Name what follows a deed of `flow`."""
-
-    def add(prepare: Prepare) -> Prepare:
-        CASES.append(Case(prepare.__name__, flow, prepare, again))
-        return prepare
-
-    return add
+CASES: Final = Table()
+of = CASES.of
 
 
 # --- Markets to do it in --------------------------------------------------------------------------
@@ -502,7 +508,56 @@ def silent(market: Market) -> Deed:
     return lambda tx: lapsing.silent(tx, agent.machine, NOW, NOW + HOUR)
 
 
+# --- Deposits -------------------------------------------------------------------------------------
+
+
+def _reserved(market: Market, dollars: int) -> tuple[Agent, Contract]:
+    """The same GPUs running, with so much prepaid."""
+    agent, contract = running(market)
+    amount = NanoUsd(nano(dollars))
+    market.db.run_now(reserving.prepay, market.renter, contract.id, amount, "first", T0 + 5_000)
+    return agent, contract
+
+
+@of(reserving.prepay, NOTHING)
+def prepay(market: Market) -> Deed:
+    _, contract = running(market)
+    amount = NanoUsd(nano(5))
+    return lambda tx: reserving.prepay(tx, market.renter, contract.id, amount, "first", NOW)
+
+
+@of(reserving.prepay, NOTHING)
+def prepay_more(market: Market) -> Deed:
+    _, contract = _reserved(market, 5)
+    amount = NanoUsd(nano(7))
+    return lambda tx: reserving.prepay(tx, market.renter, contract.id, amount, "second", NOW)
+
+
+@of(renting.destroy, REFUSED)
+def destroy_what_is_prepaid(market: Market) -> Deed:
+    agent, contract = _reserved(market, 5)
+    agent.report(T0 + HOUR)
+    return lambda tx: renting.destroy(tx, market.renter, contract.id, T0 + HOUR)
+
+
+@of(lapsing.settle, NOTHING)
+def settle_past_a_deposit(market: Market) -> Deed:
+    agent, contract = _reserved(market, 1)
+    agent.report(T0 + 5 * HOUR)
+    return lambda tx: lapsing.settle(tx, contract.id, T0 + 5 * HOUR)
+
+
 # --- Money and templates --------------------------------------------------------------------------
+
+
+@of(opening.open_account, NOTHING)
+def open_account(market: Market) -> Deed:  # noqa: ARG001 - it needs nothing of the market
+    return lambda tx: opening.open_account(tx, "new@example.org", "secret", "key", NOW)
+
+
+@of(opening.open_operator, NOTHING)
+def open_operator(market: Market) -> Deed:  # noqa: ARG001 - it needs nothing of the market
+    return lambda tx: opening.open_operator(tx, "operator@example.org", "secret", NOW)
 
 
 @of(paying.add_credit, NOTHING)

@@ -20,12 +20,16 @@ from mercato.control import flows
 from mercato.market.errors import Refusal
 from tests import invariants
 from tests.control.contents import Contents, contents
-from tests.control.flows.deeds import ANEW, CASES, NOTHING, REFUSED, Case, Deed
+from tests.control.flows import deeds, deeds_of_serving
+from tests.control.flows.deeds import ANEW, NOTHING, REFUSED, Case, Deed
 from tests.control.fragile import Fragile
 from tests.control.market import Market, open_market
 from tests.control.postgres import Postgres
 
 INSIDE: Final = {
+    "billing.lines": "only reads",
+    "charging.charge": "wherever a meter is read",
+    "charging.move": "in prepay and pay_back",
     "desired.desired": "only reads",
     "desired.sealed": "only reads",
     "granting.grant": "in observe and start",
@@ -33,14 +37,23 @@ INSIDE: Final = {
     "lasting.go_on": "in expire",
     "metering.balance": "only reads",
     "metering.close_meter": "in stop, destroy, observe, silent",
+    "metering.end_deposit": "in pay_back",
     "metering.forecast": "wherever money moves",
-    "metering.lines": "only reads",
+    "metering.gpu_on_credit": "only reads",
     "metering.open_meter": "in rent and observe",
+    "metering.position": "only reads",
     "metering.post_bytes": "in stop and settle",
     "metering.reprice": "in expire, when it goes on at higher prices",
     "metering.require_credit": "only reads",
     "metering.settle": "in lapsing.settle",
+    "metering.uncommitted": "only reads",
+    "metering.use_up": "in settle",
+    "opening.is_new": "only reads",
     "renting.end_gpu_time": "in stop",
+    "reserving.pay_back": "in destroy",
+    "reserving.standing": "only reads",
+    "serving.my_endpoint": "only reads",
+    "serving.my_group": "only reads",
     "templating.find": "only reads",
     "volumes.bill_again": "in observe",
     "volumes.mount": "in rent and update",
@@ -48,6 +61,7 @@ INSIDE: Final = {
 }
 """Flows that are only steps of others, and of which."""
 
+CASES = [*deeds.CASES, *deeds_of_serving.CASES]
 CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
