@@ -1,8 +1,7 @@
 """All that a database holds, so that two can be compared.
 
 Ids are told by their rank and numbers in texts not at all: a transaction that was rolled back
-leaves gaps in ids that nobody can see. What is sealed is told by its length, as no two seals are
-alike.
+leaves gaps in ids that nobody can see. What is sealed or hashed is not told: no two are alike.
 """
 
 import re
@@ -26,8 +25,11 @@ _REFERENCES: Final = (
 _NUMBER: Final = re.compile(r"\d+")
 
 
-def contents(conn: psycopg.Connection[Any]) -> Contents:
-    """Every row of every table, in the order of its id or of what it says."""
+def contents(conn: psycopg.Connection[Any], *, numbers: bool = True) -> Contents:
+    """Every row of every table, in the order of its id or of what it says.
+
+    `numbers`: whether to tell those within JSON, of which some are ids.
+    """
     cursor = conn.cursor(row_factory=tuple_row)
     rows: Contents = {
         table: [
@@ -52,7 +54,9 @@ def contents(conn: psycopg.Connection[Any]) -> Contents:
         target = targets.get((table, name), table if name == "id" else None)
         while (target, "id") in targets:  # an instance has the id of its contract
             target = targets[str(target), "id"]
-        return _plain(value) if target is None or value is None else ranks[target][value]
+        if target is None or value is None:
+            return _plain(value, numbers=numbers or isinstance(value, int))
+        return ranks[target][value]
 
     return {
         table: sorted(
@@ -63,12 +67,16 @@ def contents(conn: psycopg.Connection[Any]) -> Contents:
     }
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, *, numbers: bool) -> Any:
     """A value without what differs from one run to the next."""
-    if isinstance(value, str):
-        return len(value) if value.startswith("\\x") else _NUMBER.sub("#", value)
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    return value
+    match value:
+        case str():
+            return "sealed" if value.startswith("\\x") else _NUMBER.sub("#", value)
+        case list():
+            return [_plain(one, numbers=numbers) for one in value]
+        case dict():
+            return {name: _plain(one, numbers=numbers) for name, one in value.items()}
+        case int() | float() if not numbers:
+            return 0
+        case _:
+            return value

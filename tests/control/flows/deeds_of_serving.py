@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from mercato.control.flows import renting, serving, templating
+from mercato.control.flows import owning, renting, serving, templating
 from mercato.control.flows.serving import Recruit
 from mercato.control.store.endpoints import StoredEndpoint
 from mercato.control.store.worker_groups import StoredGroup
@@ -166,3 +166,9 @@ def renew(market: Market) -> Deed:
 def release(market: Market) -> Deed:
     _, _, worker = _worker(market)
     return lambda tx: serving.release(tx, worker, NOW)
+
+
+@of(owning.stand, NOTHING)
+def stand(market: Market) -> Deed:
+    _endpoint(market)
+    return lambda tx: owning.stand(tx, "engine-1", "http://127.0.0.1:1", NOW)
