@@ -33,6 +33,7 @@ from mercato.wire.worker import (
     Finished,
     Status,
     issue,
+    shared_secret,
     signed_text,
 )
 
@@ -124,7 +125,7 @@ class Engine:
             request_idx=1_000 + number,
             signature=signature(url),
         )
-        auth.ticket = issue(TOKEN.encode(), auth, worker, self.now_ms)
+        auth.ticket = issue(shared_secret(TOKEN), auth, worker, self.now_ms)
         return auth
 
     async def until(self, true: Callable[[], bool]) -> None:

@@ -28,11 +28,12 @@ async def test_a_server_of_openais_api_is_measured_in_tokens_and_streams() -> No
             call.write(b'data: {"choices":[]}\n\ndata: [DONE]\n\n')
             call.end()
         else:
+            assert said(call)["model"] == "m"  # whatever the client has asked for
             call.answer(200, b'{"choices":[{"text":"hi"}]}')
 
     async with model_server(vllm) as model, running(openai.worker(model, name="m")) as one:
         assert one.engine.last.slots == 10
-        answer = await one.ask("/v1/completions", {"prompt": "x", "max_tokens": 33})
+        answer = await one.ask("/v1/completions", {"prompt": "x", "max_tokens": 33, "model": "any"})
         assert b"hi" in answer.body
         stream = await one.ask("/v1/chat/completions", {"messages": [], "stream": True})
         assert stream.body.endswith(b"data: [DONE]\n\n")

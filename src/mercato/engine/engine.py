@@ -18,6 +18,7 @@ from mercato.engine.station import Station
 from mercato.market.ids import ContractId
 from mercato.serverless.endpoint import EndpointId
 from mercato.wire.fleet import Definition, Fleet, Ownership, WorkerFact
+from mercato.wire.worker import shared_secret
 
 TICK_S: Final = 1.0
 LINE_S: Final = 0.1
@@ -198,7 +199,7 @@ class Engine:
     def is_worker(self, worker: int, token: str) -> bool:
         """Whether this is the worker's own token."""
         known = self._tokens.get(ContractId(worker))
-        said = hashlib.sha256(token.encode()).digest()
+        said = shared_secret(token)
         # An unknown worker takes as long to refuse as a wrong token.
         return hmac.compare_digest(known or b"\0" * len(said), said) and known is not None
 

@@ -25,6 +25,7 @@ from mercato.serverless.recruit import Candidate
 from mercato.serverless.scale import Decision, Kind
 from mercato.serverless.sharding import owner
 from mercato.wire.fleet import Definition, Fleet, Ownership, WorkerFact
+from mercato.wire.worker import shared_secret
 
 LEASE_S: Final = 3.5
 ACCOUNT: Final = AccountId(1)
@@ -112,7 +113,7 @@ class StandaloneMarket:
             group=endpoint.groups[0].id,
             machine=MachineId(worker),
             version=0,
-            token_hash=hashlib.sha256(token.encode()).digest(),
+            token_hash=shared_secret(token),
             kind="1x worker",
             contract=Contract.ON_DEMAND,
             gpu_price=NanoUsdPerHour(1),

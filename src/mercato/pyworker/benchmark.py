@@ -15,7 +15,7 @@ from mercato.http.client import OriginFailed
 from mercato.http.relay import Relay
 from mercato.pyworker.clock import Clock
 from mercato.pyworker.model import Model
-from mercato.pyworker.request import answered, units
+from mercato.pyworker.request import answered, sent, units
 from mercato.pyworker.worker import Benchmark, Route
 
 FILE: Final = Path(".has_benchmark")
@@ -113,7 +113,7 @@ async def _tried(route: Route, payload: Any, model: Model) -> bool:
         await answered(route, payload, model, trial)
     else:
         with contextlib.suppress(OriginFailed):
-            body = msgspec.json.encode(payload)
+            body = sent(route, msgspec.Raw(msgspec.json.encode(payload)))
             await model.relay(route.to or route.path, body, Relay(trial))
     return trial.status == 200 and trial.ended
 

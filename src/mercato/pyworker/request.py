@@ -131,7 +131,7 @@ class Desk:
             return await answered(route, msgspec.json.decode(payload), self._model, call)
         relay = Relay(call)
         try:
-            await self._model.relay(route.to or route.path, bytes(payload), relay)
+            await self._model.relay(route.to or route.path, sent(route, payload), relay)
         except OriginFailed as failure:
             fail(call, failure)
             return Outcome.ERROR
@@ -182,6 +182,14 @@ def fail(call: Call, error: Exception) -> None:
         call.abort()
     else:
         call.answer(500, msgspec.json.encode({"error": f"the model failed: {error}"}))
+
+
+def sent(route: Route, payload: msgspec.Raw) -> bytes:
+    """What the model server gets: the payload as it came, but for what the route sets."""
+    if not route.over:
+        return bytes(payload)
+    said = msgspec.json.decode(payload)
+    return msgspec.json.encode({**said, **route.over} if isinstance(said, dict) else said)
 
 
 def units(route: Route, payload: msgspec.Raw) -> float:

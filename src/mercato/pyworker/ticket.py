@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from mercato.pyworker.clock import Clock
 from mercato.pyworker.place import Place
-from mercato.wire.worker import TICKET_TTL_MS, AuthData, opened, signed_text
+from mercato.wire.worker import TICKET_TTL_MS, AuthData, opened, shared_secret, signed_text
 
 SIGNATURES_KEPT: Final = 64
 USED_KEPT_S: Final = 2 * TICKET_TTL_MS / 1e3
@@ -46,6 +46,7 @@ class TicketCheck:
     def __init__(self, place: Place, clock: Clock) -> None:
         """Nothing is good until `trust` has been told the engine's key."""
         self._place = place
+        self._secret = shared_secret(place.token)
         self._clock = clock
         self._key: RSAPublicKey | None = None
         self._full = False
@@ -111,7 +112,7 @@ class TicketCheck:
         return True
 
     def _fully(self, auth: AuthData) -> Verdict:
-        ticket = opened(self._place.token.encode(), auth)
+        ticket = opened(self._secret, auth)
         if ticket is None or ticket.worker != self._place.id:
             return Verdict.FORGED
         now_ms = self._clock.steady_s() * 1e3 + self._ahead_ms

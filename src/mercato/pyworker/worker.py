@@ -3,7 +3,7 @@
 This is what somebody who writes a worker of their own fills in; see `examples/worker.py`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -46,6 +46,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     to: str | None = None
     """The path at the model server; None: the same."""
+    over: Mapping[str, Any] = {}
+    """Fields that take the place of the payload's own, such as the model's name."""
     answer: Answer | None = None
     """Answers here instead of at the model server's path."""
     workload: Workload | float = WORKLOAD

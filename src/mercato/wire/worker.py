@@ -56,10 +56,18 @@ def signed_text(url: str) -> bytes:
     return json.dumps({"url": url}, indent=4, sort_keys=True).encode()
 
 
+def shared_secret(token: str) -> bytes:
+    """What engine and worker alone know: the SHA-256 of the worker's `MASTER_TOKEN`.
+
+    The engine is never told the token itself.
+    """
+    return hashlib.sha256(token.encode()).digest()
+
+
 def issue(secret: bytes, auth: AuthData, worker: int, now_ms: int) -> str:
     """The `ticket` for a route's answer: good for one use, by one worker, for a minute.
 
-    `secret` is what only engine and worker know: the worker's `MASTER_TOKEN`.
+    `secret` is `shared_secret` of the worker's token.
     """
     stamp = f"{worker}.{now_ms}.{now_ms + TICKET_TTL_MS}"
     return f"{stamp}.{_seal(secret, auth, stamp)}"

@@ -34,22 +34,27 @@ def worker(
     concurrency: int = 10,
     tokens_each: int = 64,
 ) -> Worker:
-    """A worker for the server at `model`; `name` is the model's, for servers that ask for it.
+    """A worker for the server at `model`; every request asks for the model called `name`, if given.
 
     Without a log the server is ready when `health` answers 200. The benchmark sends `concurrency`
     completions of `tokens_each` tokens at once.
     """
-    trial: dict[str, Any] = {"prompt": PROMPT, "max_tokens": tokens_each}
-    if name:
-        trial["model"] = name
+    trial = {"prompt": PROMPT, "max_tokens": tokens_each}
+    over = {"model": name} if name else {}
     benchmark = Benchmark(payloads=[trial], concurrency=concurrency)
     return Worker(
         model=model,
         log=None if log is None else ModelLog(file=log, loaded=LOADED),
         health=health,
         routes=(
-            Route(path="/v1/completions", workload=tokens, parallel=True, benchmark=benchmark),
-            Route(path="/v1/chat/completions", workload=tokens, parallel=True),
-            Route(path="/v1/embeddings", workload=tokens_read, parallel=True),
+            Route(
+                path="/v1/completions",
+                workload=tokens,
+                parallel=True,
+                over=over,
+                benchmark=benchmark,
+            ),
+            Route(path="/v1/chat/completions", workload=tokens, parallel=True, over=over),
+            Route(path="/v1/embeddings", workload=tokens_read, parallel=True, over=over),
         ),
     )

@@ -1,0 +1,136 @@
+"""The official client against our engine, with the official worker server and with our own."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.street import Street
+
+pytestmark = [pytest.mark.client, pytest.mark.slow]
+
+KINDS = ["official", "ours"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def street(kind: str, tmp_path: Path) -> AsyncIterator[Street]:
+    async with Street.up(tmp_path, kind) as street:
+        yield street
+
+
+async def test_everything_that_the_client_can_do(street: Street) -> None:
+    async with street.client() as (client, endpoint):
+        await _requests(endpoint)
+        await _streams(endpoint)
+        await _fails(endpoint)
+        await _cancels(street, endpoint)
+        await _sessions(street, endpoint)
+        await street.until_nothing_is_here()
+        workers = await endpoint.get_workers()
+        assert {worker.id for worker in workers} == {1, 2}
+        assert all(worker.status == "idle" and worker.measured_perf > 0 for worker in workers)
+        assert client.is_open()
+
+
+async def _requests(endpoint: Any) -> None:
+    made = [endpoint.request("/generate", {"n": n, "dawdle_s": 0.01}, cost=100) for n in range(60)]
+    made += [endpoint.request("/serial", {"n": n}) for n in range(5)]
+    answers = await asyncio.gather(*made)
+    assert all(answer["ok"] for answer in answers)
+    assert [answer["response"]["echo"]["n"] for answer in answers] == [*range(60), *range(5)]
+    assert len({answer["url"] for answer in answers}) == 2
+
+
+async def _streams(endpoint: Any) -> None:
+    answer = await endpoint.request("/stream", {"count": 7, "dawdle_s": 0.01}, stream=True)
+    assert answer["ok"]
+    assert [piece async for piece in answer["response"]] == [{"number": n} for n in range(7)]
+
+
+async def _fails(endpoint: Any) -> None:
+    refused = await endpoint.request("/generate", {"fail": 418}, retry=False)
+    assert (refused["ok"], refused["status"]) == (False, 418)
+    broken = await endpoint.request("/generate", {"fail": 500}, retry=False)
+    assert (broken["ok"], broken["status"]) == (False, 500)
+    assert (await endpoint.request("/nowhere", {}, retry=False))["status"] == 404
+
+
+async def _cancels(street: Street, endpoint: Any) -> None:
+    request = endpoint.request("/generate", {"dawdle_s": 60})
+    await _until(street, lambda row: row["reqs_working"] == 1 and row["cur_load_rolling_avg"] > 0)
+    request.cancel()
+    await street.until_nothing_is_here()
+
+
+async def _sessions(street: Street, endpoint: Any) -> None:
+    session = await endpoint.session(cost=40, lifetime=30)
+    await _until(street, lambda row: row["cur_load"] == 40.0)
+    urls = set()
+    for number in range(5):
+        answer = await session.request("/generate", {"n": number})
+        assert answer["response"]["echo"]["n"] == number
+        urls.add(answer["url"])
+    assert urls == {session.url}
+    assert await session.is_open()
+    await session.close()
+    assert not session.open
+
+
+async def _until(street: Street, true: Any) -> None:
+    async with asyncio.timeout(20):
+        while not any(true(row) for row in (await street.rows()).values()):  # noqa: ASYNC110 - other processes
+            await asyncio.sleep(0.05)
+
+
+async def test_09_no_request_is_lost_while_workers_are_killed_at_random(
+    kind: str, tmp_path: Path
+) -> None:
+    luck = random.Random(9)
+    async with Street.up(tmp_path, kind, count=3) as street, street.client() as (_, endpoint):
+        over = asyncio.Event()
+
+        async def client() -> int:
+            served = 0
+            while not over.is_set():
+                payload = {"n": luck.random(), "dawdle_s": luck.choice((0.0, 0.05, 0.3))}
+                answer = await endpoint.request("/generate", payload, cost=100)
+                assert answer["ok"], answer
+                assert answer["response"]["echo"] == payload
+                served += 1
+            return served
+
+        clients = [asyncio.create_task(client()) for _ in range(12)]
+        for _ in range(4):
+            worker = luck.choice(street.workers)
+            await street.kill(f"worker{worker}")
+            await asyncio.sleep(1.5)
+            await street.start_worker(worker)
+            await street.until_ready(3)
+        over.set()
+        async with asyncio.timeout(60):
+            served = await asyncio.gather(*clients)
+        assert sum(served) > 200
+        await street.until_nothing_is_here()
+
+
+async def test_18_an_engine_that_is_killed_fails_no_request_that_was_handed_out(
+    kind: str, tmp_path: Path
+) -> None:
+    async with Street.up(tmp_path, kind) as street, street.client() as (_, endpoint):
+        under_way = [endpoint.request("/generate", {"n": n, "dawdle_s": 3.0}) for n in range(8)]
+        await _until(street, lambda row: row["cur_load_rolling_avg"] > 0)
+        await street.kill("engine")
+        await street.start_engine()
+        answers = await asyncio.gather(*under_way)
+        assert all(answer["ok"] for answer in answers)
+        await street.until_ready(2)
+        assert (await endpoint.request("/generate", {"n": 1}))["ok"]
+        await street.until_nothing_is_here()
