@@ -12,9 +12,9 @@ from mercato.engine.scaling import Decide
 from mercato.engine.signing import new_key
 from mercato.engine.standalone import StandaloneMarket
 from mercato.engine.station import Station
+from mercato.serverless.decision import Decision
 from mercato.serverless.endpoint import Endpoint, Policy
 from mercato.serverless.queue import RequestIdx
-from mercato.serverless.scale import Decision
 from mercato.wire.fleet import Definition
 from mercato.wire.worker import Finished, Status
 

@@ -18,8 +18,8 @@ from mercato.http import asgi
 from mercato.http.client import Answer, Origin, OriginFailed, Pool
 from mercato.http.server import Server
 from mercato.market.ids import ContractId
+from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint
-from mercato.serverless.scale import Decision, Kind
 from mercato.wire.worker import AuthData
 from tests.pyworker.surroundings import complain, free_ports
 

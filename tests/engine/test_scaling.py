@@ -7,9 +7,9 @@ import pytest
 from mercato.market.ids import ContractId, MachineId, OfferId
 from mercato.market.instance import State as Instance
 from mercato.market.money import NanoUsdPerHour
+from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint, EndpointState
 from mercato.serverless.recruit import Candidate
-from mercato.serverless.scale import Decision, Kind
 from tests.engine.scene import Scene
 
 

@@ -10,7 +10,7 @@ from mercato.engine.post import BadReport
 from mercato.http.call import Call
 from mercato.http.server import Server
 from mercato.market.instance import State as Instance
-from mercato.serverless.scale import Kind
+from mercato.serverless.decision import Kind
 from tests.engine.scene import Scene, vast
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mercato.market.ids import ContractId
+from mercato.serverless.decision import Decision
 from mercato.serverless.endpoint import EndpointId, GroupId
 from mercato.serverless.recruit import Candidate
-from mercato.serverless.scale import Decision
 from mercato.wire.fleet import Fleet, Ownership
 
 DONE = "done"

@@ -17,10 +17,11 @@ from mercato.engine.journal import Grain, Journal
 from mercato.engine.market import DONE, Market
 from mercato.engine.post import Post
 from mercato.market.ids import ContractId, MachineId, OfferId
+from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint, EndpointState, GroupId
 from mercato.serverless.load import Load
 from mercato.serverless.recruit import Candidate
-from mercato.serverless.scale import Decision, Kind, Memory, decide
+from mercato.serverless.scale import Memory, decide, renew
 from mercato.serverless.worker import State, Worker
 
 NO_SLEEP_S: Final = 60.0
@@ -97,6 +98,7 @@ class Scaling:
             offers = await self._offers(now_s)
             workers = [post.worker for post in self._fleet.posts.values()]
             wanted = self._decide(now_s, parameters, load, workers, offers, self.memory)
+            wanted += renew(self._fleet.definition.groups, workers)
             await self._begin(wanted, offers, now_s)
         elif parameters.state is EndpointState.STOPPED:
             for post in self._fleet.posts.values():

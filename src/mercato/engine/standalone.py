@@ -20,9 +20,9 @@ from mercato.market.contract import Kind as Contract
 from mercato.market.ids import AccountId, ContractId, MachineId
 from mercato.market.instance import State as Instance
 from mercato.market.money import NanoUsdPerHour
+from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint, EndpointId, Group, GroupId
 from mercato.serverless.recruit import Candidate
-from mercato.serverless.scale import Decision, Kind
 from mercato.serverless.sharding import owner
 from mercato.wire.fleet import Definition, Fleet, Ownership, WorkerFact
 from mercato.wire.worker import shared_secret

@@ -5,36 +5,15 @@ out is the engine's business, and what is not done is decided again a second lat
 """
 
 from collections.abc import Sequence
-from enum import StrEnum
 
 import msgspec
 
-from mercato.market.ids import ContractId, OfferId
-from mercato.serverless.endpoint import Endpoint
+from mercato.serverless.decision import Decision, Kind
+from mercato.serverless.endpoint import Endpoint, Group
 from mercato.serverless.load import Load
+from mercato.serverless.queued import queued
 from mercato.serverless.recruit import Candidate
-from mercato.serverless.worker import Worker
-
-
-class Kind(StrEnum):
-    """What may be done about a fleet."""
-
-    RENT = "rent"
-    WAKE = "wake"
-    SLEEP = "sleep"
-    """Finish what it has, then stop it and keep its disk."""
-    UPDATE = "update"
-    DESTROY = "destroy"
-
-
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to do. It names an offer when it rents, else a worker."""
-
-    kind: Kind
-    reason: str
-    """Why, with the figures that decided; for whoever asks why this worker started."""
-    worker: ContractId | None = None
-    offer: OfferId | None = None
+from mercato.serverless.worker import State, Worker
 
 
 class Memory(msgspec.Struct, kw_only=True):
@@ -47,7 +26,7 @@ def decide(
     load: Load,
     workers: Sequence[Worker],
     offers: Sequence[Candidate],
-    memory: Memory,
+    memory: Memory,  # noqa: ARG001 - the policy that is here needs none
 ) -> list[Decision]:
     """What to do about this endpoint's fleet now; an empty list when it is right as it is.
 
@@ -59,4 +38,29 @@ def decide(
         offers: what could be rented now; empty when nothing can.
         memory: this policy's own, changed in place.
     """
-    raise NotImplementedError  # the policies follow
+    return queued(now_s, endpoint, load, workers, offers)
+
+
+def renew(groups: Sequence[Group], workers: Sequence[Worker]) -> list[Decision]:
+    """Which workers to make anew now because their group runs something newer.
+
+    Those that sleep at once, as nobody waits for them; of those that serve one at a time, while
+    another serves on or none is left to.
+    """
+    versions = {group.id: group.version for group in groups}
+    decisions: list[Decision] = []
+    for group, version in versions.items():
+        mine = [worker for worker in workers if worker.group == group]
+        old = [worker for worker in mine if worker.version < version]
+        reason = f"its group runs version {version}"
+        decisions += [
+            Decision(kind=Kind.UPDATE, worker=worker.id, reason=reason)
+            for worker in old
+            if worker.state is State.STOPPED
+        ]
+        busy = any(worker.state in {State.UPDATING, State.DRAINING} for worker in mine)
+        serving = [worker for worker in old if worker.state is State.READY]
+        if serving and not busy:
+            quietest = min(serving, key=lambda worker: (worker.work, worker.id))
+            decisions.append(Decision(kind=Kind.UPDATE, worker=quietest.id, reason=reason))
+    return decisions

@@ -13,8 +13,8 @@ from mercato.control.api.launch_args import parse_launch_args
 from mercato.control.store import decisions
 from mercato.market import errors
 from mercato.market.instance import State
+from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import EndpointId, GroupId
-from mercato.serverless.scale import Decision, Kind
 from tests.control.api.scripted import ScriptedAgent, join
 from tests.control.api.serving import Served
 from tests.control.api.test_journey import eventually

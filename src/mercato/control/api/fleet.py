@@ -43,10 +43,10 @@ from mercato.market import errors
 from mercato.market.ids import AccountId, ContractId, MachineId, OfferId
 from mercato.market.launch import Launch, PortWish
 from mercato.market.money import NanoUsdPerGbMonth, NanoUsdPerHour, nano, storage_rate
+from mercato.serverless.decision import Decision
+from mercato.serverless.decision import Kind as Doing
 from mercato.serverless.endpoint import EndpointId, Group, GroupId
 from mercato.serverless.recruit import Candidate
-from mercato.serverless.scale import Decision
-from mercato.serverless.scale import Kind as Doing
 from mercato.wire.fleet import Definition, Fleet, Ownership, WorkerFact
 
 P = ParamSpec("P")
