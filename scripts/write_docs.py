@@ -69,6 +69,7 @@ def instance_states() -> str:
             ),
             "",
             f"- While its host cannot be heard: {_only(online=False)}.",
+            "- From the end of its notice until it has let its GPUs go: stopping.",
             f"- Once it is to be destroyed: {_only(destroyed=True)};",
             f"  {_label(Intended.DESTROYED, Actual.ABSENT, holds=False)} when its host has nothing",
             "  of it and its GPUs are let go.",

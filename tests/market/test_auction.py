@@ -141,7 +141,7 @@ def test_a_bid_wins_when_it_exceeds_what_it_takes_to_win(
         msgspec.structs.replace(claim, safe_until_ms=0) for claim in some_claims(luck, gpus, count)
     ]
     wanted = luck.choice(shapes(gpus))
-    needed = to_win(gpus, claims, wanted, NOW_MS)
+    needed = to_win(gpus, claims, wanted)
     if needed is None:
         bid = new_bid(claims, wanted, 1_000_000)
         assert clear(gpus, [*claims, bid], NOW_MS).of(bid.contract).why is Reason.ON_DEMAND
@@ -219,8 +219,8 @@ def test_claims_that_are_no_slice_any_more_are_still_decided_on() -> None:
     bid = new_bid([whole], (6, 7), 5)
     verdict = clear(8, [whole, bid], NOW_MS)
     assert [one.gpus for one in verdict.outcomes] == [whole.gpus, (6, 7)]
-    assert to_win(8, [whole, bid], (6, 7), NOW_MS) == 5
-    assert to_win(8, [whole, bid], (0, 1), NOW_MS) is None
+    assert to_win(8, [whole, bid], (6, 7)) == 5
+    assert to_win(8, [whole, bid], (0, 1)) is None
 
 
 def test_who_wants_gpus_that_were_taken_out_is_told() -> None:

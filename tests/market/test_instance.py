@@ -7,13 +7,17 @@ import pytest
 from mercato.market.instance import Actual, Bills, Facts, Intended, State, state_of
 
 EVERY_FACT = [
-    Facts(intended=intended, actual=actual, holds_gpus=holds, machine_online=online)
-    for intended, actual, holds, online in product(Intended, Actual, (True, False), (True, False))
+    Facts(
+        intended=intended, actual=actual, holds_gpus=holds, machine_online=online, pausing=pausing
+    )
+    for intended, actual, holds, online, pausing in product(
+        Intended, Actual, (True, False), (True, False), (True, False)
+    )
 ]
 
 
 def test_every_combination_of_facts_has_a_state() -> None:
-    assert len({(facts, state_of(facts)) for facts in EVERY_FACT}) == 3 * 6 * 2 * 2
+    assert len({(facts, state_of(facts)) for facts in EVERY_FACT}) == 3 * 6 * 2 * 2 * 2
 
 
 def test_every_state_can_be_reached() -> None:

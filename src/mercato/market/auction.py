@@ -16,13 +16,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from fractions import Fraction
 from math import lcm
+from typing import Final
 
 import msgspec
 
 from mercato.market.contract import FIRM, Kind
 from mercato.market.ids import ContractId
 from mercato.market.instance import Reason
-from mercato.market.money import NanoUsdPerHour, dollars
+from mercato.market.money import NanoUsdPerHour, dollars, nano
 from mercato.market.placing import EXACT_GPUS_MAX, Gpus, Wish, exact, greedy, is_slice
 
 
@@ -91,12 +92,12 @@ def clear(gpus: int, claims: Sequence[Claim], now_ms: int) -> Verdict:
     return Verdict(tuple(found[number] for number in range(len(claims))))
 
 
-def to_win(gpus: int, claims: Sequence[Claim], wanted: Gpus, now_ms: int) -> NanoUsdPerHour | None:
+def to_win(gpus: int, claims: Sequence[Claim], wanted: Gpus) -> NanoUsdPerHour | None:
     """What a new bid for `wanted` must exceed by the hour, for the whole slice; 0 when it is free.
 
-    None while a firm contract has some of these GPUs.
+    None while a firm contract has some of these GPUs. Minimum runs are taken to be over.
     """
-    field = _Field(gpus, dict(enumerate(claims)), now_ms)
+    field = _Field(gpus, dict(enumerate(claims)), _FOR_EVER)
     placed = field.place()
     if any(
         claims[at].kind in FIRM and not set(has).isdisjoint(wanted) for at, has in placed.items()
@@ -104,6 +105,17 @@ def to_win(gpus: int, claims: Sequence[Claim], wanted: Gpus, now_ms: int) -> Nan
         return None
     without = field.place(blocked=wanted)
     return NanoUsdPerHour(max(0, field.worth(placed) - field.worth(without)))
+
+
+_FOR_EVER: Final = 1 << 62
+
+TICK: Final = NanoUsdPerHour(nano("0.001"))
+"""By so much the least winning bid that is shown is above what it has to beat."""
+
+
+def least_bid(needed: NanoUsdPerHour, floor: NanoUsdPerHour) -> NanoUsdPerHour:
+    """The least bid that is said to win, given what `to_win` says and the floor of the slice."""
+    return NanoUsdPerHour(max(floor, needed + TICK)) if needed else floor
 
 
 def explain(outcome: Outcome, claims: Mapping[ContractId, Claim]) -> str:

@@ -87,6 +87,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     actual: Actual
     holds_gpus: bool
     machine_online: bool = True
+    pausing: bool = False
+    """It was told to give up the GPUs that it still holds: its notice has ended."""
 
 
 def state_of(facts: Facts) -> State:
@@ -100,6 +102,8 @@ def state_of(facts: Facts) -> State:
         return _stopped(facts)
     if not facts.holds_gpus:
         return State.SCHEDULING
+    if facts.pausing:
+        return State.STOPPING
     return _WANTED[facts.actual]
 
 

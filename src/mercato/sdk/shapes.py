@@ -27,7 +27,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     dph_base: float = 0
     dph_total: float = 0
     """Dollars an hour, with the storage that was searched for."""
-    min_bid: float = 0
+    min_bid: float | None = None
+    """The least dollars an hour that win it by bid; None while no bid does."""
     dlperf: float | None = None
     score: float | None = None
     reliability: float | None = None

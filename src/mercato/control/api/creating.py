@@ -18,7 +18,8 @@ from mercato.control.flows.desired import unsealed
 from mercato.control.flows.house import House
 from mercato.control.flows.renting import Minted, RentRequest
 from mercato.control.flows.volumes import VolumeRequest
-from mercato.control.store import contracts, instances, replies, views
+from mercato.control.store import contracts, instances, replies, standings, views
+from mercato.control.store.instances import Instance
 from mercato.control.store.templates import StoredTemplate
 from mercato.market import errors
 from mercato.market.contract import Contract
@@ -47,6 +48,8 @@ class Rental(LaunchRequest, frozen=True, kw_only=True):
     label: str | None = None
     price: float | None = None
     """Dollars an hour for the whole slice; makes it interruptible."""
+    reschedule: bool = False
+    """It may wait for, and come back on, any equal GPUs of the machine; Mercato's own."""
     target_state: Literal["running", "stopped"] | None = None
     cancel_unavail: bool | None = None
     vm: bool = False
@@ -80,7 +83,7 @@ async def _rent(call: Call, asked: Rental, offer: OfferId) -> Rented:
     memory = f"rent:{hashlib.sha256(told).hexdigest()}"
     house = call.services.house
     try:
-        contract, key = await call.services.db.run(
+        contract, key, standing = await call.services.db.run(
             _once, call.account, offer, request, memory, call.now_ms, minted, house=house
         )
     except errors.OfferTaken as taken:
@@ -99,7 +102,7 @@ async def _rent(call: Call, asked: Rental, offer: OfferId) -> Rented:
         storage_total_cost=dollars(terms.storage),
         msg=f"Instance {contract.id} is yours, {terms.kind.value},"
         f" at ${dollars(terms.gpu + terms.storage):.6g}/h while it runs and"
-        f" ${dollars(terms.storage):.6g}/h while it is stopped.",
+        f" ${dollars(terms.storage):.6g}/h while it is stopped. {standing}".rstrip(),
     )
 
 
@@ -113,18 +116,30 @@ def _once(  # noqa: PLR0913 - one argument for each column
     minted: Minted,
     *,
     house: House,
-) -> tuple[Contract, str]:
-    """Rent, or find what the same request rented a moment ago: a client that lost the answer."""
+) -> tuple[Contract, str, str]:
+    """Rent, or find what the same request rented a moment ago: a client that lost the answer.
+
+    Returns:
+        The contract, the instance's own key, and how it stands when it does not hold its GPUs yet.
+    """
     known = replies.find(tx, renter, memory, now_ms - SAME_REQUEST_MS)
     if known is not None and known.body is not None:
         instance = instances.get(tx, ContractId(int(known.body)))
         if instance is not None and instance.intended is not Intended.DESTROYED:
-            return contracts.get(tx, instance.id), unsealed(instance, house.box)[1]
+            known_key = unsealed(instance, house.box)[1]
+            return contracts.get(tx, instance.id), known_key, _standing(tx, instance)
     signed = renting.rent(tx, renter, offer, request, now_ms, minted, house=house)
     number = signed.contract.id
     replies.begin(tx, renter, memory, b"", now_ms)
     replies.keep(tx, renter, memory, 200, str(number).encode())
-    return signed.contract, minted.instance_key
+    instance = instances.get(tx, number)
+    assert instance is not None
+    return signed.contract, minted.instance_key, _standing(tx, instance)
+
+
+def _standing(tx: Tx, instance: Instance) -> str:
+    stand = standings.on(tx, instance.machine_id).get(instance.id)
+    return "" if stand is None else stand.message
 
 
 async def template_of(call: Call, asked: LaunchRequest) -> StoredTemplate | None:
@@ -170,6 +185,7 @@ def rent_request(call: Call, asked: Rental, template: StoredTemplate | None) -> 
         # False in a request is the official client's default and not a wish.
         cancel_unavailable=running and bid is None if not cancel else True,
         bid=bid,
+        reschedule=asked.reschedule,
         template=(TemplateId(template.id), template.hash_id) if template else None,
         scopes={Scope.KEY: call.who.key},
     )
@@ -208,6 +224,7 @@ class RentalMany(LaunchRequest, frozen=True, kw_only=True):
     disk: float | None = None
     label: str | None = None
     price: float | None = None
+    reschedule: bool = False
     target_state: Literal["running", "stopped"] | None = None
     cancel_unavail: bool | None = None
     vm: bool = False

@@ -22,9 +22,10 @@ from mercato.control.clock import Clock
 from mercato.control.db import Database
 from mercato.control.store import sales
 from mercato.control.store.sales import Sale
+from mercato.market.auction import least_bid, to_win
 from mercato.market.ids import MachineId
 from mercato.market.money import dollars, with_fee
-from mercato.market.offer import offers
+from mercato.market.offer import Offer, offers
 from mercato.market.volume import MB_PER_GB, offered_mb
 
 LOOK_EVERY_S: Final = 2.0
@@ -169,7 +170,7 @@ def rows_of(sale: Sale) -> dict[int, dict[str, object]]:
     network = hardware.network
     ports = network.port_last - network.port_first + 1
     rows: dict[int, dict[str, object]] = {}
-    for offer in offers(listing, hardware, sale.held, sale.disk_free_mb):
+    for offer in offers(listing, hardware, sale.firm, sale.disk_free_mb):
         standing = Standing(
             host_id=sale.host,
             reliability=UNPROVEN_RELIABILITY
@@ -177,13 +178,21 @@ def rows_of(sale: Sale) -> dict[int, dict[str, object]]:
             else hardware.reliability,
             verification=sale.verification,
             datacenter=False,
-            min_bid=dollars(offer.bid_floor),
+            min_bid=_min_bid(sale, offer),
             rented=not offer.rentable,
             ports=min(PORTS_MAX, ports * len(offer.gpus) // offer.gpus_total),
             listed_at_ms=sale.listed_at_ms,
         )
         rows[offer.id] = row_of(offer, listing, hardware, standing) | _volume_fields(sale)
     return rows
+
+
+def _min_bid(sale: Sale, offer: Offer) -> float | None:
+    """The least dollars an hour that win a slice now; None when no bid does."""
+    if not offer.rentable:
+        return None
+    needed = to_win(offer.gpus_total, sale.claims, offer.gpus)
+    return None if needed is None else dollars(least_bid(needed, offer.bid_floor))
 
 
 def volume_row(sale: Sale) -> dict[str, object] | None:

@@ -26,15 +26,15 @@ VERICODE: Final = {"unverified": 0, "verified": 1, "deverified": 2}
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """What the market knows of a machine beside its hardware and listing.
 
-    `min_bid` is the least dollars an hour that win this slice now; `rented` is whether anybody
-    holds it; `ports` is how many an instance here gets.
+    `min_bid` is the least dollars an hour that win this slice now, None when no bid does; `rented`
+    is whether a contract has it that no bid can displace; `ports` is how many an instance gets.
     """
 
     host_id: int
     reliability: float
     verification: str
     datacenter: bool
-    min_bid: float
+    min_bid: float | None
     rented: bool
     ports: int
     listed_at_ms: int

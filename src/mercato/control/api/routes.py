@@ -9,6 +9,7 @@ from typing import Final
 
 from mercato.control.api import (
     accounts,
+    bidding,
     creating,
     earnings,
     endpoints,
@@ -77,6 +78,8 @@ ACCOUNT: Final = (
 
 OFFERS: Final = (
     Route("POST", f"{V0}/bundles", P.PUBLIC, offers.search, reads=True, knows_caller=True),
+    Route("GET", f"{V0}/asks/{{id}}/bid", P.PUBLIC, bidding.try_bid),
+    Route("GET", f"{V0}/machines/{{id}}/clearings", P.PUBLIC, bidding.list_clearings),
     Route("PUT", f"{V0}/search/asks", P.PUBLIC, offers.search_asks, reads=True, knows_caller=True),
     Route("GET", f"{V0}/gpu_names/unique", P.PUBLIC, offers.list_gpu_names),
     Route("GET", f"{V0}/prices", P.PUBLIC, prices.list_prices),
@@ -117,6 +120,8 @@ INSTANCES: Final = (
     Route("DELETE", f"{V0}/instances", P.INSTANCE_WRITE, instances.destroy_many),
     Route("PUT", f"{V0}/instances/reboot/{{id}}", P.INSTANCE_WRITE, instances.reboot),
     Route("PUT", f"{V0}/instances/recycle/{{id}}", P.INSTANCE_WRITE, instances.recycle),
+    Route("PUT", f"{V0}/instances/bid_price/{{id}}", P.INSTANCE_WRITE, bidding.change_bid),
+    Route("PUT", f"{V0}/instances/reschedule/{{id}}", P.INSTANCE_WRITE, bidding.reschedule),
     Route("PUT", f"{V0}/instances/update_template/{{id}}", P.INSTANCE_WRITE, creating.update),
     Route(
         "PUT",
@@ -274,7 +279,6 @@ NOT_YET: Final = tuple(
         ("GET", "team/roles/{name}", P.TEAM_READ),
         ("DELETE", "team/roles/{name}", P.TEAM_WRITE),
         ("PUT", "team/roles/{name}", P.TEAM_WRITE),
-        ("PUT", "instances/bid_price/{id}", P.INSTANCE_WRITE),
         ("POST", "instances/take_snapshot/{id}", P.INSTANCE_WRITE),
         ("PUT", "network_volumes", P.INSTANCE_WRITE),
         ("POST", "network_volumes", P.MACHINE_WRITE),

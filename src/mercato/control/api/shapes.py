@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mercato.control.api.times import seconds
+from mercato.control.api.times import clock, seconds
 from mercato.control.secrets_box import SecretsBox
 from mercato.control.store.views import InstanceView
 from mercato.market.contract import Kind
@@ -151,6 +151,18 @@ class InstanceRow(msgspec.Struct, frozen=True, kw_only=True):
     is_bid: bool
     rental_type: str
     """`ondemand`, `reserved` or `bid`; Mercato's own."""
+    bid: float | None
+    """What it offers an hour; `dph_base` is what it pays. Null when it was not rented by bid."""
+    reschedule: bool
+    """It may come back on any equal GPUs of its machine; this and the next four are our own."""
+    yields_at: float | None
+    """When its GPUs go to somebody else, unless it matches before."""
+    starts_by: float | None
+    """When the GPUs that it won are free at the latest."""
+    displaced_by: list[int]
+    """Contracts that have, or get, GPUs that it wants."""
+    queue_position: int | None
+    """Its place among those that wait for some of its GPUs; null when it does not wait."""
     credit_balance: float | None = None
     """Dollars left of what was prepaid; null when nothing is."""
     credit_discount: float | None = None
@@ -224,6 +236,7 @@ def instance_row(view: InstanceView, box: SecretsBox, now_ms: int) -> InstanceRo
         "credit_discount_max": view.credit_discount_max,
         "verification": view.verification,
         **_status(view),
+        **_standing(view),
         **_gpus(view),
         **_machine(view),
         **_usage(view),
@@ -240,13 +253,16 @@ def _status(view: InstanceView) -> dict[str, Any]:
     state = view.state
     running, stopped = Intended.RUNNING.value, Intended.STOPPED.value
     holds = view.held > 0
+    # Clients know an outbid instance by three words that say it is stopped, though it waits to run.
+    outbid = view.kind is Kind.INTERRUPTIBLE and (view.pausing or not holds)
+    wanted = running if view.intended is Intended.RUNNING and not outbid else stopped
     return {
         "state": state.label,
         "reason": view.reason.value,
         "actual_status": ACTUAL_STATUS[state],
-        "intended_status": running if view.intended is Intended.RUNNING else stopped,
-        "cur_state": running if holds else stopped,
-        "next_state": running if view.intended is Intended.RUNNING else stopped,
+        "intended_status": wanted,
+        "cur_state": running if holds and not view.pausing else stopped,
+        "next_state": wanted,
         "status_msg": _message(view, state),
         "rentable": False,
     }
@@ -254,6 +270,9 @@ def _status(view: InstanceView) -> dict[str, Any]:
 
 def _message(view: InstanceView, state: State) -> str:
     """What a person reads: the host's words where it has some, ours otherwise."""
+    standing = _in_the_auction(view, state)
+    if standing:
+        return standing
     match state:
         case State.RUNNING:
             way_in = "ssh" if view.launch.ssh else "args"
@@ -266,6 +285,28 @@ def _message(view: InstanceView, state: State) -> str:
             return view.message or f"Stopped by the market: {view.reason.value}."
         case _:
             return view.message or f"It {state.meaning}."
+
+
+def _in_the_auction(view: InstanceView, state: State) -> str:
+    """How it stands and until when, while it waits for GPUs or is to give its own up."""
+    if state in {State.SCHEDULING, State.STOPPING}:
+        by_ms = view.starts_by_ms if view.promised else None
+        return f"{view.standing} It starts by {clock(by_ms)}." if by_ms else view.standing
+    if view.yields_at_ms is None or not state.may_hold_gpus or state is State.OFFLINE:
+        return ""
+    return f"{view.standing} Bid more to keep it; it runs until {clock(view.yields_at_ms)}."
+
+
+def _standing(view: InstanceView) -> dict[str, Any]:
+    by_bid = view.kind is Kind.INTERRUPTIBLE
+    return {
+        "bid": dollars(view.gpu_rate) if by_bid else None,
+        "reschedule": view.reschedule,
+        "yields_at": None if view.pausing else seconds(view.yields_at_ms),
+        "starts_by": seconds(view.starts_by_ms) if view.promised else None,
+        "displaced_by": view.displaced_by,
+        "queue_position": view.position or None,
+    }
 
 
 def _gpus(view: InstanceView) -> dict[str, Any]:
@@ -399,7 +440,10 @@ def _times(view: InstanceView, now_ms: int) -> dict[str, Any]:
 
 
 def _money(view: InstanceView) -> dict[str, Any]:
-    gpu = dollars(view.gpu_rate)
+    by_bid = view.kind is Kind.INTERRUPTIBLE
+    # Under uniform pricing a bid that holds its GPUs pays less than it offers.
+    pays = view.gpu_price if by_bid and view.held and view.gpu_price is not None else view.gpu_rate
+    gpu = dollars(pays)
     disk = dollars(storage_rate(NanoUsdPerGbMonth(view.disk_price), view.disk_mb))
     total = gpu + disk
     floor = with_fee(view.bid_floor * len(view.gpus), view.platform_fee_ppm)
@@ -419,7 +463,7 @@ def _money(view: InstanceView) -> dict[str, Any]:
         "internet_up_cost_per_tb": dollars(view.up_price) * 1_000,
         "internet_down_cost_per_tb": dollars(view.down_price) * 1_000,
         "min_bid": dollars(floor),
-        "is_bid": view.kind is Kind.INTERRUPTIBLE,
+        "is_bid": by_bid,
         "rental_type": view.kind.value,
         "search": Prices(gpu, disk, total, most, total - most),
         "instance": Prices(gpu, disk, total, saved, total - saved),

@@ -3,8 +3,6 @@
 What the auction makes of it is clearing.py's.
 """
 
-from typing import Final
-
 import msgspec
 
 from mercato.control.db import Tx
@@ -17,10 +15,7 @@ from mercato.market import auction, errors
 from mercato.market.contract import Contract, Kind
 from mercato.market.ids import AccountId, ContractId
 from mercato.market.instance import Intended, Reason
-from mercato.market.money import NanoUsdPerHour, dollars, nano, with_fee
-
-TICK: Final = NanoUsdPerHour(nano("0.001"))
-"""By so much the least winning bid that is shown is above what it has to beat."""
+from mercato.market.money import NanoUsdPerHour, dollars, with_fee
 
 
 def change_bid(
@@ -48,7 +43,7 @@ def change_bid(
             f"Instance {instance_id} is {contract.terms.kind.value} and has no bid to change."
         )
     floor = _floor(tx, contract)
-    bid = winning(tx, instance, contract, now_ms) if price is None else price
+    bid = winning(tx, instance, contract) if price is None else price
     if bid < floor:
         raise errors.InvalidPrice(
             f"The least that the host takes for instance {instance_id} is"
@@ -92,7 +87,7 @@ def reschedule(
     clearing.clear(tx, contract.machine, now_ms, rules)
 
 
-def winning(tx: Tx, instance: Instance, contract: Contract, now_ms: int) -> NanoUsdPerHour:
+def winning(tx: Tx, instance: Instance, contract: Contract) -> NanoUsdPerHour:
     """The least bid that would win an instance its GPUs now.
 
     Raises:
@@ -104,13 +99,12 @@ def winning(tx: Tx, instance: Instance, contract: Contract, now_ms: int) -> Nano
     ]
     wanted = instance.gpus or contract.gpus
     gpus = max(machine.hardware.gpu_count, 1 + wanted[-1])
-    needed = auction.to_win(gpus, others, wanted, now_ms)
+    needed = auction.to_win(gpus, others, wanted)
     if needed is None:
         raise errors.Conflict(
             "An on-demand or reserved contract has these GPUs; no bid wins them now."
         )
-    floor = _floor(tx, contract)
-    return floor if needed == 0 else NanoUsdPerHour(max(floor, needed + TICK))
+    return auction.least_bid(needed, _floor(tx, contract))
 
 
 def _floor(tx: Tx, contract: Contract) -> NanoUsdPerHour:

@@ -1,4 +1,4 @@
-"""What is on sale where: everything from which a machine's offers are derived, in one query."""
+"""What is on sale where: everything from which a machine's offers are derived."""
 
 from collections.abc import Sequence
 from typing import Any, Final, LiteralString
@@ -6,6 +6,8 @@ from typing import Any, Final, LiteralString
 import msgspec
 
 from mercato.control.db import Tx
+from mercato.control.store import standings
+from mercato.market.auction import Claim
 from mercato.market.hardware import Hardware
 from mercato.market.ids import AccountId, ContractId, ListingId, MachineId
 from mercato.market.listing import Listing, Prices
@@ -28,8 +30,10 @@ class Sale(msgspec.Struct, frozen=True, kw_only=True):
     """None when nothing of it can be had: not listed, offline, deleted, never heard."""
     held: dict[int, ContractId]
     """Contract by GPU index, for every GPU that somebody holds."""
-    kinds: dict[int, str]
-    """Kind of that contract, by GPU index."""
+    firm: frozenset[int]
+    """GPUs that no bid can have: on-demand and reserved contracts hold them, or will."""
+    claims: tuple[Claim, ...]
+    """Everybody who wants to run there, when some of them can be displaced; else nobody."""
     disk_free_mb: int
     volumes: VolumeListing | None
     """What is asked for volumes; None when none are let."""
@@ -41,10 +45,14 @@ select m.id, m.host_id, m.hardware, m.verification, m.generation, m.joined_at_ms
        m.deleted_at_ms, m.offline_since_ms, m.seen_at_ms,
        l.id as listing_id, l.gpu, l.disk, l.up, l.down, l.bid_floor, l.min_chunk, l.end_at_ms,
        l.credit_discount_max, l.platform_fee_ppm, l.listed_at_ms,
-       (select coalesce(jsonb_object_agg(h.gpu::text, jsonb_build_array(h.contract_id, c.kind)),
-                        '{}'::jsonb)
-          from gpu_holds h join contracts_now c on c.id = h.contract_id
-         where h.machine_id = m.id) as held,
+       (select coalesce(jsonb_object_agg(h.gpu::text, h.contract_id), '{}'::jsonb)
+          from gpu_holds h where h.machine_id = m.id) as held,
+       array(select h.gpu from gpu_holds h join contracts_now c on c.id = h.contract_id
+              where h.machine_id = m.id and c.kind in ('ondemand', 'reserved')
+             union
+             select unnest(s.promised) from standings s
+               join contracts_now c on c.id = s.contract_id
+              where s.machine_id = m.id and c.kind in ('ondemand', 'reserved')) as firm,
        (select coalesce(sum(c.disk_mb), 0)::bigint
           from live_contracts v join contracts c on c.id = v.id
          where v.machine_id = m.id) as disk_used_mb,
@@ -61,13 +69,14 @@ select m.id, m.host_id, m.hardware, m.verification, m.generation, m.joined_at_ms
 
 def everything(tx: Tx) -> list[Sale]:
     """Every machine that is not deleted."""
-    return [_sale(row) for row in tx.all(_SALE + "where m.deleted_at_ms is null order by m.id")]
+    rows = tx.all(_SALE + "where m.deleted_at_ms is null order by m.id")
+    return _sales(tx, rows)
 
 
 def of_machines(tx: Tx, machines: Sequence[MachineId]) -> list[Sale]:
     """These machines, deleted or not."""
     rows = tx.all(_SALE + "where m.id = any(%s) order by m.id", list(machines))
-    return [_sale(row) for row in rows]
+    return _sales(tx, rows)
 
 
 def generations(tx: Tx) -> dict[MachineId, tuple[int, bool]]:
@@ -79,7 +88,12 @@ def generations(tx: Tx) -> dict[MachineId, tuple[int, bool]]:
     return {row["id"]: (row["generation"], row["heard"]) for row in rows}
 
 
-def _sale(row: dict[str, Any]) -> Sale:
+def _sales(tx: Tx, rows: Sequence[dict[str, Any]]) -> list[Sale]:
+    claims = standings.claims_where_bids_are(tx, [MachineId(row["id"]) for row in rows])
+    return [_sale(row, tuple(claims.get(MachineId(row["id"]), ()))) for row in rows]
+
+
+def _sale(row: dict[str, Any], claims: tuple[Claim, ...]) -> Sale:
     hardware = msgspec.convert(row["hardware"], Hardware)
     heard = row["seen_at_ms"] is not None and row["offline_since_ms"] is None
     there = row["deleted_at_ms"] is None and row["listing_id"] is not None
@@ -92,8 +106,9 @@ def _sale(row: dict[str, Any]) -> Sale:
         joined_at_ms=row["joined_at_ms"],
         listed_at_ms=row["listed_at_ms"] or row["joined_at_ms"],
         listing=_listing(row) if heard and there else None,
-        held={int(gpu): ContractId(by[0]) for gpu, by in row["held"].items()},
-        kinds={int(gpu): by[1] for gpu, by in row["held"].items()},
+        held={int(gpu): ContractId(by) for gpu, by in row["held"].items()},
+        firm=frozenset(row["firm"]),
+        claims=claims,
         disk_free_mb=int(hardware.disk.size_gb * 1_000) - row["disk_used_mb"],
         volumes=_volumes(row) if heard and there else None,
         volumes_rented_mb=row["volumes_rented_mb"],

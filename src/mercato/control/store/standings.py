@@ -1,6 +1,6 @@
 """How every instance that wants to run stands on its machine, and the claims it stands by."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, LiteralString
 
 import msgspec
@@ -36,7 +36,7 @@ select i.machine_id, i.id, c.kind, coalesce(i.gpus, c.gpus) as gpus, c.gpu_rate,
 _WHERE_BIDS_ARE: Final[LiteralString] = """
    and i.machine_id in (
        select b.machine_id from instances b join contracts_now k on k.id = b.id
-        where b.destroyed_at_ms is null and b.intended = 'running'
+        where b.destroyed_at_ms is null and b.intended = 'running' and b.machine_id = any(%s)
           and k.kind in ('bid', 'background'))
  order by i.id
 """
@@ -48,9 +48,9 @@ def claims_on(tx: Tx, machine: MachineId) -> list[Claim]:
     return [_claim(row) for row in rows]
 
 
-def claims_where_bids_are(tx: Tx) -> dict[MachineId, list[Claim]]:
-    """The same for every machine on which somebody runs or waits that can be displaced."""
-    rows = tx.all(_CLAIMS + _WHERE_BIDS_ARE)
+def claims_where_bids_are(tx: Tx, machines: Sequence[MachineId]) -> dict[MachineId, list[Claim]]:
+    """The same for those of some machines on which somebody is who can be displaced."""
+    rows = tx.all(_CLAIMS + _WHERE_BIDS_ARE, list(machines))
     found: dict[MachineId, list[Claim]] = {}
     for row in rows:
         found.setdefault(MachineId(row["machine_id"]), []).append(_claim(row))

@@ -75,6 +75,18 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     """Volume id, path and size in megabytes of each volume it mounts."""
     account_variables: list[str]
     """Names of the renter's own variables: their values are shown to nobody."""
+    reschedule: bool
+    gpu_price: int | None
+    """What an hour of its GPUs costs now; None while it is not to run."""
+    yields_at_ms: int | None
+    pausing: bool
+    displaced_by: list[int]
+    position: int
+    standing: str
+    """How it stands in the auction, for a person."""
+    promised: list[int] | None
+    starts_by_ms: int | None
+    """When the GPUs that it is promised are free at the latest, as far as that is known."""
 
     def deposit_left(self, now_ms: int) -> int | None:
         """What is left of what was prepaid; None when nothing is."""
@@ -94,6 +106,7 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
                 actual=self.actual,
                 holds_gpus=self.held > 0,
                 machine_online=self.offline_since_ms is None,
+                pausing=self.pausing,
             )
         )
 
@@ -102,7 +115,8 @@ _VIEW: LiteralString = """
 select i.id, i.renter_id, c.host_id, i.machine_id, i.label, i.launch, i.sealed, i.template_id,
        i.template_hash, t.name as template_name, i.jupyter_token, i.intended, i.reason,
        i.intended_at_ms, i.actual, i.actual_at_ms, i.message, i.started_at_ms, i.exit_code,
-       i.ports, i.usage, i.up_bytes, i.down_bytes, c.kind, c.gpus, c.gpu_rate, c.disk_price,
+       i.ports, i.usage, i.up_bytes, i.down_bytes, c.kind,
+       coalesce(i.gpus, c.gpus) as gpus, c.gpu_rate, c.disk_price,
        c.up_price, c.down_price, c.disk_mb, c.platform_fee_ppm, c.end_at_ms, c.signed_at_ms,
        l.bid_floor, l.credit_discount_max, d.discount_ppb,
        case when d.contract_id is not null then
@@ -118,12 +132,19 @@ select i.id, i.renter_id, c.host_id, i.machine_id, i.label, i.launch, i.sealed, 
                                                      'mb', d.disk_mb) order by o.path), '[]')
           from mounts o join contracts_now d on d.id = o.volume_id
          where o.instance_id = i.id) as mounts,
-       array(select s.name from secrets s where s.account_id = i.renter_id) as account_variables
+       array(select s.name from secrets s where s.account_id = i.renter_id) as account_variables,
+       i.reschedule, r.price as gpu_price, r.yields_at_ms, coalesce(r.pausing, false) as pausing,
+       coalesce(r.displaced_by, '{}') as displaced_by, coalesce(r.position, 0) as position,
+       coalesce(r.message, '') as standing, r.promised,
+       (select max(o.yields_at_ms) from gpu_holds h join standings o
+            on o.contract_id = h.contract_id
+         where h.machine_id = i.machine_id and h.gpu = any (r.promised)) as starts_by_ms
   from instances i
   join contracts_now c on c.id = i.id
   join machines m on m.id = i.machine_id
   join listings l on l.id = c.listing_id
   left join deposits d on d.contract_id = i.id
+  left join standings r on r.contract_id = i.id
   left join templates t on t.id = i.template_id
 """
 
@@ -157,9 +178,11 @@ def states(tx: Tx) -> dict[str, int]:
     """How many instances are in each state; the destroyed ones are not counted."""
     rows = tx.all(
         "select i.intended, i.actual, m.offline_since_ms is null as online,"
-        " exists (select from gpu_holds h where h.contract_id = i.id) as holds, count(*) as number"
+        " exists (select from gpu_holds h where h.contract_id = i.id) as holds,"
+        " coalesce(s.pausing, false) as pausing, count(*) as number"
         " from instances i join machines m on m.id = i.machine_id"
-        " where i.destroyed_at_ms is null group by 1, 2, 3, 4"
+        " left join standings s on s.contract_id = i.id"
+        " where i.destroyed_at_ms is null group by 1, 2, 3, 4, 5"
     )
     found: dict[str, int] = {}
     for row in rows:
@@ -168,6 +191,7 @@ def states(tx: Tx) -> dict[str, int]:
             actual=Actual(row["actual"]),
             holds_gpus=row["holds"],
             machine_online=row["online"],
+            pausing=row["pausing"],
         )
         label = state_of(facts).label
         found[label] = found.get(label, 0) + row["number"]

@@ -39,6 +39,8 @@ class StoredWorker(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     held: int
     online: bool
+    pausing: bool
+    """It was outbid, its notice has ended, and it is being stopped."""
 
     @property
     def state(self) -> State:
@@ -49,6 +51,7 @@ class StoredWorker(msgspec.Struct, frozen=True, kw_only=True):
                 actual=self.actual,
                 holds_gpus=self.held > 0,
                 machine_online=self.online,
+                pausing=self.pausing,
             )
         )
 
@@ -58,7 +61,8 @@ select w.id, i.renter_id as account_id, w.group_id, g.endpoint_id, w.version, w.
        w.reason, w.created_at_ms, i.machine_id, m.hardware, c.gpus, c.kind, c.gpu_rate,
        c.disk_price, c.disk_mb, i.intended, i.actual, i.started_at_ms, i.message,
        (select count(*) from gpu_holds h where h.contract_id = w.id) as held,
-       m.offline_since_ms is null as online
+       m.offline_since_ms is null as online,
+       exists (select from standings s where s.contract_id = w.id and s.pausing) as pausing
   from workers w
   join worker_groups g on g.id = w.group_id
   join instances i on i.id = w.id
