@@ -155,11 +155,18 @@ def _when_ready(process: subprocess.Popen[bytes], ready: Path, log: Path, home: 
     return Market(given["url"], keys, given["image"], home)
 
 
-@pytest.fixture(scope="session")
-def pretend() -> Iterator[Market]:
+@contextlib.contextmanager
+def pretended() -> Iterator[Market]:
     """A market with two declared machines, whose containers are pretended."""
     files = {"eight.toml": EIGHT, "two.toml": TWO}
     with market("--engine=pretend", *(f"--hardware={name}" for name in files), files=files) as up:
+        yield up
+
+
+@pytest.fixture(scope="session")
+def pretend() -> Iterator[Market]:
+    """Such a market for all whose tests leave it as they found it."""
+    with pretended() as up:
         yield up
 
 

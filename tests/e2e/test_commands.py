@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Market
+from tests.e2e.conftest import pretended
 from tests.e2e.journey import eventually, key_pair
 from tests.e2e.official import Done, Official
 
@@ -220,10 +220,20 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(
-    pretend: Market, renter: Official, host: Official, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("world")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A market of this module's own: what its commands make stays."""
+    with (
+        pretended() as up,
+        up.official("renter") as renter,
+        up.official("host") as host,
+        up.somebody() as somebody,
+    ):
+        names = _named(renter, host, tmp_path_factory.mktemp("world"))
+        yield World(names, {"renter": renter, "host": host, "somebody": somebody})
+
+
+def _named(renter: Official, host: Official, folder: Path) -> dict[str, object]:
+    """Four instances, offers for more, and one of each other thing that is named."""
     offers = [row["ID"] for row in renter.ok("search offers num_gpus=1 -o id").table()]
     assert len(offers) == 10
     made = [
@@ -233,19 +243,17 @@ def world(
     assert eventually(
         lambda: {renter.raw(f"show instance {one}")["actual_status"] for one in made} == {"running"}
     )
-    names: dict[str, object] = dict(
-        zip(("running", "paused", "doomed", "doomed_too"), made, strict=True)
-    )
-    names |= {"offers": offers[4:], **_papers(folder)}
-    names["machine"] = host.raw("show machines")["machines"][0]["id"]
-    names["api_key"] = renter.raw("show api-keys")["apikeys"][0]["id"]
+    instances = zip(("running", "paused", "doomed", "doomed_too"), made, strict=True)
     _, public = key_pair(folder, "first")
     renter.ok("create ssh-key", public)
-    names["ssh_key"] = renter.raw("show ssh-keys")[-1]["id"]
-    with pretend.somebody() as somebody:
-        yield World(names, {"renter": renter, "host": host, "somebody": somebody})
-    left = renter.ok("show instances -q").out.split()
-    renter.ok(f"destroy instances {' '.join(left)} -y")
+    return {
+        **dict(instances),
+        "offers": offers[4:],
+        "machine": host.raw("show machines")["machines"][0]["id"],
+        "api_key": renter.raw("show api-keys")["apikeys"][0]["id"],
+        "ssh_key": renter.raw("show ssh-keys")[-1]["id"],
+        **_papers(folder),
+    }
 
 
 def _papers(folder: Path) -> dict[str, object]:
@@ -284,8 +292,8 @@ PRINTS_THE_SAME = {
 """Commands that take no notice of --raw."""
 
 
-def test_the_table_has_every_command(renter: Official) -> None:
-    names = renter.names()
+def test_the_table_has_every_command(world: World) -> None:
+    names = world.people["renter"].names()
     assert len(names) == 147
     lines = [case.line for case in CASES]
     missing = [one for one in names if not any(f"{line} ".startswith(f"{one} ") for line in lines)]
