@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history c7d52cc41a968219
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 5797eca3b2512710
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -100,7 +100,11 @@ CREATE TABLE public.burns (
     account_id bigint NOT NULL,
     rate bigint NOT NULL,
     dry_at_ms bigint,
-    warned_at_ms bigint
+    warned_at_ms bigint,
+    warn_below bigint,
+    top_up_below bigint,
+    top_up_amount bigint,
+    told_low boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE public.clearings (
@@ -498,6 +502,44 @@ CREATE TABLE public.mounts (
     path text NOT NULL
 );
 
+CREATE TABLE public.payment_methods (
+    account_id bigint NOT NULL,
+    customer text DEFAULT ''::text NOT NULL,
+    card text DEFAULT ''::text NOT NULL,
+    card_label text DEFAULT ''::text NOT NULL,
+    payout_to bytea,
+    updated_at_ms bigint NOT NULL
+);
+
+CREATE TABLE public.payments (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    purpose text NOT NULL,
+    provider text NOT NULL,
+    amount bigint NOT NULL,
+    key text NOT NULL,
+    of_payment bigint,
+    state text NOT NULL,
+    reference text DEFAULT ''::text NOT NULL,
+    failure text DEFAULT ''::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_at_ms bigint,
+    created_at_ms bigint NOT NULL,
+    ended_at_ms bigint,
+    CONSTRAINT payments_amount_check CHECK ((amount > 0)),
+    CONSTRAINT payments_purpose_check CHECK ((purpose = ANY (ARRAY['checkout'::text, 'top_up'::text, 'payout'::text, 'refund'::text]))),
+    CONSTRAINT payments_state_check CHECK ((state = ANY (ARRAY['wanted'::text, 'asked'::text, 'waiting'::text, 'succeeded'::text, 'failed'::text])))
+);
+
+ALTER TABLE public.payments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.payments_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.price_hours (
     gpu_name text NOT NULL,
     hour_ms bigint NOT NULL,
@@ -849,6 +891,15 @@ ALTER TABLE ONLY public.migrations
 ALTER TABLE ONLY public.mounts
     ADD CONSTRAINT mounts_pkey PRIMARY KEY (instance_id, path);
 
+ALTER TABLE ONLY public.payment_methods
+    ADD CONSTRAINT payment_methods_pkey PRIMARY KEY (account_id);
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_key_key UNIQUE (key);
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.price_hours
     ADD CONSTRAINT price_hours_pkey PRIMARY KEY (gpu_name, hour_ms);
 
@@ -959,6 +1010,10 @@ CREATE UNIQUE INDEX one_open_price_increase_per_contract ON public.price_increas
 CREATE UNIQUE INDEX one_open_segment_per_meter ON public.segments USING btree (contract_id, kind) WHERE (to_ms IS NULL);
 
 CREATE UNIQUE INDEX one_open_volume_listing_per_machine ON public.volume_listings USING btree (machine_id) WHERE (closed_at_ms IS NULL);
+
+CREATE INDEX payments_account_id_id_idx ON public.payments USING btree (account_id, id);
+
+CREATE INDEX payments_next_at_ms_idx ON public.payments USING btree (next_at_ms) WHERE (next_at_ms IS NOT NULL);
 
 CREATE INDEX replies_at_ms_idx ON public.replies USING btree (at_ms);
 
@@ -1116,6 +1171,15 @@ ALTER TABLE ONLY public.mounts
 
 ALTER TABLE ONLY public.mounts
     ADD CONSTRAINT mounts_volume_id_fkey FOREIGN KEY (volume_id) REFERENCES public.volumes(id);
+
+ALTER TABLE ONLY public.payment_methods
+    ADD CONSTRAINT payment_methods_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_of_payment_fkey FOREIGN KEY (of_payment) REFERENCES public.payments(id);
 
 ALTER TABLE ONLY public.price_increases
     ADD CONSTRAINT price_increases_contract_id_fkey FOREIGN KEY (contract_id) REFERENCES public.contracts(id);

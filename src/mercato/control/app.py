@@ -42,6 +42,9 @@ from mercato.control.loops.all import loops
 from mercato.control.loops.driver import Driver
 from mercato.control.metrics import registry
 from mercato.control.migrate import SchemaTooNew, migrate
+from mercato.control.payments.provider import Provider
+from mercato.control.payments.providers import BY_HAND, Providers
+from mercato.control.payments.stripe import Stripe
 from mercato.control.pokes import Pokes
 from mercato.control.secrets_box import SecretsBox
 from mercato.control.settings import Settings
@@ -73,7 +76,8 @@ class ControlPlane:
         house = House(box=SecretsBox.at(settings.data_key), rules=settings.rules)
         keys = KeyRing(self.db, clock)
         agents = Agents(self.db, clock, keys, partial(observe, house=house))
-        self.driver = Driver(loops(self.db, house, clock.now_ms()), clock)
+        providers = _providers(settings)
+        self.driver = Driver(loops(self.db, house, clock.now_ms(), providers), clock)
         orders = OrderDesk(self.db, clock, house)
         self._requests = Requests()
         counted = registry(self.db, self.driver.loops, lambda: agents.connected, self._states)
@@ -87,6 +91,7 @@ class ControlPlane:
             agents=agents,
             offers=OfferBook(self.db, clock, orders.offered),
             orders=orders,
+            providers=providers,
             observe=self._requests.count,
             exposition=partial(generate_latest, counted),
             loops=lambda: self.driver.loops,
@@ -168,6 +173,17 @@ class ControlPlane:
         self.services.agents.poke_everyone()
         self.services.orders.poke()
         self.services.keys.forget()
+
+
+def _providers(settings: Settings) -> Providers:
+    """Payments by hand always, and through Stripe where the operator has an account there."""
+    by_name: dict[str, Provider] = dict(BY_HAND.by_name)
+    if settings.stripe_key is None:
+        return BY_HAND
+    by_name["stripe"] = Stripe(
+        settings.stripe_key, settings.stripe_webhook_secret or "", settings.stripe_url
+    )
+    return Providers(by_name, "stripe")
 
 
 class Companion(Protocol):

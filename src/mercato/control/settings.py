@@ -31,6 +31,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str = "console"
     """`console` for people, `json` for programs."""
     log_level: str = "info"
+    stripe_key: str | None = None
+    """The secret key of a Stripe account; None: payments are made by hand."""
+    stripe_webhook_secret: str | None = None
+    """Signs Stripe's notices to /api/v0/payments/notices/stripe."""
+    stripe_url: str = "https://api.stripe.com"
     rules: Rules = STANDARD
 
 

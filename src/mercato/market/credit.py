@@ -6,6 +6,7 @@ on the contract draws its full price.
 """
 
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from itertools import groupby
 
 import msgspec
@@ -49,6 +50,12 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return self.at_ms + max(0, self.spendable - level) * MS_PER_HOUR // self.burn
 
+    def fell_to_ms(self, level: int) -> int:
+        """When it fell to `level`, at the present burn; the present when it has not."""
+        if self.burn == 0:
+            return self.at_ms
+        return self.at_ms + min(0, (self.spendable - level) * MS_PER_HOUR // self.burn)
+
     def burn_within(self, horizon_ms: int) -> NanoUsdPerHour:
         """The burn, and what will draw on credit as well before the horizon is over."""
         soon = sum(one.rate for one in self.due if one.ends_ms < self.at_ms + horizon_ms)
@@ -89,3 +96,65 @@ def position(
         prepaid_burn=NanoUsdPerHour(prepaid_burn),
         due=tuple(due),
     )
+
+
+# --- As it runs down ------------------------------------------------------------------------------
+
+
+class Stage(Enum):
+    """What happens as credit runs down: label, when, what is done."""
+
+    AMPLE = ("ample", "it lasts", "nothing")
+    LOW = ("low", "it will not last the warning time", "the account is warned")
+    DRY = ("dry", "what is left is what the disks need for a while", "GPU time is stopped")
+    EMPTY = ("empty", "nothing is left", "disks are destroyed, an hour after the warning at least")
+
+    def __init__(self, label: str, when: str, what: str) -> None:
+        """Name the columns of the table above."""
+        self.label = label
+        self.when = when
+        self.what = what
+
+
+class Care(msgspec.Struct, frozen=True, kw_only=True):
+    """How long before the end an account is warned, and how long its disks outlive GPU time."""
+
+    warning_ms: int
+    deletion_buffer_ms: int
+
+
+class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
+    """Amounts of credit at which an account wants something done."""
+
+    warn_below: NanoUsd | None = None
+    """It wants to be told; None: not at all."""
+    top_up_below: NanoUsd | None = None
+    """It wants its card charged; None: not at all."""
+    top_up_amount: NanoUsd = NanoUsd(0)
+
+
+def kept_for_disks(now: Position, care: Care) -> NanoUsd:
+    """What must be left when GPU time stops, so that disks outlive it."""
+    return accrued(now.storage_burn, care.deletion_buffer_ms)
+
+
+def stage(now: Position, care: Care) -> Stage:
+    """How far an account's credit has run down."""
+    if now.burn == 0:
+        return Stage.AMPLE
+    kept = kept_for_disks(now, care)
+    if now.burn > now.storage_burn and now.spendable <= kept:
+        return Stage.DRY
+    if now.spendable <= 0:
+        return Stage.EMPTY
+    if now.spendable <= kept + accrued(now.burn, care.warning_ms):
+        return Stage.LOW
+    return Stage.AMPLE
+
+
+def acts_at_ms(now: Position, thresholds: Thresholds, care: Care) -> int | None:
+    """When something must be done about an account's credit at the present burn; None: never."""
+    kept = kept_for_disks(now, care) if now.burn > now.storage_burn else 0
+    levels = (kept, thresholds.warn_below, thresholds.top_up_below)
+    moments = [now.falls_to_ms(level) for level in levels if level is not None]
+    return min((moment for moment in moments if moment is not None), default=None)

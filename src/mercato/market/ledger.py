@@ -18,6 +18,10 @@ FEES: Final = "fees"
 """What the platform keeps, and from which it makes good."""
 
 
+UNDER_WAY: Final = "under_way"
+"""What was taken for payouts and refunds whose provider has not said yet what became of them."""
+
+
 def credit_of(account: AccountId) -> str:
     """Name of the purse from which an account pays what it rents."""
     return f"credit:{account}"

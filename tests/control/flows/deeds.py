@@ -397,41 +397,6 @@ def settle(market: Market) -> Deed:
     return lambda tx: lapsing.settle(tx, contract.id, T0 + HOUR)
 
 
-def _poor(market: Market, credit: str) -> tuple[Agent, Contract]:
-    renter = market.account("poor", credit)
-    return running(market, renter=renter)
-
-
-@of(lapsing.low_credit, NOTHING)
-def low_credit_warns(market: Market) -> Deed:
-    agent, contract = _poor(market, "2.00")
-    agent.report(T0 + 2 * HOUR)
-    return lambda tx: lapsing.low_credit(tx, contract.renter, T0 + 2 * HOUR)
-
-
-@of(lapsing.low_credit, NOTHING)
-def low_credit_stops(market: Market) -> Deed:
-    agent, contract = _poor(market, "2.00")
-    agent.report(T0 + 3 * HOUR)
-    return lambda tx: lapsing.low_credit(tx, contract.renter, T0 + 3 * HOUR)
-
-
-@of(lapsing.low_credit, NOTHING)
-def low_credit_ends(market: Market) -> Deed:
-    agent, contract = _poor(market, "2.00")
-    agent.report(T0 + 3 * HOUR)
-    market.db.run_now(lapsing.low_credit, contract.renter, T0 + 3 * HOUR)
-    return lambda tx: lapsing.low_credit(tx, contract.renter, T0 + 90 * 24 * HOUR)
-
-
-@of(lapsing.recovered, NOTHING)
-def recovered(market: Market) -> Deed:
-    agent, contract = _poor(market, "2.00")
-    agent.report(T0 + 2 * HOUR)
-    market.db.run_now(lapsing.low_credit, contract.renter, T0 + 2 * HOUR)
-    return lambda tx: lapsing.recovered(tx, contract.renter)
-
-
 def _ending(market: Market) -> tuple[Agent, Contract]:
     agent = market.machine(4, end_at_ms=T0 + HOUR)
     contract = market.rent(market.offer(agent, 2)).contract

@@ -20,7 +20,7 @@ from mercato.control import flows
 from mercato.market.errors import Refusal
 from tests import invariants
 from tests.control.contents import Contents, contents
-from tests.control.flows import deeds, deeds_of_serving, deeds_of_trade
+from tests.control.flows import deeds, deeds_of_money, deeds_of_serving, deeds_of_trade
 from tests.control.flows.deeds import ANEW, NOTHING, REFUSED, Case, Deed
 from tests.control.fragile import Fragile
 from tests.control.market import Market, open_market
@@ -46,9 +46,11 @@ INSIDE: Final = {
     "pricing.free": "only reads",
     "pricing.now": "only reads",
     "proving.end_gpu_time": "in stop",
+    "settling.payouts_due": "only reads",
     "sealing.statement": "only reads",
     "desired.desired": "only reads",
     "desired.sealed": "only reads",
+    "ending.end_meter": "in run_down and look",
     "lasting.extend": "in list_machine's caller",
     "lasting.go_on": "in expire",
     "metering.balance": "only reads",
@@ -77,7 +79,12 @@ INSIDE: Final = {
 }
 """Flows that are only steps of others, and of which."""
 
-CASES = [*deeds.CASES, *deeds_of_serving.CASES, *deeds_of_trade.CASES]
+CASES = [
+    *deeds.CASES,
+    *deeds_of_money.CASES,
+    *deeds_of_serving.CASES,
+    *deeds_of_trade.CASES,
+]
 CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 

@@ -3,7 +3,16 @@
 import pytest
 
 from mercato.control.db import Database, Tx
-from mercato.control.flows import billing, hosting, lapsing, metering, paying, renting, reserving
+from mercato.control.flows import (
+    billing,
+    crediting,
+    hosting,
+    lapsing,
+    metering,
+    paying,
+    renting,
+    reserving,
+)
 from mercato.control.flows.reserving import Standing
 from mercato.control.store import contracts, purses
 from mercato.market import errors
@@ -179,7 +188,7 @@ def test_a_dry_account_keeps_what_its_deposit_pays_for(market: Market) -> None:
     market.db.run_now(reserving.prepay, poor, reserved.id, NanoUsd(nano(10)), "p", T0)
     dry_ms = T0 + 2 * HOUR
     agent.settle(dry_ms)
-    report = market.db.run_now(lapsing.low_credit, poor, dry_ms)
+    report = market.db.run_now(crediting.run_down, poor, dry_ms)
     assert report["stopped"] == 1
     assert market.instance(plain.id).intended.value == "stopped"
     assert market.instance(reserved.id).intended.value == "running"

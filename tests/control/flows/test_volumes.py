@@ -3,7 +3,7 @@
 import pytest
 
 from mercato.control.db import Database
-from mercato.control.flows import billing, hosting, lapsing, renting, volumes
+from mercato.control.flows import billing, crediting, hosting, lapsing, renting, volumes
 from mercato.control.flows.volumes import VolumeRequest
 from mercato.control.store import contracts
 from mercato.control.store import volumes as stored
@@ -175,7 +175,7 @@ def test_who_cannot_pay_gets_no_volume_and_one_that_ran_dry_loses_it_last(market
     modest = market.account("modest", "0.50")
     volume = let(market, offer, 100, renter=modest)
     dry_ms = T0 + nano("0.50") * HOUR // volume.terms.storage
-    assert market.db.run_now(lapsing.low_credit, modest, dry_ms - HOUR // 2)["warned"] == 1
-    assert market.db.run_now(lapsing.low_credit, modest, dry_ms - 1)["destroyed"] == 0
-    assert market.db.run_now(lapsing.low_credit, modest, dry_ms + HOUR)["destroyed"] == 1
+    assert market.db.run_now(crediting.run_down, modest, dry_ms - HOUR // 2)["warned"] == 1
+    assert market.db.run_now(crediting.run_down, modest, dry_ms - 1)["destroyed"] == 0
+    assert market.db.run_now(crediting.run_down, modest, dry_ms + HOUR)["destroyed"] == 1
     market.audit()

@@ -46,13 +46,17 @@ def test_an_account_runs_dry_is_warned_stopped_and_ended(market: Market) -> None
     contract = market.rent(market.offer(agent, 1), renter=poor).contract
     agent.settle(T0)
     seen: set[str] = set()
-    at_ms = T0
+    at_ms = stopped_ms = T0
     while market.instance(contract.id).intended is not Intended.DESTROYED:
         at_ms += HOUR // 4
         agent.settle(at_ms)
-        seen |= {name for name, count in run(market, "credit", at_ms).items() if count}
+        report = run(market, "credit", at_ms)
+        stopped_ms = at_ms if report.get("stopped") else stopped_ms
+        seen |= {name for name, count in report.items() if count}
         assert at_ms < T0 + 1_000 * HOUR
     assert seen == {"warned", "stopped", "recovered", "destroyed"}
+    # Looked at a quarter of an hour late at worst, and its data still has the day it was promised.
+    assert at_ms - stopped_ms >= 24 * HOUR
     assert market.instance(contract.id).reason is Reason.NO_CREDIT
     assert market.spendable(at_ms, poor) >= 0
 

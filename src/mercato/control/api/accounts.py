@@ -11,11 +11,12 @@ from mercato.control.api.call import Call, Nothing
 from mercato.control.api.keys import checked_public_key
 from mercato.control.api.times import seconds
 from mercato.control.db import Tx
-from mercato.control.flows import metering
-from mercato.control.store import accounts, audit, ip_addresses, ssh_keys
+from mercato.control.flows import crediting, metering
+from mercato.control.store import accounts, audit, ip_addresses, payments, ssh_keys
 from mercato.market import errors
+from mercato.market.credit import Thresholds
 from mercato.market.ids import AccountId
-from mercato.market.money import dollars
+from mercato.market.money import NanoUsd, dollars, nano
 
 AUDIT_LINES_MAX: Final = 1_000
 PROFILE_BYTES_MAX: Final = 16_384
@@ -104,6 +105,7 @@ def _user(tx: Tx, account: AccountId, now_ms: int, key: int | None = None) -> Us
     money = metering.balance(tx, account, now_ms)
     credit, earned = money.spendable, money.earnings
     keys = ssh_keys.of_account(tx, account)
+    method = payments.method(tx, account)
     shown = {
         name: value
         for name, value in found.profile.items()
@@ -122,6 +124,10 @@ def _user(tx: Tx, account: AccountId, now_ms: int, key: int | None = None) -> Us
         "credit": dollars(credit),
         "balance": dollars(credit + earned),
         "earnings": dollars(earned),
+        "has_billing": method is not None and method.card != "",
+        "can_pay": method is not None and method.card != "",
+        "last4": method.card_label or None if method else None,
+        "has_payout": method is not None and method.payout_to is not None,
         "ssh_key": keys[0].public_key if keys else None,
         "host_agreement_accepted": found.is_host,
         "is_operator": found.is_operator,
@@ -178,9 +184,23 @@ def _set_user(
         fullname=asked.fullname if asked.fullname is not None else found.fullname,
         profile=profile,
     )
+    crediting.want(tx, account, _thresholds(profile), now_ms)
     if asked.ssh_key and ssh_keys.find(tx, account, asked.ssh_key.strip()) is None:
         ssh_keys.create(tx, account, checked_public_key(asked.ssh_key), now_ms)
     return _user(tx, account, now_ms)
+
+
+def _thresholds(profile: dict[str, Any]) -> Thresholds:
+    """At which credit the account wants to be told, and its card charged."""
+    told, below = profile.get("balance_threshold"), profile.get("autobill_threshold")
+    amount = profile.get("autobill_amount") or below or 0
+    return Thresholds(
+        warn_below=NanoUsd(nano(told))
+        if told and profile.get("balance_threshold_enabled")
+        else None,
+        top_up_below=NanoUsd(nano(below)) if below else None,
+        top_up_amount=NanoUsd(nano(amount)),
+    )
 
 
 def _checked_profile(profile: dict[str, Any]) -> dict[str, Any]:

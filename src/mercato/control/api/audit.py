@@ -20,6 +20,7 @@ SECRET: Final = frozenset(
         "key_params",
         "password",
         "backup_code",
+        "payout_to",
         "secret",
         "token",
         "value",

@@ -43,6 +43,10 @@ class Call:
     """Names this request in logs and answers."""
     origin: str
     """`scheme://host` under which the caller reached this server."""
+    raw: bytes = b""
+    """The body as it came, for signatures over it."""
+    signature: str = ""
+    """Of the body, by whoever sent it."""
     repeat_key: str | None = None
     """Its Idempotency-Key: a repeated request has the same."""
     secret: str | None = field(default=None, repr=False)

@@ -207,8 +207,13 @@ def _bytes_cost(price: int, counted: int, posted: int) -> NanoUsd:
     return NanoUsd(transfer_cost(each, counted) - transfer_cost(each, posted))
 
 
-INVOICE_TYPE: Final = {"transfer": "transfer", "prepay": "reserved", "refund": "refund"}
-SERVICE: Final = {"prepay": "instance_prepay"}
+INVOICE_TYPE: Final = {
+    "transfer": "transfer",
+    "prepay": "reserved",
+    "refund": "refund",
+    "payout": "payout",
+}
+SERVICE: Final = {"prepay": "instance_prepay", "stripe": "stripe_payments"}
 """The names that the API the world knows gives to kinds of movements."""
 
 
@@ -266,7 +271,7 @@ def _invoice(tx: Tx, account: AccountId, number: int, moved: Movement) -> Charge
         amount=amount,
         metadata={
             "invoice_id": number,
-            "service": SERVICE.get(moved.kind, moved.kind),
+            "service": SERVICE.get(moved.provider or moved.kind, moved.kind),
             "cause": moved.cause,
         },
         items=[],

@@ -87,7 +87,8 @@ class Api:
             return Response(status_code=204, headers={"Allow": allowed(self._methods(path)[0])})
         route, in_path = self._route(request.method, path)
         seen.route = route
-        body = await self._body(request)
+        raw = await self._raw(request)
+        body = _decoded(raw)
         query = dict(request.query_params)
         now_ms = self._services.clock.now_ms()
         secret = key_of(request.headers, query, body)
@@ -105,6 +106,8 @@ class Api:
             ip=ip,
             user_agent=request.headers.get("user-agent", ""),
             request_id=request_id,
+            raw=raw,
+            signature=request.headers.get("stripe-signature", ""),
             repeat_key=request.headers.get("idempotency-key") or None,
             secret=secret,
             origin=self._services.public_url or f"{request.url.scheme}://{request.url.netloc}",
@@ -135,7 +138,7 @@ class Api:
             raise NotThisWay(path, method, allowed(methods))
         return route, in_path
 
-    async def _body(self, request: Request) -> Any:
+    async def _raw(self, request: Request) -> bytes:
         limit = self._services.body_bytes_max
         too_large = BodyTooLarge(f"The body is larger than {limit} bytes.")
         announced = request.headers.get("content-length", "")
@@ -146,15 +149,7 @@ class Api:
             raw += chunk
             if len(raw) > limit:
                 raise too_large
-        if not raw.strip():
-            return None
-        try:
-            body = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-            raise errors.InvalidRequest(f"The body is not valid JSON: {problem}") from None
-        if body is not None and not isinstance(body, dict):
-            raise errors.InvalidRequest("The body must be a JSON object, like {}.")
-        return body
+        return bytes(raw)
 
     async def _caller(self, route: Route, secret: str | None) -> Caller | None:
         if secret is None or (route.permission is Permission.PUBLIC and not route.knows_caller):
@@ -197,6 +192,18 @@ class _Seen:
     def __init__(self) -> None:
         self.route: Route | None = None
         self.caller: Caller | None = None
+
+
+def _decoded(raw: bytes) -> Any:
+    if not raw.strip():
+        return None
+    try:
+        body = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise errors.InvalidRequest(f"The body is not valid JSON: {problem}") from None
+    if body is not None and not isinstance(body, dict):
+        raise errors.InvalidRequest("The body must be a JSON object, like {}.")
+    return body
 
 
 def as_response(answer: object) -> Response:

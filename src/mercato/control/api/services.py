@@ -12,6 +12,7 @@ from mercato.control.api.order_desk import OrderDesk
 from mercato.control.clock import Clock
 from mercato.control.db import Database
 from mercato.control.flows.house import House
+from mercato.control.payments.providers import Providers
 from mercato.market.ids import AccountId
 
 
@@ -48,6 +49,7 @@ class Services:
     limits: RateLimits
     agents: Agents
     offers: OfferBook
+    providers: Providers
     orders: OrderDesk
     observe: Callable[[str, str, int, int], None]
     """Counts a request: method, route, status, milliseconds."""

@@ -7,24 +7,19 @@ is charged to that moment and no further, and what its host delivered after it t
 from typing import Final
 
 from mercato.control.db import Tx
-from mercato.control.flows import limiting, metering, proving, renting, volumes
+from mercato.control.flows import limiting, metering, renting, volumes
+from mercato.control.flows.ending import end_meter
 from mercato.control.flows.house import STANDARD, Rules
 from mercato.control.store import (
     contracts,
     events,
     instances,
     limits,
-    machines,
-    segments,
-    transfers,
 )
 from mercato.control.store.events import Event
-from mercato.market.contract import Contract
-from mercato.market.ids import Cause, ContractId
+from mercato.market.ids import ContractId
 from mercato.market.instance import Intended, Reason
-from mercato.market.ledger import FEES, Transfer, earnings_of
 from mercato.market.limits import Action, Limit, Period, acts_at_ms, reached_at_ms, told
-from mercato.market.money import NanoUsd, accrued
 
 Report = dict[str, int]
 
@@ -81,48 +76,17 @@ def _stop(tx: Tx, limit: Limit, reached_ms: int, now_ms: int, rules: Rules, repo
         instance, contract = instances.get(tx, one), contracts.get(tx, one)
         runs = instance is not None and instance.intended is Intended.RUNNING
         if runs and contract.terms.gpu > 0:
-            _end_meter(tx, contract, metering.GPU, reached_ms, now_ms, rules)
+            end_meter(tx, contract, metering.GPU, reached_ms, now_ms, rules)
             renting.stop(tx, limit.account_id, one, now_ms, Reason.SPENDING_LIMIT)
             report["stopped"] += 1
             done = True
     if not done and limit.period is Period.TOTAL:
         for one in covered:
-            _end_meter(tx, contracts.get(tx, one), metering.DISK, reached_ms, now_ms, rules)
+            end_meter(tx, contracts.get(tx, one), metering.DISK, reached_ms, now_ms, rules)
             _destroy(tx, limit, one, now_ms)
             report["destroyed"] += 1
             done = True
     return done
-
-
-def _end_meter(
-    tx: Tx, contract: Contract, kind: str, reached_ms: int, now_ms: int, rules: Rules
-) -> None:
-    """Charge a meter to the moment at which the limit was reached; the house pays the rest."""
-    segment = segments.running(tx, contract.id, kind)
-    if segment is None:
-        return
-    machine = machines.at_front(tx, contract.machine)
-    proven_ms = proving.gpu_time_until(machine, now_ms, rules)
-    ended_ms = max(min(reached_ms, proven_ms), segment.from_ms)
-    metering.close_meter(tx, contract, kind, ended_ms, now_ms)
-    delivered = NanoUsd(
-        accrued(segment.rate, max(0, proven_ms - segment.from_ms))
-        - accrued(segment.rate, ended_ms - segment.from_ms)
-    )
-    if delivered > 0:
-        transfers.move(
-            tx,
-            Transfer(
-                cause=Cause(f"past_limit:{segment.id}"),
-                debit=FEES,
-                credit=earnings_of(contract.host),
-                amount=delivered,
-                kind="goodwill",
-                account_id=contract.host,
-                contract_id=contract.id,
-                at_ms=now_ms,
-            ),
-        )
 
 
 def _destroy(tx: Tx, limit: Limit, contract: ContractId, now_ms: int) -> None:

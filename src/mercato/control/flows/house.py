@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from mercato.control.secrets_box import SecretsBox
+from mercato.market import credit
 from mercato.market.listing import BidTerms
 from mercato.market.money import MS_PER_HOUR
 from mercato.wire.sealing import Signer
@@ -38,6 +39,13 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     end_ms: int = 10_000
     """The end of a notice, between the signal to end and the end itself."""
     join_token_ms: int = 24 * MS_PER_HOUR
+
+    @property
+    def credit(self) -> credit.Care:
+        """How long before the end an account is warned, and how long disks outlive GPU time."""
+        return credit.Care(
+            warning_ms=self.low_credit_ms, deletion_buffer_ms=self.deletion_buffer_ms
+        )
 
 
 STANDARD = Rules()

@@ -1,27 +1,24 @@
-"""What time itself does to rentals: credit runs dry, contracts end, machines fall silent.
+"""What time itself does to rentals: meters are settled, contracts end, machines fall silent.
 
 Each function is one transaction that looks again before it writes, so that a loop may call it
 twice, or from two servers at once.
 """
 
 from mercato.control.db import Tx
-from mercato.control.flows import lasting, metering, renting, volumes
+from mercato.control.flows import lasting, metering, renting
 from mercato.control.flows.house import STANDARD, Rules
 from mercato.control.store import (
-    burns,
     contracts,
-    deposits,
     events,
     instances,
     listings,
     machines,
     volume_listings,
 )
-from mercato.control.store import volumes as stored_volumes
 from mercato.control.store.events import Event
-from mercato.market.ids import AccountId, ContractId, MachineId
+from mercato.market.ids import ContractId, MachineId
 from mercato.market.instance import Intended, Reason
-from mercato.market.money import MS_PER_HOUR, accrued, dollars
+from mercato.market.money import MS_PER_HOUR
 
 Report = dict[str, int]
 
@@ -34,60 +31,6 @@ def settle(tx: Tx, contract: ContractId, now_ms: int) -> int:
     posted = metering.settle(tx, signed, until_ms, now_ms)
     metering.forecast(tx, signed.renter, now_ms)
     return posted
-
-
-def low_credit(tx: Tx, account: AccountId, now_ms: int, rules: Rules = STANDARD) -> Report:
-    """Warn an account whose credit ends soon; stop, then end, what it can no longer pay.
-
-    GPU time ends while there is still enough to keep the data for the deletion buffer; the data
-    is destroyed when that is used up too, and the account was warned long enough before. What a
-    deposit pays for is left alone until the deposit is used up.
-    """
-    tx.queue(f"account:{account}")
-    report = {"warned": 0, "stopped": 0, "destroyed": 0}
-    now = metering.balance(tx, account, now_ms)
-    buffer = accrued(now.storage_burn, rules.deletion_buffer_ms)
-    prepaid = deposits.left(tx, account)
-    live = [one for one in instances.live_of(tx, account) if one.id not in prepaid]
-    running = [one for one in live if one.intended is Intended.RUNNING]
-    warned_at_ms = burns.warned_at_ms(tx, account)
-    if now.burn > now.storage_burn and now.spendable <= buffer:
-        for one in running:
-            renting.stop(tx, account, one.id, now_ms, Reason.NO_CREDIT)
-            report["stopped"] += 1
-        burns.warn(tx, account, now_ms)  # being stopped is the warning that the data is next
-    elif now.burn and now.spendable <= 0 and _long_ago(warned_at_ms, now_ms, rules):
-        for one in live:
-            renting.destroy(tx, account, one.id, now_ms, Reason.NO_CREDIT)
-            report["destroyed"] += 1
-        for volume in stored_volumes.live_of(tx, account):
-            volumes.delete(tx, account, volume.id, now_ms, Reason.NO_CREDIT)
-            report["destroyed"] += 1
-    if (
-        now.burn
-        and warned_at_ms is None
-        and now.spendable <= buffer + accrued(now.burn, rules.low_credit_ms)
-    ):
-        burns.warn(tx, account, now_ms)
-        left_h = max(0, now.spendable) / now.burn
-        message = f"${dollars(now.spendable):.4f} of credit is left, {left_h:.1f} h at this burn."
-        events.record(
-            tx, Event(account_id=account, kind="credit_low", message=message, at_ms=now_ms)
-        )
-        report["warned"] = 1
-    return report
-
-
-def _long_ago(warned_at_ms: int | None, now_ms: int, rules: Rules) -> bool:
-    return warned_at_ms is not None and warned_at_ms + rules.low_credit_ms <= now_ms
-
-
-def recovered(tx: Tx, account: AccountId) -> int:
-    """Forget the warning of an account that has enough again."""
-    if burns.warned_at_ms(tx, account) is None:
-        return 0
-    burns.warn(tx, account, None)
-    return 1
 
 
 def expire(tx: Tx, contract: ContractId, now_ms: int, rules: Rules = STANDARD) -> Report:

@@ -265,12 +265,13 @@ def balance(tx: Tx, account: AccountId, now_ms: int) -> Balance:
 def forecast(tx: Tx, account: AccountId, now_ms: int, rules: Rules = STANDARD) -> None:
     """Write when the credit loop must act; called whenever the burn or the purse changed.
 
-    That is when credit has run down to what is kept for the account's data or, when only storage
-    runs, to nothing; and for each deposit, when it is used up.
+    That is when credit has run down to what is kept for the account's data (to nothing, when only
+    storage runs) or to a threshold of the account's own; and for each deposit, when it is used up.
     """
     now = position(tx, account, now_ms)
-    kept = accrued(now.storage_burn, rules.deletion_buffer_ms) if now.burn > now.storage_burn else 0
-    burns.write(tx, account, now.burn, now.falls_to_ms(kept))
+    burns.rose(tx, account, now.spendable)
+    acts_ms = credit.acts_at_ms(now, burns.thresholds(tx, account), rules.credit)
+    burns.write(tx, account, now.burn, acts_ms)
     deposits.forecast(tx, account, {deposit.contract: deposit.ends_ms for deposit in now.due})
     limiting.forecast(tx, account, now_ms, rules)
     tx.poke("loop:credit")

@@ -8,6 +8,7 @@ from mercato.control.flows.house import House
 from mercato.control.flows.volumes import expire as expire_volume
 from mercato.control.loops.loop import Loop, Report
 from mercato.control.loops.money import money_loops, summed
+from mercato.control.payments.providers import BY_HAND, Providers
 from mercato.control.store import (
     clearings,
     contracts,
@@ -31,7 +32,9 @@ from mercato.market.money import MS_PER_HOUR
 REPLIES_KEPT_MS: Final = 24 * MS_PER_HOUR
 
 
-def loops(db: Database, house: House, booted_at_ms: int) -> list[Loop]:
+def loops(
+    db: Database, house: House, booted_at_ms: int, providers: Providers = BY_HAND
+) -> list[Loop]:
     """All of them. `booted_at_ms`: machines are not blamed for silence while we were away."""
     rules = house.rules
 
@@ -71,7 +74,7 @@ def loops(db: Database, house: House, booted_at_ms: int) -> list[Loop]:
         return {"models": db.run_now(pricing.write_hour, now_ms)}
 
     return [
-        *money_loops(db, house),
+        *money_loops(db, house, providers),
         Loop("auction", "Ends the notice of bids that were outbid.", 0.5, auction),
         Loop("expiry", "Warns of ends, extends, stops what has ended, purges it.", 30, expiry),
         Loop("silence", "Gives up machines not heard; ends their meters.", 10, silence),

@@ -25,7 +25,7 @@ class BilledContract(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
-    """One transfer in or out of an account's credit or earnings."""
+    """One transfer in or out of an account's credit, or out of its earnings."""
 
     cause: str
     debit: str
@@ -34,9 +34,11 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     contract_id: ContractId | None
     at_ms: int
+    provider: str | None
+    """Through whom it came or went, when that was not by hand."""
 
 
-_MOVEMENT = "cause, debit, credit, amount, kind, contract_id, at_ms"
+_MOVEMENT = "cause, debit, credit, amount, kind, contract_id, at_ms, about->>'provider' as provider"
 
 
 def contracts(tx: Tx, renter: AccountId) -> dict[ContractId, BilledContract]:
@@ -56,12 +58,14 @@ def contracts(tx: Tx, renter: AccountId) -> dict[ContractId, BilledContract]:
 
 
 def movements(tx: Tx, account: AccountId, from_ms: int, to_ms: int) -> list[Movement]:
-    """Money that came into or left an account's credit other than for rentals."""
+    """Money that came into or left an account's credit other than for rentals, and payouts."""
     rows = tx.all(
-        f"select {_MOVEMENT} from transfers where (credit = %s or debit = %s)"  # noqa: S608 - the columns are fixed above
+        f"select {_MOVEMENT} from transfers where (credit = %s or debit = %s"  # noqa: S608 - the columns are fixed above
+        " or debit = %s and kind = 'payout')"
         " and kind not in ('charge', 'fee') and at_ms between %s and %s order by at_ms, cause",
         f"credit:{account}",
         f"credit:{account}",
+        f"earnings:{account}",
         from_ms,
         to_ms,
     )

@@ -1,0 +1,168 @@
+"""The verbs of credit that runs down and of payments, for deeds.py's table."""
+
+from typing import Final
+
+from mercato.control.flows import crediting, renting, settling
+from mercato.control.payments.provider import Method, Outcome
+from mercato.control.store import payments
+from mercato.control.store.payments import Payment
+from mercato.market.contract import Contract
+from mercato.market.credit import Thresholds
+from mercato.market.money import NanoUsd, NanoUsdPerHour, nano
+from mercato.market.payment import Purpose, State
+from tests.control.flows.deeds import NOTHING, NOW, Deed, Table, running
+from tests.control.market import HOUR, T0, Agent, Market
+
+CASES: Final = Table()
+of = CASES.of
+
+
+# --- Credit that runs down ------------------------------------------------------------------------
+
+
+def _poor(market: Market, credit: str) -> tuple[Agent, Contract]:
+    renter = market.account("poor", credit)
+    return running(market, renter=renter)
+
+
+@of(crediting.run_down, NOTHING)
+def run_down_warns(market: Market) -> Deed:
+    agent, contract = _poor(market, "2.00")
+    agent.report(T0 + 2 * HOUR)
+    return lambda tx: crediting.run_down(tx, contract.renter, T0 + 2 * HOUR)
+
+
+@of(crediting.run_down, NOTHING)
+def run_down_stops(market: Market) -> Deed:
+    agent, contract = _poor(market, "2.00")
+    agent.report(T0 + 3 * HOUR)
+    return lambda tx: crediting.run_down(tx, contract.renter, T0 + 3 * HOUR)
+
+
+@of(crediting.run_down, NOTHING)
+def run_down_ends(market: Market) -> Deed:
+    agent, contract = _poor(market, "2.00")
+    agent.report(T0 + 3 * HOUR)
+    market.db.run_now(crediting.run_down, contract.renter, T0 + 3 * HOUR)
+    return lambda tx: crediting.run_down(tx, contract.renter, T0 + 90 * 24 * HOUR)
+
+
+@of(crediting.run_down, NOTHING)
+def run_down_tops_up(market: Market) -> Deed:
+    agent, contract = _poor(market, "20.00")
+    market.db.run_now(payments.save_card, contract.renter, "cus_1", "pm_1", "4242", T0)
+    market.db.run_now(crediting.want, contract.renter, _THRESHOLDS, T0)
+    agent.report(T0 + HOUR)
+    return lambda tx: crediting.run_down(tx, contract.renter, T0 + HOUR)
+
+
+_THRESHOLDS: Final = Thresholds(
+    warn_below=NanoUsd(nano(30)),
+    top_up_below=NanoUsd(nano(25)),
+    top_up_amount=NanoUsd(nano(10)),
+)
+
+
+@of(crediting.recovered, NOTHING)
+def recovered(market: Market) -> Deed:
+    agent, contract = _poor(market, "2.00")
+    agent.report(T0 + 2 * HOUR)
+    market.db.run_now(crediting.run_down, contract.renter, T0 + 2 * HOUR)
+    return lambda tx: crediting.recovered(tx, contract.renter)
+
+
+@of(crediting.want, NOTHING)
+def want(market: Market) -> Deed:
+    return lambda tx: crediting.want(tx, market.renter, _THRESHOLDS, NOW)
+
+
+# --- Payments -------------------------------------------------------------------------------------
+
+
+def _paid(market: Market, state: State | None = None) -> Payment:
+    """Twenty dollars that are to come in, and what became of them."""
+    made = market.db.run_now(
+        settling.pay_in, market.renter, NanoUsd(nano(20)), Purpose.TOP_UP, "stripe", "a", T0
+    )
+    if state is not None:
+        market.db.run_now(settling.begin, made.id, T0, market.house)
+        market.db.run_now(settling.end, made.id, Outcome(state=state, reference="pi_1"), T0)
+    return made
+
+
+def _earned(market: Market) -> None:
+    """A host who earned thirty dollars and said where they go."""
+    agent = market.machine(1, prices={"gpu": NanoUsdPerHour(nano(40))})
+    contract = market.rent(market.offer(agent, 1)).contract
+    agent.settle(T0)
+    agent.report(T0 + HOUR)
+    market.db.run_now(renting.destroy, market.renter, contract.id, T0 + HOUR)
+    sealed = market.house.box.seal("acct_1")
+    market.db.run_now(payments.pay_out_to, market.host, sealed, T0)
+
+
+def _payout(market: Market) -> Payment:
+    _earned(market)
+    made = market.db.run_now(settling.pay_out, market.host, "stripe", T0 + HOUR)
+    assert made is not None
+    assert made.next_at_ms is not None
+    market.db.run_now(settling.begin, made.id, made.next_at_ms, market.house)
+    return made
+
+
+@of(settling.pay_in, NOTHING)
+def pay_in(market: Market) -> Deed:
+    amount = NanoUsd(nano(20))
+    return lambda tx: settling.pay_in(tx, market.renter, amount, Purpose.TOP_UP, "stripe", "a", NOW)
+
+
+@of(settling.pay_out, NOTHING)
+def pay_out(market: Market) -> Deed:
+    _earned(market)
+    return lambda tx: settling.pay_out(tx, market.host, "stripe", NOW + HOUR)
+
+
+@of(settling.give_back, NOTHING)
+def give_back(market: Market) -> Deed:
+    paid = _paid(market, State.SUCCEEDED)
+    return lambda tx: settling.give_back(tx, paid.id, NanoUsd(nano(7)), "b", NOW)
+
+
+@of(settling.begin, NOTHING)
+def begin(market: Market) -> Deed:
+    paid = _paid(market)
+    return lambda tx: settling.begin(tx, paid.id, NOW, market.house)
+
+
+@of(settling.look_soon, NOTHING)
+def look_soon(market: Market) -> Deed:
+    paid = _paid(market, State.WAITING)
+    return lambda tx: settling.look_soon(tx, paid.id, NOW)
+
+
+@of(settling.end, NOTHING)
+def end_with_credit(market: Market) -> Deed:
+    paid = _paid(market, State.WAITING)
+    saved = Method(customer="cus_1", card="pm_1", card_label="4242")
+    outcome = Outcome(state=State.SUCCEEDED, reference="pi_1", method=saved)
+    return lambda tx: settling.end(tx, paid.id, outcome, NOW)
+
+
+@of(settling.end, NOTHING)
+def end_with_a_payout(market: Market) -> Deed:
+    made = _payout(market)
+    outcome = Outcome(state=State.SUCCEEDED, reference="tr_1")
+    return lambda tx: settling.end(tx, made.id, outcome, NOW)
+
+
+@of(settling.end, NOTHING)
+def end_with_a_payout_that_failed(market: Market) -> Deed:
+    made = _payout(market)
+    return lambda tx: settling.end(tx, made.id, Outcome(state=State.FAILED, failure="no"), NOW)
+
+
+@of(settling.use_earnings, NOTHING)
+def use_earnings(market: Market) -> Deed:
+    _earned(market)
+    amount = NanoUsd(nano(3))
+    return lambda tx: settling.use_earnings(tx, market.host, amount, "c", NOW + HOUR)
