@@ -49,7 +49,7 @@ def _refused(method: str, path: str, permission: Permission) -> Route:
     return Route(method, path, permission, handle, reads=True, refused_in_body=silent)
 
 
-SILENT: Final = {("POST", "autojobs"), ("PUT", "machines/defrag_offers")}
+SILENT: Final = {("PUT", "machines/defrag_offers")}
 """Where the official CLI would not show the words of a refusal."""
 
 
@@ -243,7 +243,7 @@ SERVERLESS: Final = (
     Route("DELETE", f"{V0}/endptjobs/{{id}}", P.MISC, endpoints.delete_endpoint),
     Route("POST", "/update_workers", P.MISC, endpoints.update_workers),
     *(
-        Route(method, f"{V0}/{name}{path}", P.MISC, handle)
+        Route(method, f"{V0}/{name}{path}", P.MISC, handle, refused_in_body=method == "POST")
         for name in ("autojobs", "workergroups")
         for method, path, handle in (
             ("GET", "", endpoints.list_groups),
