@@ -2,7 +2,7 @@
 
 from mercato.agent.facts.machine import pretend_gpus
 from mercato.market.hardware import Cpu, Disk, GpuModel, Hardware, Network
-from mercato.wire.agent import Desired, DesiredInstance, Port
+from mercato.wire.agent import Desired, DesiredInstance, Notice, Port
 
 MACHINE = 7
 
@@ -33,6 +33,8 @@ def wanted(
     env: dict[str, str] | None = None,
     pids_max: int = 256,
     ram_mb: int = 64,
+    notice: Notice | None = None,
+    grace_s: float = 10.0,
 ) -> DesiredInstance:
     return DesiredInstance(
         id=number,
@@ -51,7 +53,12 @@ def wanted(
         shm_mb=16,
         pids_max=pids_max,
         disk_mb=1_000,
+        notice=notice,
+        grace_s=grace_s,
     )
+
+
+OUTBID = Notice(yields_at_ms=1_700_000_120_000, reason="outbid", message="Somebody pays more.")
 
 
 def desired(*instances: DesiredInstance, generation: int = 1) -> Desired:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from mercato.agent.engine import Contained
 from mercato.agent.memory import Failure, InstanceMemory
+from mercato.agent.notice import ends_at_ms
 from mercato.agent.plan import (
     Action,
     Forget,
@@ -16,10 +17,11 @@ from mercato.agent.plan import (
     Settle,
     Start,
     Stop,
+    Warn,
     plan,
 )
 from mercato.wire.agent import DesiredInstance
-from tests.agent.builders import wanted
+from tests.agent.builders import OUTBID, wanted
 
 numbers = st.integers(1, 6)
 small = st.integers(0, 2)
@@ -35,6 +37,7 @@ def desires(draw: st.DrawFn) -> dict[int, DesiredInstance]:
             boots=draw(small),
             ssh=draw(st.booleans()),
             gpus=draw(st.sampled_from([(0,), (1,), (0, 1), ()])),
+            notice=draw(st.sampled_from([None, None, OUTBID])),
         )
         for number in draw(st.sets(numbers))
     }
@@ -63,6 +66,7 @@ def seens(draw: st.DrawFn) -> Seen:
             settled=draw(st.booleans()),
             step=draw(st.sampled_from(["", "make", "restart", "stop"])),
             step_at_ms=draw(st.sampled_from([0, 500, 2_000])),
+            notice_at_ms=draw(st.sampled_from([0, 5, OUTBID.yields_at_ms])),
             failure=draw(
                 st.none()
                 | st.builds(Failure, revision=small, boots=small, message=st.just("broken"))
@@ -88,6 +92,8 @@ def done(actions: list[Action], seen: Seen) -> Seen:
                 memory.pop(instance, None)
             case Forget(instance):
                 del memory[instance]
+            case Warn(it):
+                memory[it.id] = _changed(memory, it.id, notice_at_ms=ends_at_ms(it))
             case Settle(instance):
                 memory[instance] = _changed(memory, instance, settled=True)
             case Make(it) | Start(it) | Restart(it):
@@ -104,6 +110,7 @@ def done(actions: list[Action], seen: Seen) -> Seen:
                     memory,
                     it.id,
                     boots=it.boots,
+                    notice_at_ms=ends_at_ms(it),
                     failure=None,
                     stopped=False,
                     settled=False,
@@ -166,9 +173,21 @@ def test_a_running_container_as_wanted_is_left_alone(desired: dict[int, DesiredI
             instance=number, revision=it.revision, boots=it.boots, running=True, started_at_ms=1
         )
         for number, it in desired.items()
-        if it.running
+        if it.running and it.notice is None
     }
     assert plan({n: desired[n] for n in at_peace}, Seen(sees=True, containers=at_peace)) == []
+
+
+def test_programs_are_warned_once_and_told_when_it_is_taken_back() -> None:
+    runs = Contained(instance=1, revision=1, boots=0, running=True, started_at_ms=1)
+    told = InstanceMemory(instance=1, notice_at_ms=OUTBID.yields_at_ms)
+    fresh = Seen(sees=True, containers={1: runs})
+    after = Seen(sees=True, containers={1: runs}, memory={1: told})
+    assert plan({1: wanted(1, notice=OUTBID)}, fresh) == [Warn(wanted(1, notice=OUTBID))]
+    assert plan({1: wanted(1, notice=OUTBID)}, after) == []
+    assert plan({1: wanted(1)}, after) == [Warn(wanted(1))]
+    stops = wanted(1, running=False, notice=OUTBID, grace_s=2.5)
+    assert plan({1: stops}, after) == [Stop(1, 2.5)]
 
 
 def test_what_ended_by_itself_waits_to_be_told() -> None:

@@ -7,9 +7,7 @@ touched. Several agents may share an engine: each has its own owner name.
 import asyncio
 import contextlib
 import datetime as dt
-import io
 import os
-import tarfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,18 +15,15 @@ from typing import Any, Final
 import aiodocker
 import aiohttp
 
-from mercato.agent import docker_volumes, environment, isolation
+from mercato.agent import docker_files, docker_move, docker_volumes, environment, isolation, notice
 from mercato.agent import ports as port_rules
 from mercato.agent.docker_image import ensure_image
 from mercato.agent.docker_session import DockerSession
 from mercato.agent.docker_usage import UsageReader
-from mercato.agent.engine import Contained, EngineDown, Measured, StepFailed
+from mercato.agent.engine import STOP_GRACE_S, Contained, EngineDown, Measured, StepFailed
 from mercato.agent.volume_store import VolumeStore
 from mercato.agent.way_home import WayHome
 from mercato.wire.agent import DesiredInstance, DesiredVolume
-
-STOP_GRACE_S: Final = 10
-"""How long a container may take to end before it is killed."""
 
 _BRIDGE_DEVICE: Final = Path("/sys/class/net") / isolation.BRIDGE
 
@@ -87,6 +82,7 @@ class DockerEngine:
     ) -> None:
         """Get the image, make the container and start it, in the place of an older one."""
         async with self._asking() as docker:
+            await docker_move.recover(docker, self._name(desired.id))
             old = await self._inspect(docker, self._name(desired.id))
             if old is None or old.revision != desired.revision:
                 if old is not None:
@@ -98,16 +94,28 @@ class DockerEngine:
             await self._start(docker, desired)
 
     async def start(self, desired: DesiredInstance) -> None:
-        """Start the container that is there."""
+        """Start the container that is there, moved to other GPUs when it was on those before."""
         async with self._asking() as docker:
+            await docker_move.recover(docker, self._name(desired.id))
+            there = await self._inspect(docker, self._name(desired.id))
+            if there is not None and there.gpus != desired.gpus:
+                gpus, requests = _joined(desired.gpus), self._gpu_requests(desired.gpus)
+                await docker_move.move(docker, self._name(desired.id), gpus, requests)
             await self._start(docker, desired)
 
-    async def stop(self, instance: int) -> None:
-        """Stop the container; nothing when it does not run."""
+    async def stop(self, instance: int, grace_s: float = STOP_GRACE_S) -> None:
+        """Tell the container to stop, and kill it after `grace_s`, in whole seconds."""
+        grace = max(1, int(grace_s))
         async with self._asking() as docker, _gone_is_fine():
             await docker.containers.container(self._name(instance)).stop(
-                t=STOP_GRACE_S, timeout=STOP_GRACE_S + 30.0
+                t=grace, timeout=grace + 30.0
             )
+
+    async def warn(self, instance: int, text: str) -> None:
+        """Write the file of notices in the container."""
+        async with self._asking() as docker:
+            container = docker.containers.container(self._name(instance))
+            await docker_files.put_below_run(container, notice.PATH, text)
 
     async def remove(self, instance: int) -> None:
         """Remove the container and its disk; nothing when it is not there."""
@@ -280,14 +288,14 @@ class DockerEngine:
             await docker.containers.container(self._name(instance)).delete(
                 force=True, v=True, timeout=60.0
             )
+        await docker_move.forget(docker, self._name(instance))
 
     async def _start(self, docker: aiodocker.Docker, desired: DesiredInstance) -> None:
         container = docker.containers.container(self._name(desired.id))
         try:
             if desired.ssh:
-                script = desired.onstart.encode()
-                archive = _tar(environment.ONSTART_PATH, script)
-                await container.put_archive("/", archive)  # type: ignore[no-untyped-call]
+                path = environment.ONSTART_PATH
+                await docker_files.put_script(container, path, desired.onstart)
             await container.start()
         except aiodocker.DockerError as error:
             raise StepFailed(f"the container could not be started: {error.message}") from error
@@ -362,7 +370,7 @@ class DockerEngine:
             "mercato.revision": str(desired.revision),
             "mercato.boots": str(desired.boots),
             "mercato.ssh": str(int(desired.ssh)),
-            "mercato.gpus": ",".join(map(str, desired.gpus)),
+            "mercato.gpus": _joined(desired.gpus),
         }
 
     def _gpu_requests(self, gpus: Sequence[int]) -> list[dict[str, Any]]:
@@ -373,6 +381,11 @@ class DockerEngine:
         if "nvidia" in self._info.get("Runtimes", {}) or not self._info.get("CDISpecDirs"):
             return [{"Driver": "nvidia", "DeviceIDs": uuids, "Capabilities": [["gpu"]]}]
         return [{"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={uuid}" for uuid in uuids]}]
+
+
+def _joined(gpus: Sequence[int]) -> str:
+    """GPUs as a label says them."""
+    return ",".join(map(str, gpus))
 
 
 def _without_limit(docker: aiodocker.Docker) -> aiodocker.Docker:
@@ -422,13 +435,3 @@ def _milliseconds(stamp: str) -> int | None:
     head, _, tail = stamp.rstrip("Z").partition(".")
     read = dt.datetime.fromisoformat(f"{head}.{tail[:6].ljust(6, '0')}+00:00")
     return round(read.timestamp() * 1_000)
-
-
-def _tar(path: str, contents: bytes) -> bytes:
-    """A tar archive of one file, private to root."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        entry = tarfile.TarInfo(path.lstrip("/"))
-        entry.size, entry.mode = len(contents), 0o700
-        archive.addfile(entry, io.BytesIO(contents))
-    return buffer.getvalue()

@@ -6,11 +6,14 @@ agent's journal.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from mercato.wire.agent import DesiredInstance, DesiredVolume, Usage
+
+STOP_GRACE_S: Final = 10.0
+"""How long a container may take to end before it is killed, when nothing else is said."""
 
 
 class EngineDown(Exception):  # noqa: N818 - a state of the world, not a mistake of the caller
@@ -112,8 +115,15 @@ class Engine(Protocol):
         """Start the container that is there. Refuses with StepFailed."""
         ...
 
-    async def stop(self, instance: int) -> None:
-        """Stop the container; nothing when it does not run."""
+    async def stop(self, instance: int, grace_s: float = STOP_GRACE_S) -> None:
+        """Tell the container's programs to end, and end it after `grace_s` at the latest.
+
+        Nothing when it does not run.
+        """
+        ...
+
+    async def warn(self, instance: int, text: str) -> None:
+        """Write the file of notices in the container. Refuses with StepFailed."""
         ...
 
     async def remove(self, instance: int) -> None:

@@ -12,14 +12,32 @@ from mercato.wire.agent import DesiredInstance
 ONSTART_PATH: Final = "/root/onstart.sh"
 
 KEEP_ALIVE: Final = f"""\
-trap 'exit 0' TERM INT
+busy() {{
+  for one in /proc/[0-9]*; do
+    case "$one" in /proc/1 | /proc/$$) continue ;; esac
+    read -r _ name state _ _ _ tty _ 2> /dev/null < "$one/stat" || continue
+    case "$name $state $tty" in *" Z "* | *" X "* | "("*"sh) "*" "[1-9]*) ;; *) return 0 ;; esac
+  done
+  return 1
+}}
+end() {{
+  trap '' TERM INT
+  kill -TERM -1 2> /dev/null
+  while busy; do sleep 0.1 2> /dev/null || sleep 1; done
+  exit 0
+}}
+trap end TERM INT
 if [ -s {ONSTART_PATH} ]; then
   if [ -x /bin/bash ]; then /bin/bash {ONSTART_PATH} & else /bin/sh {ONSTART_PATH} & fi
 fi
 command -v sleep > /dev/null || {{ echo "this image has no sleep command"; exit 1; }}
 while :; do sleep 86400 & wait $!; done
 """
-"""Runs the start script on every start and then waits to be told to end."""
+"""Runs the start script on every start and then waits to be told to end.
+
+Then it tells everything that runs, and ends when all of it has: the engine kills what is left when
+its grace is over. Shells at a terminal, which do not listen, are not waited for.
+"""
 
 DATA_DIRECTORY: Final = "/workspace/"
 

@@ -81,6 +81,8 @@ class InstanceMemory(msgspec.Struct, frozen=True, kw_only=True):
     """The long step that was begun and not finished; empty when none was."""
     step_at_ms: int = 0
     """When it was begun."""
+    notice_at_ms: int = 0
+    """The end of the notice that its programs can read; 0 when they read of none."""
     counters: Counters = Counters()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from mercato.agent import notice
 from mercato.agent.engine import Contained
 from mercato.agent.memory import InstanceMemory
 from mercato.wire.agent import DesiredInstance
@@ -27,6 +28,8 @@ class Stop(msgspec.Struct, frozen=True):
     """Stop a container that should not run."""
 
     instance: int
+    grace_s: float = 10.0
+    """How long its programs have to end themselves."""
 
 
 class Remove(msgspec.Struct, frozen=True):
@@ -59,15 +62,21 @@ class Restart(msgspec.Struct, frozen=True):
     desired: DesiredInstance
 
 
+class Warn(msgspec.Struct, frozen=True):
+    """Tell a container's programs that its GPUs go to somebody else, or stay after all."""
+
+    desired: DesiredInstance
+
+
 class Forget(msgspec.Struct, frozen=True):
     """Drop what is remembered of an instance that is gone."""
 
     instance: int
 
 
-Action = Stop | Remove | Settle | Make | Start | Restart | Forget
+Action = Stop | Remove | Settle | Make | Start | Restart | Warn | Forget
 
-_ORDER = (Stop, Remove, Settle, Forget, Restart, Start, Make)
+_ORDER = (Stop, Remove, Settle, Forget, Warn, Restart, Start, Make)
 """Actions that free GPUs come before those that need them."""
 
 
@@ -105,21 +114,25 @@ def _for_one(
     wanted: DesiredInstance, container: Contained | None, memory: InstanceMemory
 ) -> Action | None:
     if not wanted.running:
-        return _for_idle(container, memory)
+        return _for_idle(wanted, container, memory)
     if memory.failure is not None and memory.failure.concerns(wanted) and not memory.settled:
         return None
     if container is None or container.revision != wanted.revision:
         return Make(wanted)
     old_boot = _needs_boot(wanted, container, memory)
     if container.running:
-        return Restart(wanted) if old_boot else None
+        if old_boot:
+            return Restart(wanted)
+        return Warn(wanted) if memory.notice_at_ms != notice.ends_at_ms(wanted) else None
     may_start = memory.settled or memory.stopped or old_boot or container.started_at_ms is None
     return Start(wanted) if may_start or interrupted(container) else None
 
 
-def _for_idle(container: Contained | None, memory: InstanceMemory) -> Action | None:
+def _for_idle(
+    wanted: DesiredInstance, container: Contained | None, memory: InstanceMemory
+) -> Action | None:
     if container is not None and container.running:
-        return Stop(container.instance)
+        return Stop(container.instance, wanted.grace_s)
     if memory.settled or memory.stopped:
         return None
     if container is not None:

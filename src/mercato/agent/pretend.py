@@ -58,6 +58,8 @@ class PretendMachine:
         self._containers: dict[int, Contained] = {}
         self._pending: dict[int, Pending] = {}
         self._images: set[str] = set()
+        self.notices: dict[int, str] = {}
+        """What the file of notices says in each container that has one."""
 
     def advance(self, now_ms: int) -> bool:
         """Let everything happen that is due by now; whether anything did."""
@@ -115,6 +117,7 @@ class PretendMachine:
         old = self._containers.get(desired.id)
         if old is not None and old.revision != desired.revision:
             del self._containers[desired.id]
+            self.notices.pop(desired.id, None)
         pull_ms = 0 if desired.image in self._images else self.behaviour.pull_ms
         return self._begin(desired, now_ms, now_ms + pull_ms)
 
@@ -141,9 +144,17 @@ class PretendMachine:
         if self._containers[instance].running:
             self._end(instance, now_ms, 137)
 
+    def warn(self, instance: int, text: str) -> None:
+        """Write the file of notices. Refuses with StepFailed."""
+        self._hear()
+        if instance not in self._containers:
+            raise StepFailed("there is no such container")
+        self.notices[instance] = text
+
     def remove(self, instance: int) -> None:
         """Remove a container at once."""
         self._hear()
+        self.notices.pop(instance, None)
         self._pending.pop(instance, None)
         self._containers.pop(instance, None)
 

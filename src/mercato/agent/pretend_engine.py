@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from mercato.agent.clock import Clock
-from mercato.agent.engine import Contained, Measured, StepFailed
+from mercato.agent.engine import STOP_GRACE_S, Contained, Measured, StepFailed
 from mercato.agent.pretend import WELL, Behaviour, PretendMachine
 from mercato.wire.agent import DesiredInstance, DesiredVolume
 
@@ -75,10 +75,14 @@ class PretendEngine:
         self.machine.start(desired, self._clock.now_ms())
         await self._done(desired.id)
 
-    async def stop(self, instance: int) -> None:
+    async def stop(self, instance: int, grace_s: float = STOP_GRACE_S) -> None:  # noqa: ARG002 - it ends at once
         """Pretend to stop the container."""
         self.machine.stop(instance, self._clock.now_ms())
         await self._done(instance)
+
+    async def warn(self, instance: int, text: str) -> None:
+        """Pretend to write the file of notices."""
+        self.machine.warn(instance, text)
 
     async def remove(self, instance: int) -> None:
         """Pretend to remove the container."""

@@ -7,10 +7,22 @@ when it is planned and is done when `advance` passes its time.
 from typing import Final
 
 from mercato import __version__
+from mercato.agent import notice
 from mercato.agent import ports as port_rules
 from mercato.agent.engine import EngineDown, StepFailed
 from mercato.agent.memory import Failure, Memory
-from mercato.agent.plan import Action, Forget, Make, Remove, Restart, Seen, Settle, Stop, plan
+from mercato.agent.plan import (
+    Action,
+    Forget,
+    Make,
+    Remove,
+    Restart,
+    Seen,
+    Settle,
+    Stop,
+    Warn,
+    plan,
+)
 from mercato.agent.pretend import WELL, Behaviour, PretendMachine
 from mercato.agent.standing import observed_instance
 from mercato.agent.steps import BringsUp, instance_of
@@ -143,10 +155,16 @@ class PretendHost:
             self._memory.change(instance, settled=True)
         elif isinstance(action, BringsUp):
             self._bring_up(action, now_ms)
+        elif isinstance(action, Warn):
+            self._warn(action.desired)
         elif not self.containers.is_busy(instance):
             assert isinstance(action, Stop)
             self._memory.change(instance, stopped=True, step="stop", step_at_ms=now_ms)
             self.containers.stop(instance, now_ms)
+
+    def _warn(self, wanted: DesiredInstance) -> None:
+        self.containers.warn(wanted.id, notice.text(wanted))
+        self._memory.change(wanted.id, notice_at_ms=notice.ends_at_ms(wanted))
 
     def _bring_up(self, action: BringsUp, now_ms: int) -> None:
         wanted = action.desired
@@ -161,10 +179,13 @@ class PretendHost:
         if isinstance(action, Make):
             self._keep_ports(wanted)
             self.containers.make(wanted, now_ms)
+            self._memory.change(wanted.id, notice_at_ms=0)
             return
         if isinstance(action, Restart):
             self._memory.change(wanted.id, stopped=True)
             self.containers.cut(wanted.id, now_ms)
+        if self._memory.of(wanted.id).notice_at_ms != notice.ends_at_ms(wanted):
+            self._warn(wanted)
         self.containers.start(wanted, now_ms)
 
     def _gpus_are_held(self, wanted: DesiredInstance) -> bool:

@@ -9,11 +9,12 @@ from typing import Final
 
 import structlog
 
+from mercato.agent import notice
 from mercato.agent import ports as port_rules
 from mercato.agent.clock import Clock
 from mercato.agent.engine import Contained, Engine, EngineDown, StepFailed
 from mercato.agent.memory import Failure, Memory
-from mercato.agent.plan import Action, Forget, Make, Remove, Restart, Settle, Start, Stop
+from mercato.agent.plan import Action, Forget, Make, Remove, Restart, Settle, Start, Stop, Warn
 from mercato.market.hardware import Network
 from mercato.wire.agent import DesiredInstance
 
@@ -117,7 +118,9 @@ class Steps:
             if isinstance(action, BringsUp):
                 await self._bring_up(action, freeing)
             elif isinstance(action, Stop):
-                await self._stop(instance)
+                await self._stop(action)
+            elif isinstance(action, Warn):
+                await self._warn(action.desired)
             else:
                 assert isinstance(action, Remove)
                 await self._remove(instance)
@@ -139,10 +142,15 @@ class Steps:
         except Exception:  # noqa: BLE001 - a fault of ours in one step must not end the others
             _log.exception("step broke; the next plan tries again", instance=instance)
 
-    async def _stop(self, instance: int) -> None:
-        self._memory.change(instance, stopped=True, step="stop", step_at_ms=self._clock.now_ms())
-        await self._engine.stop(instance)
+    async def _stop(self, action: Stop) -> None:
+        instance, now_ms = action.instance, self._clock.now_ms()
+        self._memory.change(instance, stopped=True, step="stop", step_at_ms=now_ms)
+        await self._engine.stop(instance, action.grace_s)
         self._memory.change(instance, step="")
+
+    async def _warn(self, desired: DesiredInstance) -> None:
+        await self._engine.warn(desired.id, notice.text(desired))
+        self._memory.change(desired.id, notice_at_ms=notice.ends_at_ms(desired))
 
     async def _remove(self, instance: int) -> None:
         self._memory.change(instance, step="remove", step_at_ms=self._clock.now_ms())
@@ -163,10 +171,15 @@ class Steps:
         if isinstance(action, Make):
             ports = self._ports(desired)
             await self._engine.make(desired, ports, lambda said: self._tell(desired.id, said))
+            self._memory.change(desired.id, notice_at_ms=0)
+            if desired.notice is not None:
+                await self._warn(desired)
         else:
             if isinstance(action, Restart):
                 self._memory.change(desired.id, stopped=True)
                 await self._engine.stop(desired.id)
+            if self._memory.of(desired.id).notice_at_ms != notice.ends_at_ms(desired):
+                await self._warn(desired)  # what runs next should not read of an old notice
             await self._engine.start(desired)
         self._memory.change(desired.id, failure=None, settled=False, stopped=False, step="")
 
@@ -201,7 +214,7 @@ class Steps:
 
 def instance_of(action: Action) -> int:
     """The instance that an action is about."""
-    return action.desired.id if isinstance(action, BringsUp) else action.instance
+    return action.desired.id if isinstance(action, BringsUp | Warn) else action.instance
 
 
 def _still_wanted(action: BringsUp, wanted: DesiredInstance | None) -> bool:
