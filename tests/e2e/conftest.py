@@ -24,6 +24,7 @@ _numbers = itertools.count()
 READY_WITHIN_S = 240.0
 
 EIGHT = """
+hostname = "rack-1"
 [gpu]
 model = "RTX 4090"
 count = 8

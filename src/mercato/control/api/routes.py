@@ -171,7 +171,7 @@ INSTANCES: Final = (
 
 HOSTING: Final = (
     Route("GET", f"{V0}/machines", P.MACHINE_READ, hosting.list_machines),
-    Route("GET", f"{V0}/machines/maintenances", P.MACHINE_READ, lasting.list_maintenances),
+    Route("GET", f"{V0}/machines/maintenances", P.INSTANCE_READ, lasting.list_maintenances),
     Route("PUT", f"{V0}/machines/{{id}}/dnotify", P.MACHINE_WRITE, lasting.announce_maintenance),
     Route("PUT", f"{V0}/machines/{{id}}/cancel_maint", P.MACHINE_WRITE, lasting.cancel_maintenance),
     Route("GET", f"{V0}/machines/{{id}}", P.MACHINE_READ, hosting.show_machine),
@@ -181,7 +181,7 @@ HOSTING: Final = (
     Route("PUT", f"{V0}/machines/{{id}}/cleanup", P.MACHINE_WRITE, hosting.clean_up),
     Route("POST", f"{V0}/machines/{{id}}/force_delete", P.MACHINE_WRITE, hosting.delete_machine),
     Route("GET", f"{V0}/machines/{{id}}/reports", P.MACHINE_READ, hosting.list_reports),
-    Route("POST", f"{V0}/volumes", P.MACHINE_WRITE, volumes.list_on_sale),
+    Route("POST", f"{V0}/volumes", P.INSTANCE_WRITE, volumes.list_on_sale),
     Route("POST", f"{V0}/volumes/unlist", P.MACHINE_WRITE, volumes.unlist),
     Route("POST", f"{V0}/machines/join_tokens", P.MACHINE_WRITE, hosting.create_join_token),
     Route("POST", f"{V0}/machines/join_token", P.MACHINE_WRITE, hosting.create_join_token),
@@ -290,7 +290,7 @@ NOT_YET: Final = tuple(
         ("PUT", "team/roles/{name}", P.TEAM_WRITE),
         ("POST", "instances/take_snapshot/{id}", P.INSTANCE_WRITE),
         ("PUT", "network_volumes", P.INSTANCE_WRITE),
-        ("POST", "network_volumes", P.MACHINE_WRITE),
+        ("POST", "network_volumes", P.INSTANCE_WRITE),
         ("POST", "network_volumes/unlist", P.MACHINE_WRITE),
         ("POST", "network_disk", P.MACHINE_WRITE),
         ("GET", "instance_backups/{id}/download", P.INSTANCE_READ),

@@ -1,0 +1,153 @@
+"""A permission file written for the official service means the same here; keys reach no further."""
+
+import pytest
+
+from mercato.control.api.auth import authorize
+from mercato.control.api.caller import Caller
+from mercato.control.api.paths import Paths
+from mercato.control.api.route import Route
+from mercato.control.api.routes import ROUTES
+from mercato.market import errors
+from mercato.market.access import GRANTABLE, Permission
+from mercato.market.ids import AccountId, ApiKeyId, ContractId
+
+P = Permission
+PATHS = Paths(ROUTES)
+
+# The official service's categories and what belongs to each.
+OFFICIAL = {
+    P.INSTANCE_READ: """
+        GET v1/instances, GET instances/filters, GET instances/1, GET instances/balance/1,
+        PUT instances/request_logs/1, GET instances/pending-price-increases, GET volumes,
+        GET commands/schedule_job, GET machines/maintenances, GET deployments, GET deployment/1,
+        GET deployment/1/versions, GET instances/1/ssh
+    """,
+    P.INSTANCE_WRITE: """
+        PUT instances/1, PUT instances, DELETE instances/1, DELETE instances, PUT asks/1,
+        POST asks/bulk, PUT instances/reboot/1, PUT instances/recycle/1, PUT instances/prepay/1,
+        PUT instances/bid_price/1, PUT instances/command/1, PUT instances/update_template/1,
+        POST instances/take_snapshot/1, PUT instances/accept-price-increase,
+        PUT instances/reject-price-increase, POST commands/schedule_job,
+        PUT commands/schedule_job/1, DELETE commands/schedule_job/1, POST instances/1/ssh,
+        DELETE instances/1/ssh/1, PUT volumes, POST volumes, DELETE volumes, POST volumes/copy,
+        PUT network_volumes, POST network_volumes, PUT commands/copy_direct,
+        DELETE commands/copy_direct, PUT commands/rsync, POST commands/rclone,
+        DELETE commands/rclone, PUT deployments, DELETE deployments, DELETE deployment/1,
+        POST deployment/1/start, POST deployment/1/stop, POST deployment/1/heartbeat
+    """,
+    P.USER_READ: """
+        GET users/current, GET subaccounts, GET users/me/ipaddrs, GET users/cloud_integrations,
+        GET secrets, GET tfa/status, GET ssh, GET auth/apikeys, GET auth/apikeys/1, GET template,
+        GET clusters, GET overlay
+    """,
+    P.USER_WRITE: """
+        PUT users, POST users, POST secrets, PUT secrets, DELETE secrets, POST tfa, DELETE tfa,
+        POST tfa/confirm-new, POST tfa/sms, POST tfa/sms/resend, POST tfa/email,
+        POST tfa/totp-setup, PUT tfa/update, POST tfa/authorize-new-method,
+        PUT tfa/authorize-new-method, PUT tfa/regen-backup-codes, POST team, DELETE team, POST ssh,
+        PUT ssh/1, DELETE ssh/1, POST auth/apikeys, DELETE auth/apikeys/1,
+        PUT commands/reset_apikey, POST template, PUT v1/template, DELETE template, POST cluster,
+        PUT cluster, DELETE cluster, DELETE cluster/remove_machine, POST overlay, PUT overlay,
+        DELETE overlay
+    """,
+    P.BILLING_READ: """
+        GET users/me/invoices, GET charges, GET v1/invoices, GET invoices,
+        GET users/me/machine-earnings
+    """,
+    P.BILLING_WRITE: "PUT commands/transfer_credit",
+    P.MACHINE_READ: """
+        GET network_disk, GET machines, GET machines/1, GET machines/1/reports,
+        GET metrics/gpu/current, GET metrics/gpu/history, GET metrics/gpu/locations
+    """,
+    P.MACHINE_WRITE: """
+        POST volumes/unlist, POST network_volumes/unlist, POST network_disk,
+        PUT machines/create_asks, DELETE machines/1/asks, PUT machines/create_bids,
+        DELETE machines/1/defjob, PUT machines/1/minbid, PUT machines/1/dnotify,
+        PUT machines/1/cancel_maint, PUT machines/1/cleanup, PUT machines/defrag_offers,
+        POST machines/1/force_delete
+    """,
+    P.TEAM_READ: "GET team/members, GET team/roles/one, GET team/roles-full",
+    P.TEAM_WRITE: """
+        POST team/invite, DELETE team/members/1, POST team/roles, DELETE team/roles/one,
+        PUT team/roles/1
+    """,
+    P.MISC: """
+        GET audit_logs, GET benchmarks, GET endptjobs, POST endptjobs, GET endptjobs/1,
+        PUT endptjobs/1, DELETE endptjobs/1,
+        GET autojobs, POST autojobs, PUT autojobs/1, DELETE autojobs/1, GET workergroups,
+        POST workergroups, DELETE workergroups/1
+    """,
+    # Whatever is on sale may be searched by everybody.
+    P.PUBLIC: """
+        GET gpu_names/unique, GET gpu_types, POST bundles, PUT search/asks, POST volumes/search
+    """,
+}
+CALLS = [
+    (call.strip(), permission)
+    for permission, calls in OFFICIAL.items()
+    for call in calls.split(",")
+]
+
+
+@pytest.mark.parametrize(("call", "permission"), CALLS, ids=str)
+def test_a_call_needs_the_official_category(call: str, permission: Permission) -> None:
+    method, _, path = call.partition(" ")
+    version = "" if path.startswith("v1/") else "v0/"
+    methods, _ = PATHS.find(f"/api/{version}{path}")
+    assert methods is not None
+    assert methods[method].permission is permission
+
+
+def test_renting_by_a_query_needs_what_renting_needs() -> None:
+    """The official service lets any key do it; here a key that may not rent may not do so."""
+    methods, _ = PATHS.find("/api/v0/launch_instance")
+    assert methods is not None
+    assert methods["PUT"].permission is P.INSTANCE_WRITE
+
+
+def caller(kind: str = "account", *categories: Permission, full: bool = False) -> Caller:
+    return Caller(
+        account=AccountId(1),
+        key=ApiKeyId(1),
+        kind=kind,
+        is_operator=True,
+        is_host=True,
+        permissions=None if full else {one.value: {} for one in categories},
+        contract=ContractId(7) if kind == "instance" else None,
+    )
+
+
+def may(route: Route, who: Caller | None, **arguments: object) -> bool:
+    try:
+        authorize(route, who, arguments)
+    except (errors.NotPermitted, errors.NotAuthenticated):
+        return False
+    return True
+
+
+GUARDED = [route for route in ROUTES if route.permission is not P.PUBLIC]
+
+
+@pytest.mark.parametrize("route", GUARDED, ids=lambda route: f"{route.method} {route.path}")
+def test_a_key_reaches_what_it_was_given_and_no_further(route: Route) -> None:
+    assert not may(route, None)
+    assert may(route, caller(full=True))
+    assert not may(route, caller("machine", full=True), id=7)
+    grantable = route.permission in GRANTABLE
+    needed = {route.permission} & GRANTABLE
+    assert may(route, caller("account", *needed)) == (grantable or route.permission is P.ANYONE)
+    assert not may(route, caller("account", *(GRANTABLE - needed))) or (
+        route.permission is P.ANYONE
+    )
+    assert may(route, caller("instance"), id=7) == route.own_instance
+    assert not may(route, caller("instance"), id=8)
+
+
+def test_an_instance_may_show_start_stop_label_destroy_and_read_itself() -> None:
+    own = {f"{route.method} {route.path}" for route in ROUTES if route.own_instance}
+    assert own == {
+        "GET /api/v0/instances/{id}",
+        "PUT /api/v0/instances/{id}",
+        "DELETE /api/v0/instances/{id}",
+        "PUT /api/v0/instances/request_logs/{id}",
+    }
