@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup up dev check test openapi docs bench
+.PHONY: help setup up dev check test demo-serverless openapi docs bench
 BIN := .venv/bin
 DEMO ?= keep
 # The program that builds the environment is kept beside it.
@@ -37,6 +37,12 @@ test: setup ## All tests; those of Docker and the client run one after another
 
 laws: setup ## The laws of the auction on 100,000 random machines
 	@MERCATO_LAW_CASES=100000 $(BIN)/pytest -q tests/market
+
+demo-serverless: setup ## A language model on CPU workers: from none to two and back
+	@bash scripts/docker-engine
+	@test -n "$$(docker images -q mercato/base:1)" || $(MAKE) up DEMO=exit
+	@bash scripts/llm-image
+	@$(BIN)/python demo/serverless.py
 
 package: setup ## Build the worker's own package into dist/
 	@cd packages/pyworker && ../../$(BIN)/python -m hatchling build -t wheel -d ../../dist

@@ -199,6 +199,7 @@ class DockerEngine:
     async def close(self) -> None:
         """Let go of the engine; its containers stay as they are."""
         if self._way_home is not None:
+            await isolation.close_openings(self._way_home.openings)
             await self._way_home.close()
         if self._docker is not None:
             await self._docker.events.stop()  # type: ignore[no-untyped-call]

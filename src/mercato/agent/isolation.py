@@ -132,14 +132,18 @@ def forward_rules(nameservers: Iterable[str]) -> list[list[str]]:
     return [*rules, ["-j", "RETURN"]]
 
 
-def input_rules(openings: Iterable[tuple[str, int]] = ()) -> list[list[str]]:
-    """What may pass from an instance to the host itself: answers, and the `openings`."""
-    rules = [["-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT"]]
-    rules += [
-        ["-d", address, "-p", "tcp", "--dport", str(port), "-j", "ACCEPT"]
-        for address, port in openings
+def input_rules() -> list[list[str]]:
+    """What may pass from an instance to the host itself: answers, and what agents have opened."""
+    return [
+        ["-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT"],
+        ["-j", OPENINGS],
+        ["-j", "REJECT", "--reject-with", "icmp-admin-prohibited"],
     ]
-    return [*rules, ["-j", "REJECT", "--reject-with", "icmp-admin-prohibited"]]
+
+
+def opening_rule(address: str, port: int) -> list[str]:
+    """Lets instances reach one TCP port of this host."""
+    return ["-d", address, "-p", "tcp", "--dport", str(port), "-j", "ACCEPT"]
 
 
 def nameservers(resolv_conf: str) -> list[str]:
@@ -161,6 +165,9 @@ def nameservers(resolv_conf: str) -> list[str]:
     return found
 
 
+OPENINGS: Final = "MERCATO-OPENINGS"
+"""Every agent of this host adds its own openings to this chain; raising the rest keeps them."""
+
 _CHAINS: Final = (("DOCKER-USER", "MERCATO-FORWARD"), ("INPUT", "MERCATO-INPUT"))
 
 
@@ -175,7 +182,12 @@ async def raise_firewall(openings: Sequence[tuple[str, int]] = ()) -> str:
             "is not in place; run the agent as root"
         )
     servers = nameservers(await asyncio.to_thread(_resolv_conf))
-    contents = (forward_rules(servers), input_rules(openings))
+    await _run("iptables", "-w", "-N", OPENINGS)  # refused when it is there: as good
+    for opening in openings:
+        rule = opening_rule(*opening)
+        if await _run("iptables", "-w", "-C", OPENINGS, *rule):
+            await _run("iptables", "-w", "-A", OPENINGS, *rule)
+    contents = (forward_rules(servers), input_rules())
     for (parent, chain), rules in zip(_CHAINS, contents, strict=True):
         lines = "".join(f"-A {chain} {' '.join(rule)}\n" for rule in rules)
         trouble = await _iptables_restore(f"*filter\n:{chain} - [0:0]\n{lines}COMMIT\n")
@@ -191,6 +203,14 @@ async def lower_firewall() -> None:
         await _run("iptables", "-w", "-D", parent, "-i", BRIDGE, "-j", chain)
         await _run("iptables", "-w", "-F", chain)
         await _run("iptables", "-w", "-X", chain)
+    await _run("iptables", "-w", "-F", OPENINGS)
+    await _run("iptables", "-w", "-X", OPENINGS)
+
+
+async def close_openings(openings: Iterable[tuple[str, int]]) -> None:
+    """Take an agent's own openings away."""
+    for opening in openings:
+        await _run("iptables", "-w", "-D", OPENINGS, *opening_rule(*opening))
 
 
 def _resolv_conf() -> str:

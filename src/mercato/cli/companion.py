@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from mercato.control.flows.serving import TOPIC
 from mercato.engine.api import Api
 from mercato.engine.clock import SystemClock
 from mercato.engine.engine import Engine
@@ -30,6 +31,8 @@ class EngineBeside:
         market = plane.recruiter(url)
         self._engine = Engine(market, SystemClock(), secrets.token_hex(4), url)
         self._api = Api(self._engine)
+        self._changed = asyncio.Event()
+        plane.also_hears = self._hear
 
     def around(self, rest: App) -> App:
         """The engine's calls, and the rest by another application."""
@@ -41,12 +44,28 @@ class EngineBeside:
     async def running(self) -> AsyncIterator[None]:
         """The engine runs while this is held."""
         await self._engine.open()
-        task = asyncio.create_task(self._engine.run(), name="engine")
+        tasks = [
+            asyncio.create_task(self._engine.run(), name="engine"),
+            asyncio.create_task(self._refresh_when_told(), name="engine refresh"),
+        ]
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _hear(self, topics: Sequence[str]) -> None:
+        if TOPIC in topics:
+            self._changed.set()
+
+    async def _refresh_when_told(self) -> None:
+        """See at once what was changed through this market: the engine looks by itself seldom."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            with contextlib.suppress(OSError):
+                await self._engine.refresh()
 
 
 def _complain(what: str, error: BaseException) -> None:

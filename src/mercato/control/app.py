@@ -67,6 +67,8 @@ class ControlPlane:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         """Build the parts; nothing runs yet."""
         self._work: set[asyncio.Task[None]] = set()
+        self.also_hears: Callable[[Sequence[str]], None] = lambda _topics: None
+        """Hears every topic that was poked; what accompanies the control plane sets it."""
         self._pokes = Pokes(settings.database_url, self._hear, self._was_deaf)
         self.db = Database(
             settings.database_url,
@@ -164,6 +166,7 @@ class ControlPlane:
         if ordering.TOPIC in topics:
             self.services.orders.poke()
         self.driver.poke(topics)
+        self.also_hears(topics)
 
     def _states(self) -> dict[str, int]:
         return self.db.run_now(views.states)
