@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 5797eca3b2512710
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 6a23424f4528edaa
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -502,6 +502,26 @@ CREATE TABLE public.mounts (
     path text NOT NULL
 );
 
+CREATE TABLE public.notices (
+    id bigint NOT NULL,
+    webhook_id bigint NOT NULL,
+    event_id bigint,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_at_ms bigint,
+    status integer,
+    problem text DEFAULT ''::text NOT NULL,
+    created_at_ms bigint NOT NULL
+);
+
+ALTER TABLE public.notices ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.notices_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.payment_methods (
     account_id bigint NOT NULL,
     customer text DEFAULT ''::text NOT NULL,
@@ -770,6 +790,26 @@ ALTER TABLE public.volume_listings ALTER COLUMN id ADD GENERATED ALWAYS AS IDENT
     CACHE 1
 );
 
+CREATE TABLE public.webhooks (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    name text NOT NULL,
+    url text NOT NULL,
+    kinds text[] DEFAULT '{}'::text[] NOT NULL,
+    secret bytea NOT NULL,
+    created_at_ms bigint NOT NULL,
+    deleted_at_ms bigint
+);
+
+ALTER TABLE public.webhooks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.webhooks_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.worker_groups (
     id bigint NOT NULL,
     endpoint_id bigint NOT NULL,
@@ -891,6 +931,9 @@ ALTER TABLE ONLY public.migrations
 ALTER TABLE ONLY public.mounts
     ADD CONSTRAINT mounts_pkey PRIMARY KEY (instance_id, path);
 
+ALTER TABLE ONLY public.notices
+    ADD CONSTRAINT notices_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.payment_methods
     ADD CONSTRAINT payment_methods_pkey PRIMARY KEY (account_id);
 
@@ -951,6 +994,9 @@ ALTER TABLE ONLY public.volume_listings
 ALTER TABLE ONLY public.volumes
     ADD CONSTRAINT volumes_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.webhooks
+    ADD CONSTRAINT webhooks_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.worker_groups
     ADD CONSTRAINT worker_groups_pkey PRIMARY KEY (id);
 
@@ -1001,6 +1047,10 @@ CREATE INDEX maintenances_machine_id_idx ON public.maintenances USING btree (mac
 
 CREATE INDEX mounts_volume_id_idx ON public.mounts USING btree (volume_id);
 
+CREATE INDEX notices_next_at_ms_idx ON public.notices USING btree (next_at_ms) WHERE (next_at_ms IS NOT NULL);
+
+CREATE INDEX notices_webhook_id_id_idx ON public.notices USING btree (webhook_id, id);
+
 CREATE UNIQUE INDEX one_endpoint_of_a_name ON public.endpoints USING btree (account_id, name) WHERE (deleted_at_ms IS NULL);
 
 CREATE UNIQUE INDEX one_open_listing_per_machine ON public.listings USING btree (machine_id) WHERE (closed_at_ms IS NULL);
@@ -1050,6 +1100,8 @@ CREATE INDEX usage_records_account_id_number_idx ON public.usage_records USING b
 CREATE INDEX volumes_machine_id_idx ON public.volumes USING btree (machine_id) WHERE (gone_at_ms IS NULL);
 
 CREATE INDEX volumes_renter_id_idx ON public.volumes USING btree (renter_id) WHERE (gone_at_ms IS NULL);
+
+CREATE INDEX webhooks_account_id_idx ON public.webhooks USING btree (account_id) WHERE (deleted_at_ms IS NULL);
 
 CREATE INDEX worker_groups_endpoint_id_idx ON public.worker_groups USING btree (endpoint_id) WHERE (deleted_at_ms IS NULL);
 
@@ -1172,6 +1224,12 @@ ALTER TABLE ONLY public.mounts
 ALTER TABLE ONLY public.mounts
     ADD CONSTRAINT mounts_volume_id_fkey FOREIGN KEY (volume_id) REFERENCES public.volumes(id);
 
+ALTER TABLE ONLY public.notices
+    ADD CONSTRAINT notices_event_id_fkey FOREIGN KEY (event_id) REFERENCES public.events(id);
+
+ALTER TABLE ONLY public.notices
+    ADD CONSTRAINT notices_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id);
+
 ALTER TABLE ONLY public.payment_methods
     ADD CONSTRAINT payment_methods_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
 
@@ -1249,6 +1307,9 @@ ALTER TABLE ONLY public.volumes
 
 ALTER TABLE ONLY public.volumes
     ADD CONSTRAINT volumes_renter_id_fkey FOREIGN KEY (renter_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.webhooks
+    ADD CONSTRAINT webhooks_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
 
 ALTER TABLE ONLY public.worker_groups
     ADD CONSTRAINT worker_groups_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);

@@ -48,6 +48,14 @@ def serve(  # noqa: PLR0913 - a server has these settings, each an option
     no_engine: Annotated[
         bool, Option("--no-engine", help="Serve no endpoints: engines run elsewhere.")
     ] = False,
+    rules: Annotated[
+        Path | None,
+        Option(
+            "--rules",
+            env="MERCATO_RULES",
+            help="A TOML file of the market's rules: fee, horizon, notices, …",
+        ),
+    ] = None,
     operator: Annotated[
         str | None,
         Option(
@@ -74,8 +82,7 @@ def serve(  # noqa: PLR0913 - a server has these settings, each an option
     """
     from mercato.cli.companion import EngineBeside
     from mercato.control import app as control
-    from mercato.control.flows.house import Rules
-    from mercato.control.settings import BadSetting, read
+    from mercato.control.settings import BadSetting, read, read_rules
 
     with ExitStack() as parts:
         url = database_url or _embedded(data, parts)
@@ -87,7 +94,7 @@ def serve(  # noqa: PLR0913 - a server has these settings, each an option
                 host=host,
                 port=port,
                 public_url=public_url,
-                rules=Rules(simulated_verified=verify_simulated),
+                rules=read_rules(rules, simulated_verified=verify_simulated),
             )
         except BadSetting as error:
             raise Trouble(str(error)) from error

@@ -1,5 +1,6 @@
 """Settings: read once, at the start, from arguments and environment; frozen from then on."""
 
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -57,6 +58,25 @@ def read(environ: Mapping[str, str], **arguments: object) -> Settings:
         return msgspec.convert(found, Settings, strict=False, dec_hook=_plain)
     except msgspec.ValidationError as problem:
         raise BadSetting(f"a setting cannot be understood: {problem}") from None
+
+
+def read_rules(path: Path | None, *, simulated_verified: bool = False) -> Rules:
+    """The market's rules from a TOML file of names of `Rules`; the defaults for the others.
+
+    Raises:
+        BadSetting: when the file cannot be read, or says what no rule is.
+    """
+    try:
+        found = {} if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
+        unknown = sorted(found.keys() - set(Rules.__struct_fields__))
+        if unknown:
+            known = ", ".join(Rules.__struct_fields__)
+            raise BadSetting(f"{path}: there is no rule {unknown[0]!r}; there are {known}")
+        if simulated_verified:
+            found["simulated_verified"] = True
+        return msgspec.convert(found, Rules)
+    except (OSError, UnicodeDecodeError, ValueError, msgspec.ValidationError) as problem:
+        raise BadSetting(f"the rules in {path} cannot be understood: {problem}") from None
 
 
 def _plain(wanted: type, value: object) -> object:

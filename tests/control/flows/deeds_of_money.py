@@ -1,16 +1,17 @@
-"""The verbs of credit that runs down and of payments, for deeds.py's table."""
+"""The verbs of credit that runs down, of payments and of notices, for deeds.py's table."""
 
 from typing import Final
 
-from mercato.control.flows import crediting, renting, settling
+from mercato.control.flows import crediting, noticing, renting, settling
 from mercato.control.payments.provider import Method, Outcome
-from mercato.control.store import payments
+from mercato.control.store import payments, webhooks
 from mercato.control.store.payments import Payment
+from mercato.control.store.webhooks import Webhook
 from mercato.market.contract import Contract
 from mercato.market.credit import Thresholds
 from mercato.market.money import NanoUsd, NanoUsdPerHour, nano
 from mercato.market.payment import Purpose, State
-from tests.control.flows.deeds import NOTHING, NOW, Deed, Table, running
+from tests.control.flows.deeds import ANEW, NOTHING, NOW, REFUSED, Deed, Table, running
 from tests.control.market import HOUR, T0, Agent, Market
 
 CASES: Final = Table()
@@ -166,3 +167,58 @@ def use_earnings(market: Market) -> Deed:
     _earned(market)
     amount = NanoUsd(nano(3))
     return lambda tx: settling.use_earnings(tx, market.host, amount, "c", NOW + HOUR)
+
+
+# --- Notices --------------------------------------------------------------------------------------
+
+
+def _hook(market: Market) -> Webhook:
+    wish = noticing.Wish(name="mine", url="https://example.com/", kinds=["instance_rented"])
+    sealed = market.house.box.seal("secret")
+    return market.db.run_now(noticing.subscribe, market.renter, wish, sealed, T0)
+
+
+def _notice(market: Market) -> int:
+    """A notice that a rental was signed."""
+    _hook(market)
+    running(market)
+    [number] = market.db.run_now(webhooks.due, NOW, 10)
+    return number
+
+
+@of(noticing.subscribe, ANEW)
+def subscribe(market: Market) -> Deed:
+    wish = noticing.Wish(name="mine", url="https://example.com/")
+    sealed = market.house.box.seal("secret")
+    return lambda tx: noticing.subscribe(tx, market.renter, wish, sealed, NOW)
+
+
+@of(noticing.change, NOTHING)
+def change_a_webhook(market: Market) -> Deed:
+    hook = _hook(market)
+    return lambda tx: noticing.change(tx, market.renter, hook.id, name="another")
+
+
+@of(noticing.unsubscribe, REFUSED)
+def unsubscribe(market: Market) -> Deed:
+    hook = _hook(market)
+    return lambda tx: noticing.unsubscribe(tx, market.renter, hook.id, NOW)
+
+
+@of(noticing.try_out, ANEW)
+def try_out(market: Market) -> Deed:
+    hook = _hook(market)
+    return lambda tx: noticing.try_out(tx, market.renter, hook.id, NOW)
+
+
+@of(noticing.begin, NOTHING)
+def begin_a_notice(market: Market) -> Deed:
+    number = _notice(market)
+    return lambda tx: noticing.begin(tx, number, NOW, market.house)
+
+
+@of(noticing.end, NOTHING)
+def end_a_notice(market: Market) -> Deed:
+    number = _notice(market)
+    market.db.run_now(noticing.begin, number, NOW, market.house)
+    return lambda tx: noticing.end(tx, number, 200, "", NOW)

@@ -39,6 +39,7 @@ INSIDE: Final = {
     "limiting.mine": "only reads",
     "limiting.require": "only reads",
     "limiting.spending": "only reads",
+    "noticing.mine": "only reads",
     "owned.mine": "only reads",
     "owned.tell": "wherever something happens",
     "owning.check_fence": "only reads",

@@ -32,6 +32,7 @@ from mercato.control.api import (
     usage,
     variables,
     volumes,
+    webhooks,
 )
 from mercato.control.api.route import Handle, Route
 from mercato.market.access import Permission
@@ -73,6 +74,14 @@ ACCOUNT: Final = (
     Route("POST", f"{V0}/secrets", P.USER_WRITE, variables.create_variable),
     Route("PUT", f"{V0}/secrets", P.USER_WRITE, variables.update_variable),
     Route("DELETE", f"{V0}/secrets", P.USER_WRITE, variables.delete_variable),
+    Route("GET", f"{V0}/notifications", P.USER_READ, webhooks.list_notifications),
+    Route("GET", f"{V0}/webhooks", P.USER_READ, webhooks.list_webhooks),
+    Route("POST", f"{V0}/webhooks", P.USER_WRITE, webhooks.create_webhook),
+    Route("PUT", f"{V0}/webhooks/{{id}}", P.USER_WRITE, webhooks.change_webhook),
+    Route("DELETE", f"{V0}/webhooks/{{id}}", P.USER_WRITE, webhooks.delete_webhook),
+    Route("POST", f"{V0}/webhooks/{{id}}/rotate", P.USER_WRITE, webhooks.rotate_secret),
+    Route("POST", f"{V0}/webhooks/{{id}}/test", P.USER_WRITE, webhooks.test_webhook),
+    Route("GET", f"{V0}/webhooks/{{id}}/notices", P.USER_READ, webhooks.list_notices),
     Route("GET", f"{V0}/users/cloud_integrations", P.USER_READ, later.no_list),
     Route("GET", f"{V0}/tfa/status", P.USER_READ, later.no_second_factor),
 )

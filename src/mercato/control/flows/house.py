@@ -38,6 +38,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """No host may warn for less."""
     end_ms: int = 10_000
     """The end of a notice, between the signal to end and the end itself."""
+    webhooks_anywhere: bool = False
+    """Whether webhooks may be plain HTTP or at private addresses: for a market of one's own."""
     join_token_ms: int = 24 * MS_PER_HOUR
 
     @property

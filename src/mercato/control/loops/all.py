@@ -8,6 +8,7 @@ from mercato.control.flows.house import House
 from mercato.control.flows.volumes import expire as expire_volume
 from mercato.control.loops.loop import Loop, Report
 from mercato.control.loops.money import money_loops, summed
+from mercato.control.loops.webhooks import webhook_loop
 from mercato.control.payments.providers import BY_HAND, Providers
 from mercato.control.store import (
     clearings,
@@ -25,6 +26,7 @@ from mercato.control.store import (
     standing_orders,
     standings,
     volumes,
+    webhooks,
 )
 from mercato.control.store import prices as price_hours
 from mercato.market.money import MS_PER_HOUR
@@ -74,6 +76,7 @@ def loops(
         return {"models": db.run_now(pricing.write_hour, now_ms)}
 
     return [
+        webhook_loop(db, house),
         *money_loops(db, house, providers),
         Loop("auction", "Ends the notice of bids that were outbid.", 0.5, auction),
         Loop("expiry", "Warns of ends, extends, stops what has ended, purges it.", 30, expiry),
@@ -93,5 +96,6 @@ def _sweep(tx: Tx, now_ms: int, kept_since_ms: int) -> Report:
         "engines": leases.forget_before(tx, now_ms - MS_PER_HOUR),
         "decisions": decisions.forget_before(tx, kept_since_ms),
         "prices": price_hours.forget_before(tx, now_ms - pricing.KEPT_MS),
+        "notices": webhooks.forget_before(tx, kept_since_ms),
         "replies": replies.forget_before(tx, now_ms - REPLIES_KEPT_MS),
     }

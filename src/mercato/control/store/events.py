@@ -21,10 +21,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def record(tx: Tx, event: Event) -> None:
-    """Remember that something happened."""
-    tx.run(
-        "insert into events (account_id, contract_id, machine_id, kind, reason, message, at_ms)"
-        " values (%s, %s, %s, %s, %s, %s, %s)",
+    """Remember that something happened, and have those told who asked to be."""
+    told = tx.run(
+        "with happened as (insert into events"
+        " (account_id, contract_id, machine_id, kind, reason, message, at_ms)"
+        " values (%s, %s, %s, %s, %s, %s, %s) returning id, account_id, kind, at_ms)"
+        " insert into notices (webhook_id, event_id, next_at_ms, created_at_ms)"
+        " select w.id, h.id, h.at_ms, h.at_ms from happened h join webhooks w"
+        " on w.account_id = h.account_id and w.deleted_at_ms is null"
+        " and (w.kinds = '{}' or h.kind = any (w.kinds))",
         event.account_id,
         event.contract_id,
         event.machine_id,
@@ -33,6 +38,8 @@ def record(tx: Tx, event: Event) -> None:
         event.message,
         event.at_ms,
     )
+    if told:
+        tx.poke("loop:webhooks")
 
 
 def of_contract(tx: Tx, contract: ContractId) -> list[Event]:
@@ -43,6 +50,25 @@ def of_contract(tx: Tx, contract: ContractId) -> list[Event]:
         contract,
     )
     return [msgspec.convert(row, Event) for row in rows]
+
+
+class Recorded(Event, frozen=True, kw_only=True):
+    """One thing that happened, with its number."""
+
+    id: int
+
+
+def page(tx: Tx, account: AccountId, before: int | None, limit: int) -> list[Recorded]:
+    """What happened to an account before a number, the latest first."""
+    rows = tx.all(
+        "select id, account_id, contract_id, machine_id, kind, reason, message, at_ms from events"
+        " where account_id = %s and (%s::bigint is null or id < %s) order by id desc limit %s",
+        account,
+        before,
+        before,
+        limit,
+    )
+    return [msgspec.convert(row, Recorded) for row in rows]
 
 
 def of_account(tx: Tx, account: AccountId, limit: int) -> list[Event]:
