@@ -189,6 +189,19 @@ def test_a_thousand_docker_options(text: str, where: str) -> None:
         check(launch)
 
 
+def test_arguments_go_to_the_images_own_entrypoint_unless_ssh_is_said() -> None:
+    plain, said = launched(args=["-c", "ls"]), launched(args=["-c", "ls"], runtype="ssh")
+    assert plain is not None
+    assert said is not None
+    assert (plain.runtype, plain.ssh, said.ssh) == ("args", False, True)
+    replaced = launched(args_str="-c 'ls -l'", onstart="bash\n")
+    assert replaced is not None
+    assert (replaced.entrypoint, replaced.args, replaced.onstart) == ("bash", ("-c", "ls -l"), "")
+    script = launched(runtype="args", onstart="echo one; echo two")
+    assert script is not None
+    assert (script.entrypoint, script.onstart) == (None, "echo one; echo two")
+
+
 @pytest.mark.parametrize(
     "text",
     ["--privileged", "-v /:/host", "--net=host", "--device /dev/sda", "-n other", "--gpus all", "x",

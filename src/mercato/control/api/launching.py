@@ -106,14 +106,15 @@ def changed_launch(
 def _launch(asked: LaunchRequest, body: dict[str, Any], below: Options, box: SecretsBox) -> Launch:
     options = _over(_over(below, options_of(body.get("env"))), options_of(asked.env))
     options = _over(options, options_of(asked.extra))
-    tokens = _tokens(asked.runtype or _template_runtype(body) or RUNTYPE_DEFAULT)
+    unsaid = "args" if asked.args or asked.args_str else RUNTYPE_DEFAULT
+    tokens = _tokens(asked.runtype or _template_runtype(body) or unsaid)
     jupyter = any(token.startswith("jupyter") for token in tokens)
     ssh = jupyter or any(token.startswith("ssh") for token in tokens)
     onstart = asked.onstart if asked.onstart is not None else body.get("onstart") or ""
     if len(onstart) > ONSTART_MAX:
         raise errors.TooLong(f"onstart has at most {ONSTART_MAX} characters.")
     # So the official client sends its --entrypoint.
-    entrypoint = onstart if not ssh and len(onstart.split()) == 1 else None
+    entrypoint = onstart.strip() if not ssh and len(onstart.split()) == 1 else None
     return Launch(
         image=_image(asked, body),
         login=_login(asked.image_login) or _template_login(body, box),
