@@ -36,7 +36,9 @@ SCHEMA = Schema(
             compute=lambda of, _ask: of("speed") * (1 + 0.1 * (of("id") % 2)),
             bound=Bound(lambda _ask: "speed", descending=True, factor=1.1),
         ),
-    )
+    ),
+    splice_from=("total", "value"),
+    spliced=lambda values, _ask: {"shown": list(values)},
 )
 
 
@@ -83,10 +85,11 @@ def test_a_walk_finds_what_looking_at_everything_finds(
 ) -> None:
     luck = np.random.default_rng(seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(indexes, "SMALL", 0)
+        patch.setattr(indexes, "RANKED", 0)
         patch.setattr(searching, "SMALL", 0)
         patch.setattr(searching, "WALKED_SHARE", reach)
         patch.setattr(searching, "BLOCK", 16)
+        patch.setattr(searching, "TRIED", 7 * 16)
         patch.setattr(rankings, "BLOCK", 16)
         patch.setattr(indexes, "USELESS_SHARE", 10.0)
         index = Index(SCHEMA)
@@ -96,7 +99,7 @@ def test_a_walk_finds_what_looking_at_everything_finds(
             for order, filters, limit in asked
         ]
         for query in queries:
-            index.search_ids(query, 0)
+            index.search(query, 0)
         index.refresh()
         removed = set(luck.integers(1, ROWS, changed).tolist())
         first = int(luck.integers(1, ROWS + 1))
@@ -105,12 +108,13 @@ def test_a_walk_finds_what_looking_at_everything_finds(
         plain.change(_rows_of(index))
         for query in queries:
             assert index.search_ids(query, 0) == plain.search_ids(query, 0)
+            assert index.search(query, 0) == plain.search(query, 0)
 
 
 def _rows_of(index: Index) -> Mapping[int, Mapping[str, object]]:
     everything = parse({"limit": 10_000}, SCHEMA)
     found = msgspec.json.decode(index.search(everything, 0))
-    return {row["id"]: row for row in found}
+    return {row["id"]: {name: row[name] for name in row if name != "shown"} for row in found}
 
 
 def test_a_broad_search_looks_only_at_the_first_of_a_ranking() -> None:
@@ -133,7 +137,7 @@ def test_a_broad_search_looks_only_at_the_first_of_a_ranking() -> None:
 
 def test_a_ranking_that_nobody_asks_for_is_let_go() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(indexes, "SMALL", 0)
+        patch.setattr(indexes, "RANKED", 0)
         index = Index(SCHEMA)
         index.change(rows(np.random.default_rng(1), range(1, 50)))
         index.search_ids(parse({"order": [["price", "asc"]]}, SCHEMA), 0)

@@ -66,14 +66,27 @@ class Columns:
         for column in self._values.values():
             column[target] = column[source]
 
-    def numbers(self, name: str, at: slice | Places, ask: Ask) -> Floats:
-        """A column's values there as numbers, NaN for null; texts as the codes of their words."""
-        column = self._named[name]
-        if column.compute is not None:
-            return column.compute(lambda needed: self.numbers(needed, at, ask), ask)
+    def numbers(
+        self, name: str, at: slice | Places, ask: Ask, known: dict[str, Floats] | None = None
+    ) -> Floats:
+        """A column's values there as numbers, NaN for null; texts as the codes of their words.
+
+        `known` keeps what was found, for other columns of the same places that need it too.
+        """
+        known = {} if known is None else known
+        if name not in known:
+            column = self._named[name]
+            known[name] = (
+                self._plain(column, at)
+                if column.compute is None
+                else column.compute(lambda needed: self.numbers(needed, at, ask, known), ask)
+            )
+        return known[name]
+
+    def _plain(self, column: Column, at: slice | Places) -> Floats:
         values = self._values[column.name][at]
-        if column.kind in {Kind.INT, Kind.FLOAT}:
-            return np.asarray(values, dtype=np.float64)
+        if values.dtype == np.float64:
+            return np.asarray(values)
         return np.where(values == -1, np.nan, values)
 
     def ranks(self, column: Column, at: slice | Places, ask: Ask) -> Floats:

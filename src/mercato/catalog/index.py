@@ -5,18 +5,21 @@ sees a batch whole or not at all. What takes long is done before the lock is tak
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
-from mercato.catalog.columns import Columns, Places, Row
+from mercato.catalog.columns import Columns, Floats, Places, Row
 from mercato.catalog.language import Query
 from mercato.catalog.rankings import Log, Ranking
 from mercato.catalog.schema import Ask, Schema
-from mercato.catalog.searching import SMALL, Search, Way
+from mercato.catalog.searching import Search, Way
+from mercato.catalog.shown import Shown
 
+RANKED: Final = 4_096
+"""Fewer rows are not worth a ranking."""
 STALE_SHARE: Final = 1 / 64
 """When more of the rows have changed, a ranking is sorted anew."""
 USELESS_SHARE: Final = 1 / 8
@@ -44,6 +47,7 @@ class Index:
         self._rankings: dict[tuple[str, bool], Ranking | None] = {}
         """By column and whether it descends; None while it is only asked for."""
         self._idle: dict[tuple[str, bool], int] = {}
+        self._kept = Shown(self._spliced)
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -72,7 +76,7 @@ class Index:
         ask = Ask(now_ms, query.storage_gb, query.rental, seed)
         with self._lock:
             places = self._matching(query, ask)
-            return b"[" + b",".join(self._spliced(places, ask)) + b"]"
+            return b"[" + b",".join(self._shown(places, ask)) + b"]"
 
     def search_ids(self, query: Query, now_ms: int, seed: int = 0) -> list[int]:
         """The ids of the rows that match, in the query's order; ties by id."""
@@ -145,7 +149,7 @@ class Index:
     def _matching(self, query: Query, ask: Ask) -> Places:
         search = Search(query, ask, self._columns, self._ids[: len(self._rows)])
         with np.errstate(all="ignore"):
-            way = search.way() if len(self._rows) >= SMALL and query.limit else None
+            way = search.way() if len(self._rows) >= RANKED and query.limit else None
             ranking = self._ranking(way) if way is not None else None
             if way is not None and ranking is not None:
                 places = search.along(way, ranking, self._log)
@@ -161,20 +165,27 @@ class Index:
         usable = ranking is not None and self._stale(ranking) < USELESS_SHARE
         return ranking if usable else None
 
-    def _spliced(self, places: Places, ask: Ask) -> list[bytes]:
-        rows = [self._rows[place] for place in places]
+    def _shown(self, places: Places, ask: Ask) -> list[bytes]:
+        """The rows with the members that depend on the request."""
+        stored = [self._rows[place] for place in places]
+        if self.schema.spliced is None:
+            return [row + b"}" for row in stored]
+        return self._kept.rows(places.tolist(), stored, ask)
+
+    def _spliced(self, places: Sequence[int], ask: Ask) -> list[bytes]:
         make = self.schema.spliced
-        if make is None:
-            return [row + b"}" for row in rows]
+        assert make is not None
+        at = np.array(places, dtype=np.intp)
         found: list[list[Any]] = []
+        known: dict[str, Floats] = {}
         for name in self.schema.splice_from:
-            values = self._columns.numbers(name, places, ask)
+            values = self._columns.numbers(name, at, ask, known)
             null = np.isnan(values)
             shown = np.where(null, _NONE, values) if null.any() else values
             found.append(shown.tolist())
         made = []
-        for row, given in zip(rows, zip(*found, strict=True), strict=True):
-            members = _encode(make(given, ask))
+        for place, given in zip(places, zip(*found, strict=True), strict=True):
+            row, members = self._rows[place], _encode(make(given, ask))
             joint = b"," if len(row) > 1 and len(members) > 2 else b""
             made.append(row + joint + members[1:])
         return made

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mercato.catalog.columns import Floats, Places
 
-BLOCK: Final = 4_096
+BLOCK: Final = 512
 """Places that are looked at together."""
 
 

@@ -15,8 +15,10 @@ from mercato.catalog.language import Predicate, Query
 from mercato.catalog.rankings import BLOCK, Log, Ranking
 from mercato.catalog.schema import Ask, Column, Kind
 
-SMALL: Final = 20_000
-"""Fewer rows are gone through in less time than it takes to choose."""
+SMALL: Final = 50_000
+"""Fewer rows are gone through in less time than it takes to guess."""
+TRIED: Final = 7 * BLOCK
+"""Places along a ranking that are tried without a guess: blocks of one, two and four."""
 SAMPLE: Final = 2_048
 GATHER_BELOW: Final = 1 / 16
 """When a smaller share is left, looking at those alone is quicker than looking at everything."""
@@ -60,14 +62,17 @@ class Search:
         return Way(column.name, descending, 1.0)
 
     def along(self, way: Way, ranking: Ranking, log: Log) -> Places | None:
-        """The rows in the query's order, from the first of a ranking; None when it is no use."""
-        ordered, met = self._by_share()
-        if self._reach(way, met) > WALKED_SHARE:
-            return None
+        """The rows in the query's order, from the first of a ranking; None when it is no use.
+
+        The first blocks are simply tried: most searches are broad, and a guess costs more. To go
+        on, a guess must say that it is worth it.
+        """
+        ordered = [(one, _EVERYTHING) for one in self.query.predicates]
         found = log.changed(ranking.since)
         found = self._left(found[found < len(self.ids)], ordered)
-        start, length = 0, BLOCK
-        while start < len(ranking.places) * min(1.0, 2 * WALKED_SHARE):
+        few, guessed = len(self.ids) < SMALL, False
+        start, length, stop = 0, BLOCK, BLOCK if few else TRIED
+        while start < len(ranking.places):
             edge = ranking.edges[start // BLOCK] * way.factor
             if np.isnan(edge):
                 return None
@@ -75,10 +80,15 @@ class Search:
                 found, worst = self._kept(found)
                 if worst < edge:
                     return self.best(found)
+            if start >= stop:
+                ordered, met = self._by_share()
+                if few or guessed or self._reach(way, met) > WALKED_SHARE:
+                    return None
+                guessed, stop = True, int(len(ranking.places) * 2 * WALKED_SHARE)
             block = log.unchanged(ranking.places[start : start + length], ranking.since)
             found = np.concatenate([found, self._left(block[block < len(self.ids)], ordered)])
             start, length = start + length, length * 2
-        return self.best(found) if start >= len(ranking.places) else None
+        return self.best(found)
 
     def _reach(self, way: Way, met: Places) -> float:
         """What share of a ranking has to be walked along.

@@ -36,6 +36,7 @@ AGAIN_S: Final = 0.5
 _log = structlog.get_logger("mercato.offers")
 
 HOUR_MS: Final = 3_600_000
+MINUTE_MS: Final = 60_000
 
 PORTS_MAX: Final = 64
 """An instance gets no more outside ports than this."""
@@ -79,13 +80,18 @@ class OfferBook:
         Raises:
             InvalidQuery: when the query names no known field, operator or value.
         """
-        now_ms = self._clock.now_ms()
+        now_ms = self._minute_ms()
         return self._index.search(parse(body, OFFERS), now_ms, _seed(searcher, now_ms))
 
     def ids(self, body: Mapping[str, Any], searcher: int) -> list[int]:
         """The ids of the offers that a query finds, in its order."""
-        now_ms = self._clock.now_ms()
+        now_ms = self._minute_ms()
         return self._index.search_ids(parse(body, OFFERS), now_ms, _seed(searcher, now_ms))
+
+    def _minute_ms(self) -> int:
+        """When this minute began: within it an offer is shown as it was before."""
+        now_ms = self._clock.now_ms()
+        return now_ms - now_ms % MINUTE_MS
 
     def gpu_models(self) -> list[tuple[str, int]]:
         """Name and memory in megabytes of every GPU model that was seen, in order.

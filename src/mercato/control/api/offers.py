@@ -40,7 +40,7 @@ def _found(call: Call, query: dict[str, Any]) -> bytes:
     if len(query) > QUERY_FIELDS_MAX:
         raise errors.InvalidQuery(f"A query has at most {QUERY_FIELDS_MAX} fields.")
     found = call.services.offers.search(query, _searcher(call))
-    return b'{"success":true,"offers":' + found + b"}"
+    return b"".join((b'{"success":true,"offers":', found, b"}"))
 
 
 def _searcher(call: Call) -> int:
