@@ -44,7 +44,7 @@ def test_every_command_has_help_with_an_example(mercato: Run, name: str) -> None
     done = mercato(name, "--help")
     assert done.returncode == 0, done.stderr
     assert "Usage: mercato" in done.stdout
-    groups = {"key", "ssh-key", "template", "admin", "agent"}
+    groups = {"key", "ssh-key", "template", "admin", "agent", "auction"}
     assert name in groups or f"mercato {name}" in done.stdout.split("Usage:", 1)[1][20:]
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mercato.market.auction import Claim, Verdict, _Field, clear, explain, to_win
+from mercato.market.auction import Claim, _Field, came_true, clear, explain, to_win
 from mercato.market.contract import FIRM, Kind
 from mercato.market.ids import ContractId
 from mercato.market.instance import Reason
@@ -24,16 +24,6 @@ from tests.market.claims import NOW_MS, shapes, some_claims, units
 CASES = int(os.environ.get("MERCATO_LAW_CASES", "2000"))
 BATCH = 2_000
 LUCK = st.randoms(use_true_random=False)
-
-
-def came_true(claims: Sequence[Claim], verdict: Verdict) -> list[Claim]:
-    """The claims when everybody holds what was decided."""
-    return [
-        msgspec.structs.replace(
-            claim, holds=outcome.gpus is not None, gpus=outcome.gpus or claim.gpus
-        )
-        for claim, outcome in zip(claims, verdict.outcomes, strict=True)
-    ]
 
 
 def new_bid(claims: Sequence[Claim], gpus: tuple[int, ...], price: int) -> Claim:
@@ -108,7 +98,7 @@ def test_deciding_again_changes_nothing(luck: random.Random, gpus: int, count: i
     ):
         assert clear(gpus, claims, NOW_MS) == verdict
         return
-    again = clear(gpus, came_true(claims, verdict), NOW_MS)
+    again = clear(gpus, came_true(claims, verdict.outcomes), NOW_MS)
     assert [one.gpus for one in again.outcomes] == [one.gpus for one in verdict.outcomes]
     assert [one.price for one in again.outcomes] == [one.price for one in verdict.outcomes]
 

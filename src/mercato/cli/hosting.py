@@ -1,6 +1,7 @@
 """`mercato machines, list, unlist`: what a host does."""
 
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 from mercato.cli.command import Argument, Option, group
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
     from mercato.sdk.shapes import Machine as MachineRow
 
 app = group("mercato")
+
+
+class Pricing(StrEnum):
+    """What bids that win pay."""
+
+    BID = "bid"
+    UNIFORM = "uniform"
+
 
 Machine = Annotated[int, Argument(metavar="MACHINE", help="The machine's id.")]
 
@@ -81,6 +90,15 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each an option
     min_bid: Annotated[
         float | None, Option("--min-bid", help="The least bid per GPU and hour.")
     ] = None,
+    notice: Annotated[
+        float | None, Option("--notice", help="Seconds that bids are warned, from 10.")
+    ] = None,
+    min_run: Annotated[
+        float | None, Option("--min-run", help="Seconds for which a bid is safe from others.")
+    ] = None,
+    pricing: Annotated[
+        Pricing | None, Option("--pricing", help="What bids that win pay: that, or what lost.")
+    ] = None,
     min_chunk: Annotated[int, Option("--min-chunk", help="The fewest GPUs let together.")] = 1,
     duration: Annotated[
         str | None, Option("--for", help="How long contracts may run: '3 months'.")
@@ -100,6 +118,9 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each an option
             up=up,
             down=down,
             min_bid=min_bid,
+            notice_s=notice,
+            min_run_s=min_run,
+            pricing=None if pricing is None else pricing.value,
             min_chunk=min_chunk,
             duration=duration,
         ),

@@ -1,7 +1,7 @@
 """`mercato rent, ps, show, start, stop, reboot, rm`: a rental from the outside."""
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import click
 
@@ -12,7 +12,13 @@ from mercato.cli.text import money, span
 from mercato.cli.tree import speaks
 from mercato.cli.waiting import until_running
 
+if TYPE_CHECKING:
+    from mercato.sdk.shapes import Instance as Shown
+
 app = group("mercato")
+
+MESSAGE_MAX: Final = 100
+"""More of a message than this is shown by `mercato show`."""
 
 Instance = Annotated[int, Argument(metavar="INSTANCE", help="The instance's id.")]
 Instances = Annotated[tuple[int, ...], Argument(metavar="INSTANCE...", help="Instances' ids.")]
@@ -42,6 +48,12 @@ def rent(  # noqa: PLR0913 - a rental has these parts, each an option
     bid: Annotated[
         float | None, Option("--bid", help="Bid $/h: cheaper, and may be interrupted.")
     ] = None,
+    anywhere: Annotated[
+        bool, Option("--anywhere", help="Let it come back on any equal GPUs of its machine.")
+    ] = False,
+    queue: Annotated[
+        bool, Option("--queue", help="Wait for the GPUs when they are not to be had now.")
+    ] = False,
     wait: Annotated[bool, Option("--wait", "-w", help="Wait until it runs.")] = False,
     timeout: Annotated[float, Option("--timeout", help="Seconds to wait at most.")] = 900.0,
 ) -> None:
@@ -70,6 +82,8 @@ def rent(  # noqa: PLR0913 - a rental has these parts, each an option
             runtype=f"jupyter_direct {runtype}" if jupyter else runtype,
             login=login,
             bid=bid,
+            reschedule=anywhere,
+            cancel_unavailable=not queue,
         )
     )
     if wait:
@@ -81,7 +95,8 @@ def rent(  # noqa: PLR0913 - a rental has these parts, each an option
     elif session.raw:
         print_json(answer)
     else:
-        print_line(f"Rented: instance {answer.new_contract}. Next: mercato ps")
+        print_line(answer.msg or f"Instance {answer.new_contract} is yours.")
+        print_line("Next: mercato ps")
 
 
 @speaks(app, "ps")
@@ -99,7 +114,7 @@ def ps(session: Session) -> None:
         [
             (
                 each.id,
-                each.actual_status or each.cur_state or "new",
+                _state(each),
                 f"{each.num_gpus}x {each.gpu_name}",
                 money(each.dph_total),
                 f"{each.disk_space or 0:.0f}G",
@@ -107,12 +122,19 @@ def ps(session: Session) -> None:
                 "-" if each.door() is None else "{}:{}".format(*(each.door() or ())),
                 each.label,
                 span(None if each.start_date is None else now - each.start_date),
-                (each.status_msg or "")[:60],
+                (each.status_msg or "")[:MESSAGE_MAX],
             )
             for each in session.market.instances()
         ],
         "You rent nothing. Search with: mercato offers",
     )
+
+
+def _state(instance: "Shown") -> str:
+    """Its state, with its place in the queue while it waits."""
+    state = instance.state or instance.actual_status or instance.cur_state or "new"
+    waits = instance.queue_position
+    return state if waits is None else f"{state}, place {waits}"
 
 
 @speaks(app, "show")

@@ -92,6 +92,16 @@ def clear(gpus: int, claims: Sequence[Claim], now_ms: int) -> Verdict:
     return Verdict(tuple(found[number] for number in range(len(claims))))
 
 
+def came_true(claims: Sequence[Claim], verdict: Sequence[Outcome]) -> list[Claim]:
+    """The claims when everybody holds what was decided, and nobody else holds anything."""
+    return [
+        msgspec.structs.replace(
+            claim, holds=outcome.gpus is not None, gpus=outcome.gpus or claim.gpus
+        )
+        for claim, outcome in zip(claims, verdict, strict=True)
+    ]
+
+
 def to_win(gpus: int, claims: Sequence[Claim], wanted: Gpus) -> NanoUsdPerHour | None:
     """What a new bid for `wanted` must exceed by the hour, for the whole slice; 0 when it is free.
 

@@ -59,11 +59,13 @@ def rent(  # noqa: PLR0913 - a rental has these parts, each named
     args: Sequence[str] | None = None,
     login: str | None = None,
     bid: float | None = None,
+    reschedule: bool = False,
     cancel_unavailable: bool = True,
 ) -> Call[Rented]:
     """Rent an offer: from an image, or a template by its hash.
 
-    `bid` in dollars an hour makes it interruptible.
+    `bid` in dollars an hour makes it interruptible; with `reschedule` it may come back on any equal
+    GPUs of its machine. `cancel_unavailable=False` lets it wait for GPUs that it does not get now.
     """
     body = {
         "client_id": "me",
@@ -77,6 +79,7 @@ def rent(  # noqa: PLR0913 - a rental has these parts, each named
         "args": list(args) if args is not None else None,
         "image_login": login,
         "price": bid,
+        "reschedule": reschedule or None,
         "cancel_unavail": cancel_unavailable,
     }
     kept = {name: value for name, value in body.items() if value is not None}
@@ -236,6 +239,9 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each named
     up: float = 0.0,
     down: float = 0.0,
     min_bid: float | None = None,
+    notice_s: float | None = None,
+    min_run_s: float | None = None,
+    pricing: str | None = None,
     min_chunk: int = 1,
     end_date: float | None = None,
     duration: str | None = None,
@@ -245,6 +251,9 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each named
 
     Dollars: `gpu` and `min_bid` per GPU and hour, `disk` per GB and month, `up` and `down` per GB.
     `min_chunk` is the smallest number of GPUs let together, `end_date` seconds since the epoch.
+    Bids are warned `notice_s` seconds before they are displaced, are safe from other bids for their
+    first `min_run_s`, and pay by `pricing`: `bid` what they offer, `uniform` what they had to beat.
+    None leaves these as they are.
     """
     body = {
         "machine": machine,
@@ -253,6 +262,9 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each named
         "price_inetu": up,
         "price_inetd": down,
         "price_min_bid": min_bid,
+        "bid_notice": notice_s,
+        "bid_min_run": min_run_s,
+        "bid_pricing": pricing,
         "min_chunk": min_chunk,
         "end_date": end_date,
         "duration": duration,

@@ -1,7 +1,7 @@
 """The two clients: `Mercato`, which blocks, and `AsyncMercato`, which is awaited.
 
-Both are tables of the calls in calls.py and admin_calls.py; what a method takes and answers is
-written there once.
+Both are tables of the calls in calls.py, bid_calls.py and admin_calls.py; what a method takes and
+answers is written there once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
-from mercato.sdk import admin_calls, calls
+from mercato.sdk import admin_calls, bid_calls, calls
 from mercato.sdk.transport import Awaiting, Blocking
 
 if TYPE_CHECKING:
@@ -89,6 +89,9 @@ class Mercato:
     stop = _Does(calls.stop)
     label = _Does(calls.label)
     reboot = _Does(calls.reboot)
+    change_bid = _Does(bid_calls.change_bid)
+    reschedule = _Does(bid_calls.reschedule)
+    try_bid = _Does(bid_calls.try_bid)
     recycle = _Does(calls.recycle)
     destroy = _Does(calls.destroy)
     attach_key = _Does(calls.attach_key)
@@ -189,6 +192,9 @@ class AsyncMercato:
     stop = _Awaits(calls.stop)
     label = _Awaits(calls.label)
     reboot = _Awaits(calls.reboot)
+    change_bid = _Awaits(bid_calls.change_bid)
+    reschedule = _Awaits(bid_calls.reschedule)
+    try_bid = _Awaits(bid_calls.try_bid)
     recycle = _Awaits(calls.recycle)
     destroy = _Awaits(calls.destroy)
     attach_key = _Awaits(calls.attach_key)

@@ -49,6 +49,10 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     machine_id: int = 0
     label: str | None = None
+    state: str | None = None
+    """The state in one word; `status_msg` says more."""
+    queue_position: int | None = None
+    """Its place among those that wait for its GPUs; None while it does not wait."""
     actual_status: str | None = None
     intended_status: str | None = None
     cur_state: str | None = None
@@ -89,6 +93,8 @@ class Rented(msgspec.Struct, frozen=True, kw_only=True):
     new_contract: int
     """The instance's id."""
     instance_api_key: str | None = None
+    msg: str = ""
+    """The frozen terms, and what it waits for if it does, for a person."""
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,9 @@
 """Bids through the API, as a renter and the official client see them."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,6 +164,66 @@ def test_a_bid_can_be_tried_and_where_it_comes_back_chosen(server: Served) -> No
     moved = server.call("PUT", f"/api/v0/instances/reschedule/{instance}/", "renter", body)
     assert moved.status_code == 200, moved.text
     assert row(server, instance)["reschedule"] is True
+
+
+def program(server: Served, key: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """What `mercato` says to a renter."""
+    return subprocess.run(
+        [sys.executable, "-m", "mercato.cli", *map(str, words)],
+        env=os.environ
+        | {"MERCATO_URL": server.url, "MERCATO_API_KEY": server.keys[key], "COLUMNS": "400"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_program_bids_tries_shows_and_replays(
+    server: Served, machine: int, tmp_path: Path
+) -> None:
+    offer = eventually(lambda: offers(server))[0]["id"]
+    image = ("--image", "debian:12")
+    rented = program(server, "renter", "rent", str(offer), *image, "--bid", "0.15", "--anywhere")
+    assert "is yours, bid, at $0.15" in rented.stdout, rented
+    instance = re.findall(r"Instance (\d+) is yours", rented.stdout)[0]
+    runs(server, int(instance))
+    waits = program(server, "other", "rent", str(offer), *image, "--bid", "0.12", "--queue")
+    assert "place 1 in the queue" in waits.stdout, waits
+    refused = program(server, "other", "rent", str(offer), *image, "--bid", "0.11")
+    assert "higher bid" in refused.stderr, refused
+    shown = program(server, "other", "ps").stdout
+    assert "scheduling, place 1" in shown
+    assert f"by bid {instance} at $0.15" in shown
+    tried = program(server, "other", "auction", "try", str(offer), "0.14").stdout
+    assert "that takes $0.1510 an hour" in tried
+    assert "it would have held them 0%" in tried
+    bid = program(server, "other", "bid", str(int(instance) + 1)).stdout
+    assert "bids $0.1510 an hour: it wins" in bid
+    told = program(server, "other", "auction", "log", str(machine)).stdout
+    assert "Outbid at $0.15 a GPU and hour" in told
+    moved = program(server, "renter", "reschedule", instance, "--same").stdout
+    assert "the same GPUs only" in moved
+    log = tmp_path / "clearings.json"
+    log.write_text(program(server, "other", "auction", "log", str(machine), "--raw").stdout)
+    assert "follow from their claims" in program(server, "other", "auction", "replay", log).stdout
+    log.write_text(log.read_text().replace("150000000", "250000000"))
+    forged = program(server, "other", "auction", "replay", log)
+    assert forged.returncode != 0
+    assert "does not follow from its claims" in forged.stderr
+    assert program(server, "other", "auction", "replay", tmp_path / "none").returncode != 0
+
+
+def test_a_host_says_on_what_terms_it_takes_bids(server: Served, machine: int) -> None:
+    terms = ("--notice", "30", "--min-run", "600", "--pricing", "uniform")
+    listed = program(server, "host", "list", str(machine), "--gpu", "0.4", *terms)
+    assert listed.returncode == 0, listed
+    kept = program(server, "host", "list", str(machine), "--gpu", "0.5")
+    assert kept.returncode == 0, kept
+    [row] = server.call("GET", f"/api/v0/machines/{machine}/", "host").json()
+    found = (row["listed_gpu_cost"], row["bid_notice"], row["bid_min_run"], row["bid_pricing"])
+    assert found == (0.5, 30.0, 600.0, "uniform")
+    long = program(server, "host", "list", str(machine), "--gpu", "0.5", "--notice", "7200")
+    assert "notice before a bid is displaced" in long.stderr
 
 
 def test_anybody_can_replay_the_log(server: Served, machine: int) -> None:

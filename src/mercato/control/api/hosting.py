@@ -1,6 +1,6 @@
 """Host side: machines, what they are let for, how they join."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -12,12 +12,12 @@ from mercato.control.api.times import seconds
 from mercato.control.db import Tx
 from mercato.control.flows import hosting, lasting, volumes
 from mercato.control.flows.house import Rules
-from mercato.control.store import contracts, machine_views, machines, volume_listings
+from mercato.control.store import contracts, listings, machine_views, machines, volume_listings
 from mercato.control.store.machine_views import MachineView
 from mercato.market import errors
 from mercato.market.hardware import Hardware
 from mercato.market.ids import AccountId, MachineId
-from mercato.market.listing import Listing, Prices, duration_ms
+from mercato.market.listing import BidTerms, Listing, Prices, duration_ms
 from mercato.market.money import (
     MS_PER_S,
     NanoUsdPerGb,
@@ -28,6 +28,8 @@ from mercato.market.money import (
 )
 from mercato.market.volume import default_listing_mb
 from mercato.wire import agent as wire
+
+_PRICING: Final = {False: "bid", True: "uniform"}
 
 OCCUPANCY: Final = {"ondemand": "D", "reserved": "R", "bid": "I"}
 
@@ -83,6 +85,10 @@ class MachineRow(msgspec.Struct, frozen=True, kw_only=True):
     listed_inet_down_cost: float | None
     listed_min_gpu_count: int | None
     min_bid_price: float | None
+    bid_notice: float | None
+    """Seconds; this and the next two are Mercato's own."""
+    bid_min_run: float | None
+    bid_pricing: str | None
     min_chunk: int | None
     credit_discount_max: float | None
     start_date: float
@@ -140,6 +146,9 @@ def machine_row(view: MachineView) -> MachineRow:
         listed_inet_down_cost=_dollars(view.down),
         listed_min_gpu_count=view.min_chunk,
         min_bid_price=_dollars(view.bid_floor),
+        bid_notice=seconds(view.bid_notice_ms),
+        bid_min_run=seconds(view.bid_run_ms_min),
+        bid_pricing=None if view.bid_uniform is None else _PRICING[view.bid_uniform],
         min_chunk=view.min_chunk,
         credit_discount_max=view.credit_discount_max,
         start_date=seconds(view.joined_at_ms),
@@ -204,6 +213,13 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     price_inetu: float | None = None
     price_inetd: float | None = None
     price_min_bid: float | None = None
+    bid_notice: float | None = None
+    """Seconds that a bid is warned before it is displaced; this and the next two are our own, and
+    stay as they are when left out."""
+    bid_min_run: float | None = None
+    """Seconds for which no other bid displaces one that won."""
+    bid_pricing: Literal["bid", "uniform"] | None = None
+    """Whether winners pay what they bid or what they had to beat."""
     min_chunk: int | None = None
     end_date: float | None = None
     """Seconds since the epoch."""
@@ -258,6 +274,7 @@ def _list(
 ) -> tuple[Listing, int]:
     """List the machine, and its volumes unless their size is 0; how many contracts go on."""
     machine = MachineId(asked.machine)
+    asking = msgspec.structs.replace(asking, bids=_bid_terms(tx, machine, asked, rules))
     listing = hosting.list_machine(tx, host, machine, asking, now_ms, rules)
     extended = lasting.extend(tx, listing, now_ms)
     if asked.vol_size == 0:
@@ -275,6 +292,18 @@ def _list(
     if size_mb > 0:
         volumes.list_volumes(tx, host, machine, size_mb, price, now_ms, rules)
     return listing, extended
+
+
+def _bid_terms(tx: Tx, machine: MachineId, asked: Asking, rules: Rules) -> BidTerms:
+    """On what terms bids are taken: those of now, but for what is asked."""
+    stands = listings.on_sale(tx, machine)
+    now = rules.bids if stands is None else stands.listing.bids
+    notice, run, pricing = asked.bid_notice, asked.bid_min_run, asked.bid_pricing
+    return BidTerms(
+        notice_ms=now.notice_ms if notice is None else int(notice * MS_PER_S),
+        run_ms_min=now.run_ms_min if run is None else int(run * MS_PER_S),
+        uniform=now.uniform if pricing is None else pricing == "uniform",
+    )
 
 
 def _prices(asked: Asking, price_gpu: float) -> Prices:

@@ -62,7 +62,10 @@ def try_bid(tx: Tx, offer_id: OfferId, bid: NanoUsdPerHour, since_ms: int, now_m
     needed = auction.to_win(offer.gpus_total, claims, offer.gpus)
     allowed = bid >= offer.bid_floor
     history = [
-        (one.at_ms, auction.to_win(one.gpus, one.claims, offer.gpus))
+        (
+            one.at_ms,
+            auction.to_win(one.gpus, auction.came_true(one.claims, one.verdict), offer.gpus),
+        )
         for one in clearings.since(tx, machine.id, since_ms)
     ]
     held_ms, lost_ms, longest_ms, displacements = _lately(

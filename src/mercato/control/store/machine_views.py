@@ -28,6 +28,9 @@ class MachineView(msgspec.Struct, frozen=True, kw_only=True):
     up: int | None
     down: int | None
     bid_floor: int | None
+    bid_notice_ms: int | None
+    bid_run_ms_min: int | None
+    bid_uniform: bool | None
     min_chunk: int | None
     end_at_ms: int | None
     duration: str | None
@@ -47,6 +50,7 @@ _VIEW: LiteralString = """
 select m.id, m.host_id, m.hardware, m.verification, m.seen_at_ms, m.agent_version, m.sees,
        m.trouble, m.offline_since_ms, m.joined_at_ms,
        l.id as listing_id, l.gpu, l.disk, l.up, l.down, l.bid_floor, l.min_chunk, l.end_at_ms,
+       l.bid_notice_ms, l.bid_run_ms_min, l.bid_uniform,
        l.duration, l.credit_discount_max,
        (select w.price from volume_listings w
          where w.machine_id = m.id and w.closed_at_ms is null) as volume_price,
