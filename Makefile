@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup up dev check test demo-serverless openapi docs bench
+.PHONY: help setup up dev check test laws ledger demo-serverless openapi docs bench
 BIN := .venv/bin
 DEMO ?= keep
 # The program that builds the environment is kept beside it.
@@ -37,6 +37,9 @@ test: setup ## All tests; those of Docker and the client run one after another
 
 laws: setup ## The laws of the auction on 100,000 random machines
 	@MERCATO_LAW_CASES=100000 $(BIN)/pytest -q tests/market
+
+ledger: setup ## A million random deeds of the ledger; sums, floors and bills after each
+	@MERCATO_LEDGER_STEPS=1000000 $(BIN)/pytest -q tests/market/test_ledger.py
 
 demo-serverless: setup ## A language model on CPU workers: from none to two and back
 	@bash scripts/docker-engine

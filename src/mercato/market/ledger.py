@@ -142,9 +142,16 @@ class Books:
         if left < 0 and has_floor(transfer.debit):
             raise Overdrawn(f"{transfer.debit} would be {left} after {transfer.cause}")
         self.causes.add(transfer.cause)
-        self.purses[transfer.debit] = left
-        self.purses[transfer.credit] = self.purses.get(transfer.credit, 0) + transfer.amount
+        self._set(transfer.debit, left)
+        self._set(transfer.credit, self.purses.get(transfer.credit, 0) + transfer.amount)
         return True
+
+    def _set(self, purse: str, balance: int) -> None:
+        """Keep what is in a purse; an empty one is forgotten."""
+        if balance:
+            self.purses[purse] = balance
+        else:
+            self.purses.pop(purse, None)
 
     def balance(self, purse: str) -> NanoUsd:
         """What is in a purse; 0 when it was never used."""
