@@ -52,7 +52,7 @@ CASES = [
     Case("show instance {running}"),
     Case("create instance {offers[0]} --image debian"),
     Case("create instances {offers[1]} --image debian"),
-    Case("launch instance -g RTX_4090 -n 1 -i debian"),
+    Case("launch instance -g H100_SXM -n 1 -i debian"),
     Case("label instance {running} new"),
     Case("start instance {paused}"),
     Case("start instances {paused}"),
