@@ -31,6 +31,7 @@ check: setup ## Format, lint, types, rooms, tidiness
 	@$(BIN)/pytest -q tests/tidy
 
 test: setup ## All tests; those of Docker and the client run one after another
+	@bash scripts/test-packages
 	@bash scripts/docker-engine
 	@$(BIN)/pytest -q -n 2 -m "not docker and not client"
 	@$(BIN)/pytest -q -m "docker or client"

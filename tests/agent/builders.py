@@ -1,10 +1,15 @@
 """What the agent's tests are made of."""
 
+import os
+
 from mercato.agent.facts.machine import pretend_gpus
 from mercato.market.hardware import Cpu, Disk, GpuModel, Hardware, Network
 from mercato.wire.agent import Desired, DesiredInstance, Notice, Port
 
 MACHINE = 7
+
+PORT_FIRST = 41_000 + os.getpid() % 128 * 64
+"""Each run of the tests has a range of its own, so that two of them may go on at once."""
 
 
 def hardware(gpus: int = 4) -> Hardware:
@@ -13,7 +18,7 @@ def hardware(gpus: int = 4) -> Hardware:
         gpus=pretend_gpus(gpus),
         cpu=Cpu(name="cpu", cores=8, ram_mb=32_000),
         disk=Disk(size_gb=100.0),
-        network=Network(port_first=41_000, port_last=41_063),
+        network=Network(port_first=PORT_FIRST, port_last=PORT_FIRST + 63),
         simulated=True,
     )
 
@@ -30,6 +35,7 @@ def wanted(
     ports: tuple[Port, ...] = (),
     args: tuple[str, ...] = (),
     onstart: str = "",
+    keys: tuple[str, ...] = (),
     env: dict[str, str] | None = None,
     pids_max: int = 256,
     ram_mb: int = 64,
@@ -47,6 +53,7 @@ def wanted(
         ports=ports,
         args=args,
         onstart=onstart,
+        ssh_keys=keys,
         env=env or {},
         cpus=1.0,
         ram_mb=ram_mb,

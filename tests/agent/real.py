@@ -4,18 +4,19 @@ import asyncio
 import contextlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from mercato.agent.clock import SystemClock
 from mercato.agent.docker import DockerEngine
 from mercato.agent.facts.net import port_is_free
 from mercato.agent.memory import Memory
-from mercato.agent.sync import Host, NoDoor
+from mercato.agent.sync import Door, Host, NoDoor
 from mercato.agent.way_home import WayHome
 from mercato.market.instance import Actual
 from mercato.wire.agent import Ask, Execute, ObservedInstance
@@ -23,15 +24,15 @@ from tests.agent.builders import MACHINE, hardware
 from tests.agent.test_host import until
 
 IMAGE = "mercato-test-box:1"
+RSYNC_IMAGE = "mercato-test-rsync:1"
 
 
-def build_box() -> None:
-    """An image with nothing but busybox in it."""
-    busybox = shutil.which("busybox")
-    assert busybox is not None, "install busybox-static to run the Docker tests"
+def build_box(image: str = IMAGE, *programs: str) -> None:
+    """An image with nothing but busybox in it, and these programs of this machine."""
+    busybox = _installed("busybox")
     names = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
+    with tarfile.open(fileobj=buffer, mode="w", dereference=True) as archive:
         archive.add(busybox, "bin/busybox")
         for name in names.stdout.split():
             if name != "busybox":
@@ -46,12 +47,28 @@ def build_box() -> None:
         entry = tarfile.TarInfo("etc/passwd")
         entry.size = len(users)
         archive.addfile(entry, io.BytesIO(users))
+        added = {_installed(program): f"bin/{program}" for program in programs}
+        libraries = {file for program in added for file in _libraries(program)}
+        for source, inside in (*added.items(), *((each, each[1:]) for each in libraries)):
+            archive.add(source, inside)
     subprocess.run(
-        ["docker", "import", "-c", "ENV PATH=/bin", "-c", 'CMD ["/bin/sh"]', "-", IMAGE],
+        ["docker", "import", "-c", "ENV PATH=/bin", "-c", 'CMD ["/bin/sh"]', "-", image],
         input=buffer.getvalue(),
         capture_output=True,
         check=True,
     )
+
+
+def _installed(program: str) -> str:
+    path = shutil.which(program)
+    assert path is not None, f"{program} is not here; run scripts/test-packages"
+    return path
+
+
+def _libraries(program: str) -> set[str]:
+    """The files that a program cannot run without, by their whole names."""
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True)
+    return set(re.findall(r"(/\S+) \(0x", listed.stdout))
 
 
 def new_engine(owner: str | None = None, way_home: WayHome | None = None) -> DockerEngine:
@@ -67,6 +84,7 @@ async def living_host(
     owner: str | None = None,
     clean: bool = True,
     way_home: WayHome | None = None,
+    make_door: Callable[[DockerEngine], Door] = lambda _engine: NoDoor(),
 ) -> AsyncIterator[Host]:
     engine = new_engine(owner, way_home)
     host = Host(
@@ -74,7 +92,7 @@ async def living_host(
         hardware=hardware(),
         engine=engine,
         memory=memory or Memory(),
-        door=NoDoor(),
+        door=make_door(engine),
         clock=SystemClock(),
         boot="one",
         daemon_log=lambda _tail: "",

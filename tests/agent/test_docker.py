@@ -15,10 +15,12 @@ from mercato.agent.sync import Host
 from mercato.market.instance import Actual
 from mercato.wire.agent import Ask, Logs, Port
 from tests.agent.builders import desired, wanted
+from tests.agent.door.visitor import soon
 from tests.agent.real import inside, living_host, new_engine, until_running, until_settled
 from tests.agent.test_host import until
 
 docker = pytest.mark.docker
+TWICE = soon("test $(wc -l < /root/starts) = 2")
 SERVE = "mkdir -p /www; echo hello > /www/index.html; httpd -p $PORT -h /www; echo served"
 
 
@@ -62,11 +64,12 @@ async def test_stop_start_reboot_and_recycle(box: str) -> None:
         assert second is not None
         assert second.ports == first.ports
         assert second.down_bytes >= first.down_bytes
+        assert (await inside(host, 1, TWICE))[0] == 0
         host.take(desired(wanted(1, image=box, boots=1), generation=4))
         third = await until(host, 1, lambda it: it is not None and it.boots == 1)
         await until(host, 1, lambda it: it is not None and it.actual is Actual.RUNNING)
         assert third is not None
-        assert (await inside(host, 1, "wc -l < /root/starts"))[1].strip() == "2"
+        assert (await inside(host, 1, TWICE))[0] == 0
         host.take(desired(wanted(1, image=box, boots=1, revision=2), generation=5))
         await until(
             host,

@@ -10,7 +10,7 @@ from mercato.agent.pretend import Behaviour
 from mercato.agent.pretend_host import PretendHost
 from mercato.market.instance import Actual
 from mercato.wire.agent import DesiredInstance, ObservedInstance
-from tests.agent.builders import MACHINE, desired, hardware, wanted
+from tests.agent.builders import MACHINE, PORT_FIRST, desired, hardware, wanted
 
 LATER = 60_000
 
@@ -31,11 +31,11 @@ def test_a_machine_does_what_it_is_told() -> None:
     running = told(it, 1_000)[1]
     assert running.actual is Actual.RUNNING
     assert running.started_at_ms == 500
-    assert running.ports == {"22/tcp": 41_000}
+    assert running.ports == {"22/tcp": PORT_FIRST}
     it.take(desired(wanted(1, running=False), generation=2), 2_000)
     assert told(it, 3_000)[1].actual is Actual.STOPPED
     it.take(desired(wanted(1), generation=3), 4_000)
-    assert told(it, 5_000)[1].ports == {"22/tcp": 41_000}
+    assert told(it, 5_000)[1].ports == {"22/tcp": PORT_FIRST}
     it.take(desired(generation=4), 6_000)
     assert told(it, 6_001) == {}
 

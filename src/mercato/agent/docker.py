@@ -7,25 +7,27 @@ touched. Several agents may share an engine: each has its own owner name.
 import asyncio
 import contextlib
 import datetime as dt
-import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import aiodocker
 import aiohttp
+from aiodocker.containers import DockerContainer
 
 from mercato.agent import docker_files, docker_move, docker_volumes, environment, isolation, notice
 from mercato.agent import ports as port_rules
 from mercato.agent.docker_image import ensure_image
-from mercato.agent.docker_session import DockerSession
+from mercato.agent.docker_network import InstanceNetwork
+from mercato.agent.docker_session import DockerSession, hang_up_all
 from mercato.agent.docker_usage import UsageReader
 from mercato.agent.engine import STOP_GRACE_S, Contained, EngineDown, Measured, StepFailed
 from mercato.agent.volume_store import VolumeStore
 from mercato.agent.way_home import WayHome
 from mercato.wire.agent import DesiredInstance, DesiredVolume
 
-_BRIDGE_DEVICE: Final = Path("/sys/class/net") / isolation.BRIDGE
+LOOK_S: Final = 15.0
+"""An engine that has not told in this time what is there counts as down."""
 
 _QUOTA_DRIVERS: Final = {"btrfs", "zfs", "devicemapper"}
 
@@ -49,7 +51,7 @@ class DockerEngine:
         Instances reach a control plane on this host by `way_home`.
         """
         self._store = VolumeStore(volumes.resolve())
-        self._way_home = way_home
+        self._network = InstanceNetwork(way_home)
         self._owner = owner
         self._machine = machine
         self._gpu_uuids = gpu_uuids
@@ -65,10 +67,8 @@ class DockerEngine:
 
     async def contents(self) -> tuple[Contained, ...]:
         """Every container of this agent."""
-        async with self._asking() as docker:
-            listed = await docker.containers.list(
-                all=True, filters={"label": [f"mercato.owner={self._owner}"]}
-            )
+        async with self._asking() as docker, asyncio.timeout(LOOK_S):
+            listed = await self._ours(docker)
             found = await asyncio.gather(*(self._inspect(docker, entry.id) for entry in listed))
         return tuple(container for container in found if container is not None)
 
@@ -157,6 +157,12 @@ class DockerEngine:
             await session.resize(*size)
         return session
 
+    async def end_sessions(self) -> None:
+        """Hang up what an agent that was killed left running for its visitors."""
+        async with self._asking() as docker, _gone_is_fine():
+            for entry in await self._ours(docker):
+                await hang_up_all(docker, await docker.containers.container(entry.id).show())
+
     async def pid(self, instance: int) -> int:
         """The host's process id of the container's first process; 0 when it does not run."""
         shown: dict[str, Any] = {}
@@ -198,9 +204,7 @@ class DockerEngine:
 
     async def close(self) -> None:
         """Let go of the engine; its containers stay as they are."""
-        if self._way_home is not None:
-            await isolation.close_openings(self._way_home.openings)
-            await self._way_home.close()
+        await self._network.close()
         if self._docker is not None:
             await self._docker.events.stop()  # type: ignore[no-untyped-call]
             await self._docker.close()
@@ -231,33 +235,12 @@ class DockerEngine:
         backing = dict(info.get("DriverStatus") or []).get("Backing Filesystem", "")
         driver = info.get("Driver", "")
         self._quota = driver in _QUOTA_DRIVERS or (driver == "overlay2" and backing == "xfs")
-        await self._make_network(docker)
-        if self._way_home is not None:
-            await self._way_home.open(await self._gateway(docker))
-        self.trouble = await isolation.raise_firewall(
-            self._way_home.openings if self._way_home is not None else ()
-        )
+        self.trouble = await self._network.prepare(docker)
         self._info = info
 
-    async def _gateway(self, docker: aiodocker.Docker) -> str:
-        """This host's address on the instances' bridge."""
-        network = await (await docker.networks.get(isolation.NETWORK)).show()
-        return str(network["IPAM"]["Config"][0]["Gateway"])
-
-    async def _make_network(self, docker: aiodocker.Docker) -> None:
-        """Our own bridge, made anew when somebody took the device away under the engine."""
-        networks = await docker.networks.list(filters={"name": [isolation.NETWORK]})
-        there = any(network["Name"] == isolation.NETWORK for network in networks)
-        if there and os.geteuid() == 0 and not _BRIDGE_DEVICE.exists():
-            network = await docker.networks.get(isolation.NETWORK)
-            try:
-                await network.delete()
-            except aiodocker.DockerError:
-                return  # containers are on it: only restarting the engine helps, and they would end
-            there = False
-        if not there:
-            with contextlib.suppress(aiodocker.DockerError):  # another agent was faster
-                await docker.networks.create(isolation.NETWORK_CONFIG)
+    async def _ours(self, docker: aiodocker.Docker) -> list[DockerContainer]:
+        ours = {"label": [f"mercato.owner={self._owner}"]}
+        return await docker.containers.list(all=True, filters=ours)
 
     def _name(self, instance: int) -> str:
         return f"mercato-{self._owner}-{instance}"
@@ -292,12 +275,14 @@ class DockerEngine:
         await docker_move.forget(docker, self._name(instance))
 
     async def _start(self, docker: aiodocker.Docker, desired: DesiredInstance) -> None:
-        container = docker.containers.container(self._name(desired.id))
+        name = self._name(desired.id)
+        container = docker.containers.container(name)
+        self.trouble = await self._network.prepare(docker)
         try:
             if desired.ssh:
                 path = environment.ONSTART_PATH
                 await docker_files.put_script(container, path, desired.onstart)
-            await container.start()
+            await self._network.start(docker, name)
         except aiodocker.DockerError as error:
             raise StepFailed(f"the container could not be started: {error.message}") from error
         if desired.onstart and not desired.ssh:
@@ -347,7 +332,7 @@ class DockerEngine:
                 gpu_requests=self._gpu_requests(desired.gpus),
                 disk_quota=self._quota,
                 volume_name=self._volume_name,
-                extra_hosts=self._way_home.names if self._way_home is not None else (),
+                extra_hosts=self._network.names,
             ),
         }
         if desired.ssh:

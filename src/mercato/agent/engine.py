@@ -147,6 +147,10 @@ class Engine(Protocol):
         """Start a command in the container, as root. `size` is (columns, rows) of its terminal."""
         ...
 
+    async def end_sessions(self) -> None:
+        """Hang up every command that was started by an earlier run of the agent."""
+        ...
+
     async def pid(self, instance: int) -> int:
         """The host's process id of the container's first process; 0 when it does not run."""
         ...

@@ -108,6 +108,9 @@ class PretendEngine:
             raise StepFailed("the instance does not run")
         return PretendSession(argv)
 
+    async def end_sessions(self) -> None:
+        """Have nothing to end."""
+
     async def pid(self, instance: int) -> int:  # noqa: ARG002 - there is no process
         """0: there is no process."""
         return 0

@@ -13,7 +13,8 @@ import structlog
 
 from mercato import __version__
 from mercato.agent.clock import Clock
-from mercato.agent.engine import Contained, Engine, EngineDown, Measured, StepFailed, run_to_end
+from mercato.agent.engine import Contained, Engine, EngineDown, StepFailed, run_to_end
+from mercato.agent.measuring import Measuring
 from mercato.agent.memory import Memory
 from mercato.agent.plan import Seen, plan
 from mercato.agent.ports import SSH
@@ -102,6 +103,7 @@ class Host:
         self._due = asyncio.Event()
         self._trouble = ""
         self._open_doors: set[int] = set()
+        self._measuring = Measuring(engine, memory)
         self._volumes = Volumes(engine, self._something_changed)
         self._steps = Steps(
             engine,
@@ -126,7 +128,9 @@ class Host:
 
     async def run(self) -> None:
         """Do what should be done, for ever: on being told, on a change, and now and then."""
-        watcher = asyncio.create_task(self._watch())
+        with contextlib.suppress(EngineDown, StepFailed):
+            await self._engine.end_sessions()
+        beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._measure())]
         try:
             while True:
                 # Not wait_for: in Python 3.11 it can swallow a cancellation.
@@ -136,7 +140,8 @@ class Host:
                 self._due.clear()
                 await self.act()
         finally:
-            watcher.cancel()
+            for task in beside:
+                task.cancel()
             await self._steps.finish()
             await self._volumes.finish()
             for instance in tuple(self._open_doors):
@@ -156,12 +161,6 @@ class Host:
     async def observe(self) -> Observed:
         """Everything on the machine as it is now, written down before it is told."""
         seen = await self._look()
-        measured = await self._measure(seen)
-        for instance, reading in measured.items():
-            counters = self._memory.of(instance).counters
-            self._memory.change(
-                instance, counters=counters.seen(seen.containers[instance], reading)
-            )
         return Observed(
             agent=__version__,
             boot=self._boot,
@@ -170,7 +169,7 @@ class Host:
             sees=seen.sees,
             trouble=self._trouble,
             hardware=self.hardware,
-            instances=self._instances(seen, measured) if seen.sees else (),
+            instances=self._instances(seen) if seen.sees else (),
             volumes=self._volumes.observed() if seen.sees else (),
         )
 
@@ -233,19 +232,13 @@ class Host:
             if container.running and memory.stopped and instance not in self._steps.busy:
                 self._memory.change(instance, stopped=False)
 
-    async def _measure(self, seen: Seen) -> dict[int, Measured]:
-        running = [number for number, held in seen.containers.items() if held.running]
-        try:
-            readings = await asyncio.gather(*(self._engine.measure(number) for number in running))
-        except (EngineDown, StepFailed):
-            return {}
-        return {
-            number: reading
-            for number, reading in zip(running, readings, strict=True)
-            if reading is not None
-        }
+    async def _measure(self) -> None:
+        """Read what the containers use, about as often as it is told."""
+        while True:
+            await self._measuring.read((await self._look()).containers)
+            await asyncio.sleep(SYNC_PERIOD_S)
 
-    def _instances(self, seen: Seen, measured: dict[int, Measured]) -> tuple[ObservedInstance, ...]:
+    def _instances(self, seen: Seen) -> tuple[ObservedInstance, ...]:
         return tuple(
             observed_instance(
                 instance,
@@ -253,7 +246,7 @@ class Host:
                 seen.containers.get(instance),
                 self._memory.of(instance),
                 progress=self._progress(instance, seen),
-                usage=measured[instance].usage if instance in measured else None,
+                usage=self._measuring.usage(seen.containers.get(instance)),
             )
             for instance in sorted(self._desired.keys() | seen.containers.keys())
         )

@@ -53,8 +53,9 @@ class WayHome:
         Raises:
             OSError: when it cannot be listened on.
         """
-        if self._server is not None or not self.needed:
+        if (self._server is not None and gateway == self._gateway) or not self.needed:
             return
+        await self.close()
         self._server = await asyncio.start_server(self._relay, gateway, self._port)
         self._gateway = gateway
 

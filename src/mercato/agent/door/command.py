@@ -25,10 +25,10 @@ command -v rsync > /dev/null || {
 }
 umask 077
 config=/tmp/.mercato-rsyncd-$$
+trap 'rm -f "$config"' EXIT
+trap 'exit 1' HUP INT TERM
 printf '%s\\n' "$1" > "$config" || exit 1
-exec 3< "$config"
-rm -f "$config"
-exec rsync --server --daemon --config=/proc/self/fd/3 .
+rsync --server --daemon --config="$config" .
 """
 
 COPY_COMMAND: Final = "rsync --server --daemon ."

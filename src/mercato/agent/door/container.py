@@ -50,6 +50,17 @@ async def opened(engine: KnowsPids, instance: int, what: str) -> int:
     return descriptor
 
 
+def lives(pid: int) -> bool:
+    """Whether a process of this machine is there, and not just ending.
+
+    One that ends gives up its memory first. Its container's other processes are ended only then.
+    """
+    try:
+        return not Path(f"/proc/{pid}/statm").read_text(encoding="ascii").startswith("0 ")
+    except OSError:
+        return False
+
+
 def _is_ours(descriptor: int, what: str) -> bool:
     """Whether it belongs to the host itself, which no visitor may ever reach."""
     return os.path.samestat(os.fstat(descriptor), Path(f"/proc/self/{what}").stat())

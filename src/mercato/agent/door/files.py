@@ -1,10 +1,13 @@
 """SFTP for one session, as a program of its own that can see nothing but the container's files.
 
-python -I -m mercato.agent.door.files ROOT
+python -I -m mercato.agent.door.files ROOT CLIENT
 
-`ROOT` is an open file descriptor of the container's root directory. The program enters it for good,
-gives up every right that the container's own root does not need for files, and only then reads the
-first byte that the visitor sent: a symbolic link leads nowhere but into the container.
+`ROOT` is an open file descriptor of the container's root directory, `CLIENT` the version that the
+visitor's program tells: some give the two names of a symbolic link in another order.
+
+The program enters the root for good, gives up every right that the container's own root does not
+need for files, and only then reads the first byte that the visitor sent: a symbolic link leads
+nowhere but into the container.
 """
 
 import asyncio
@@ -52,7 +55,10 @@ class Files(asyncssh.SFTPServer):
 class _Pipes:
     """Standard input and output, in the form of an SSH channel's two streams."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: str
+    ) -> None:
+        self._client = client
         self._reader = reader
         self._writer = writer
         self.logger: SSHLogger = logger
@@ -61,8 +67,8 @@ class _Pipes:
     def channel(self) -> "_Pipes":
         return self
 
-    def get_extra_info(self, _name: str, default: Any = None) -> Any:
-        return default
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._client if name == "client_version" else default
 
     async def readexactly(self, count: int) -> bytes:
         # Not before the answers have gone: a visitor who only asks must not fill the memory.
@@ -79,7 +85,7 @@ class _Pipes:
         self._writer.close()
 
 
-async def serve() -> None:
+async def serve(client: str) -> None:
     """Answer until the visitor has gone."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
@@ -87,7 +93,7 @@ async def serve() -> None:
     transport, protocol = await loop.connect_write_pipe(
         asyncio.streams.FlowControlMixin, sys.stdout.buffer
     )
-    pipes: Any = _Pipes(reader, asyncio.StreamWriter(transport, protocol, None, loop))
+    pipes: Any = _Pipes(reader, asyncio.StreamWriter(transport, protocol, None, loop), client)
     with contextlib.suppress(ConnectionError):
         await run_sftp_server(Files(), pipes, pipes, _SFTP_VERSION)
 
@@ -130,7 +136,7 @@ def _give_up_rights() -> None:
 def main() -> None:
     """Run the program."""
     enter(int(sys.argv[1]))
-    asyncio.run(serve())
+    asyncio.run(serve(sys.argv[2]))
 
 
 if __name__ == "__main__":

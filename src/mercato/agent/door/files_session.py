@@ -60,13 +60,13 @@ class FilesSession:
             await self._process.wait()
 
 
-async def serve_files(engine: KnowsPids, instance: int) -> FilesSession:
-    """Start SFTP for a container. Refuses with NotReached."""
+async def serve_files(engine: KnowsPids, instance: int, client: str) -> FilesSession:
+    """Start SFTP for a container and a client of that version. Refuses with NotReached."""
     root = await opened(engine, instance, "root")
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-I", "-m", _PROGRAM, str(root)),
+            *("-I", "-m", _PROGRAM, str(root), client),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=(root,),

@@ -10,7 +10,7 @@ import asyncssh
 import structlog
 
 from mercato.agent.door import command
-from mercato.agent.door.container import NotReached
+from mercato.agent.door.container import NotReached, lives
 from mercato.agent.door.files_session import serve_files
 from mercato.agent.engine import Engine, EngineDown, Session, StepFailed
 
@@ -46,6 +46,7 @@ class InstanceSession(asyncssh.SSHServerSession[bytes]):
         self._input_held = 0
         self._writable = asyncio.Event()
         self._writable.set()
+        self._unwanted = False
         self._running: Session | None = None
         self._work: asyncio.Task[None] | None = None
         self._small_work: set[asyncio.Task[None]] = set()
@@ -53,6 +54,8 @@ class InstanceSession(asyncssh.SSHServerSession[bytes]):
     def connection_made(self, chan: "asyncssh.SSHServerChannel[bytes]") -> None:
         """Take the channel."""
         self._channel = chan
+        # OpenSSH's word for what `ssh … | head` leaves: asyncssh would not hand it on.
+        chan._process_eow_at_openssh_dot_com_request = self._output_is_unwanted  # type: ignore[attr-defined] # noqa: SLF001
 
     def pty_requested(
         self,
@@ -107,9 +110,16 @@ class InstanceSession(asyncssh.SSHServerSession[bytes]):
         self._input.put_nowait(None)
         return True
 
+    def _output_is_unwanted(self, _packet: object) -> bool:
+        """Note that nobody reads the output any more: what writes on gets the signal for it."""
+        self._unwanted = True
+        self._writable.set()
+        return True
+
     def pause_writing(self) -> None:
         """Wait with output until the visitor has read some."""
-        self._writable.clear()
+        if not self._unwanted:
+            self._writable.clear()
 
     def resume_writing(self) -> None:
         """Go on with output."""
@@ -143,6 +153,11 @@ class InstanceSession(asyncssh.SSHServerSession[bytes]):
             self._work.cancel()
             self._refuse(why)
 
+    async def ended(self) -> None:
+        """Return when its command has been let go of."""
+        if self._work is not None:
+            await asyncio.wait([self._work])
+
     def _send(self, name: str) -> None:
         number = getattr(signal, f"SIG{name}", None)
         if self._running is not None and number is not None:
@@ -171,7 +186,8 @@ class InstanceSession(asyncssh.SSHServerSession[bytes]):
 
     async def _begin(self) -> Session:
         if self._argv is None:
-            return await serve_files(self._engine, self._instance)
+            client = self._channel.get_extra_info("client_version") or ""
+            return await serve_files(self._engine, self._instance, client)
         peer = self._channel.get_extra_info("peername") or ("", 0)
         here = self._channel.get_extra_info("sockname") or ("", 0)
         return await self._engine.exec_start(
@@ -191,7 +207,9 @@ class InstanceSession(asyncssh.SSHServerSession[bytes]):
         try:
             while (piece := await session.read()) is not None:
                 await self._writable.wait()
-                if piece[0] == 1:
+                if self._unwanted:
+                    await session.signal(signal.SIGPIPE)
+                elif piece[0] == 1:
                     self._channel.write(piece[1])
                 else:
                     self._channel.write_stderr(piece[1])
@@ -218,6 +236,8 @@ class InstanceSession(asyncssh.SSHServerSession[bytes]):
 
     async def _has_stopped(self, first: int) -> bool:
         """Whether the container went away under the command."""
+        if lives(first):
+            return False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOPPED_WITHIN_S):
                 while await self._engine.pid(self._instance) == first:  # noqa: ASYNC110 - the engine's

@@ -132,17 +132,17 @@ async def dig(engine: KnowsPids, instance: int, host: str, port: int) -> Tunnel:
 
 async def _connected(network: int, host: str, port: int) -> socket.socket:
     """A socket in `network` that reaches `host`, by the first of its addresses that answers."""
-    failure = OSError(f"{host} has no address")
+    failures = []
     try:
-        addresses = await _addresses(host)
+        for family, address in await _addresses(host):
+            try:
+                return await _connect(network, family, address, port)
+            except OSError as error:
+                failures.append(error)
     except OSError as error:
-        addresses, failure = (), error
-    for family, address in addresses:
-        try:
-            return await _connect(network, family, address, port)
-        except OSError as error:
-            failure = error
-    said = failure.strerror or str(failure) or "no answer"
+        failures.append(error)
+    failure = failures[0] if failures else OSError(f"{host} has no address")
+    said = os.strerror(failure.errno) if failure.errno else str(failure) or "no answer"
     raise asyncssh.ChannelOpenError(
         asyncssh.OPEN_CONNECT_FAILED, f"{host} port {port}: {said}"
     ) from failure

@@ -107,7 +107,8 @@ class Visit(asyncssh.SSHServer):
 
     async def end(self, why: str, within_s: float) -> None:
         """Tell every session why, and hang up."""
-        for session in tuple(self.sessions):
+        sessions = tuple(self.sessions)
+        for session in sessions:
             session.end(why)
         connection = self.connection
         if connection is None:
@@ -115,6 +116,7 @@ class Visit(asyncssh.SSHServer):
         connection.disconnect(asyncssh.DISC_BY_APPLICATION, why)
         try:
             async with asyncio.timeout(within_s):
+                await asyncio.gather(*(session.ended() for session in sessions))
                 await connection.wait_closed()
         except TimeoutError:
             connection.abort()

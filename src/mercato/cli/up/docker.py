@@ -1,19 +1,17 @@
 """A Docker Engine for the demonstration: found, or installed and started when root may."""
 
 import asyncio
-import fcntl
 import os
 import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 
-from mercato.agent import isolation
+from mercato.agent import docker_network, isolation
 from mercato.cli.errors import Trouble
 from mercato.cli.up.children import Child
 from mercato.cli.up.firewall import Firewall
@@ -21,7 +19,6 @@ from mercato.cli.up.place import Place
 from mercato.cli.up.say import Say, Step
 
 SOCKET: Final = Path("/var/run/docker.sock")
-_USERS: Final = Path(tempfile.gettempdir()) / f"mercato-docker-{os.getuid()}.lock"
 
 STARTS_S: Final = 60.0
 STOPS_S: Final = 60.0
@@ -109,28 +106,15 @@ async def docker(place: Place, say: Say) -> AsyncIterator["Engine"]:
             else:
                 engine = Engine(path, ours=False)
                 parts.push_async_callback(_leave_nothing, path)
-                parts.enter_context(_shared())
+                parts.enter_context(docker_network.in_use())
                 step.outcome = f"version {found} at {path}"
         yield engine
 
 
-@contextmanager
-def _shared() -> Iterator[None]:
-    """Be counted among those who use this machine's engine for a market."""
-    with _USERS.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        yield
-
-
 async def _leave_nothing(path: Path) -> None:
     """Take away the instances' network and its rules, unless another market still uses them."""
-    with _USERS.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        _USERS.unlink(missing_ok=True)
-        if await _ask(path, "DELETE", f"/networks/{isolation.NETWORK}") in {204, 404}:
+    with docker_network.used_by_nobody() as nobody:
+        if nobody and await _ask(path, "DELETE", f"/networks/{isolation.NETWORK}") in {204, 404}:
             await isolation.lower_firewall()
 
 
