@@ -22,10 +22,11 @@ INPUT_HELD_MAX: Final = 256 * 1_024
 REFUSED: Final = 255
 """The exit status of a session that could not be had, as ssh itself has it."""
 
-STOPPED_WITHIN_S: Final = 2.0
+STOPPED_WITHIN_S: Final = 1.5
 """How soon the engine knows that a container has stopped whose processes have ended."""
 
-_KILLED: Final = frozenset({137, 143, REFUSED})
+_TERMINATED: Final = 143
+_KILLED: Final = frozenset({137, _TERMINATED, REFUSED})
 _SFTP: Final = "sftp"
 
 
@@ -215,7 +216,7 @@ class InstanceSession(asyncssh.SSHServerSession[bytes]):
                     self._channel.write_stderr(piece[1])
             code = await session.exit_code()
             ended = True
-            if code in _KILLED and await self._has_stopped(first):
+            if code in _KILLED and await self._has_stopped(first, code):
                 self._refuse(f"instance {self._instance} was stopped")
             else:
                 self._channel.exit(code)
@@ -234,12 +235,15 @@ class InstanceSession(asyncssh.SSHServerSession[bytes]):
                 self._channel.resume_reading()
         await session.write_eof()
 
-    async def _has_stopped(self, first: int) -> bool:
-        """Whether the container went away under the command."""
-        if lives(first):
+    async def _has_stopped(self, first: int, code: int) -> bool:
+        """Whether the container went away under a command that ended with `code`."""
+        if lives(first) and code != _TERMINATED:
             return False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOPPED_WITHIN_S):
+                # A container that stops tells every command to end before it ends itself.
+                while lives(first):  # noqa: ASYNC110 - the kernel's
+                    await asyncio.sleep(0.05)
                 while await self._engine.pid(self._instance) == first:  # noqa: ASYNC110 - the engine's
                     await asyncio.sleep(0.05)
                 return True
