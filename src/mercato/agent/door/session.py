@@ -56,7 +56,7 @@ class InstanceSession(asyncssh.SSHServerSession[bytes]):
         """Take the channel."""
         self._channel = chan
         # OpenSSH's word for what `ssh … | head` leaves: asyncssh would not hand it on.
-        chan._process_eow_at_openssh_dot_com_request = self._output_is_unwanted  # type: ignore[attr-defined] # noqa: SLF001
+        chan._process_eow_at_openssh_dot_com_request = self._output_is_unwanted  # type: ignore[attr-defined] # noqa: SLF001 - see above
 
     def pty_requested(
         self,
