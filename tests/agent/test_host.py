@@ -60,7 +60,7 @@ async def living(
 async def until(
     host: Host, number: int, true: Callable[[ObservedInstance | None], bool]
 ) -> ObservedInstance | None:
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(20.0):
         while True:
             report = await host.observe()
             found = next((each for each in report.instances if each.id == number), None)
@@ -73,7 +73,7 @@ async def until(
 
 
 async def true_soon(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(20.0):
         while not condition():  # noqa: ASYNC110 - the door has no event of its own
             await asyncio.sleep(0.01)
 
