@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 6a23424f4528edaa
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history e219a4fa21b4d3e4
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -611,7 +611,8 @@ CREATE TABLE public.replies (
     digest bytea NOT NULL,
     status integer,
     body bytea,
-    at_ms bigint NOT NULL
+    at_ms bigint NOT NULL,
+    took_effect boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE public.results (

@@ -62,6 +62,12 @@ class Tx:
         """Run a statement; the number of rows it touched."""
         return self.conn.execute(sql, args).rowcount
 
+    @property
+    def wrote(self) -> bool:
+        """Whether anything was written: only then has PostgreSQL given it a number."""
+        found = self.one("select pg_current_xact_id_if_assigned() is not null as wrote")
+        return found is not None and bool(found["wrote"])
+
     def poke(self, topic: str) -> None:
         """Tell `topic` that it changed, once this has committed."""
         if topic not in self.pokes:

@@ -2,11 +2,16 @@
 
 The official client repeats a request whose answer it lost. With the header, any change answers the
 second time what it answered the first. Rentals do so without it (creating.py).
+
+When the server died between the change and its answer, nobody knows the answer; but that there was
+a change is known, because every transaction of such a request that wrote anything says so itself.
+Then it is not made again, and the client is told to look.
 """
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Final
+from dataclasses import replace
+from typing import ClassVar, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 from starlette.responses import Response
@@ -14,10 +19,13 @@ from starlette.responses import Response
 from mercato.control.api.call import Call
 from mercato.control.api.errors import KeyReused
 from mercato.control.api.route import Route
-from mercato.control.db import Tx
+from mercato.control.db import Database, Tx
 from mercato.control.store import replies
 from mercato.market import errors
 from mercato.market.ids import AccountId
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 KEPT_MS: Final = 24 * 3_600_000
 """How long an Idempotency-Key is remembered."""
@@ -34,12 +42,42 @@ def digest_of(route: Route, call: Call) -> bytes:
     return hashlib.sha256(told).digest()
 
 
-async def once(call: Call, route: Route, do: Callable[[], Awaitable[Response]]) -> Response:
+class OutcomeUnknown(errors.Conflict):
+    """The request changed something and its answer was lost."""
+
+    code: ClassVar[str] = "outcome_unknown"
+
+
+class Marking(Database):
+    """The database as a request with a key uses it: what it writes, it writes under the key."""
+
+    def __init__(self, db: Database, account: AccountId, key: str) -> None:
+        """Use the connections of `db`."""
+        self._db = db
+        self._account = account
+        self._key = key
+
+    def run_now(
+        self, flow: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `flow`; when it wrote anything, so does the key, in the same transaction."""
+
+        def marked(tx: Tx) -> T:
+            result = flow(tx, *args, **kwargs)
+            if tx.wrote:
+                replies.took_effect(tx, self._account, self._key)
+            return result
+
+        return self._db.run_now(marked)
+
+
+async def once(call: Call, route: Route, do: Callable[[Call], Awaitable[Response]]) -> Response:
     """Do it, or answer what it came to when this key did it before.
 
     Raises:
         KeyReused: when the key came with another request before.
         Conflict: when the first request of this key is still at work.
+        OutcomeUnknown: when it changed something and its answer was lost.
     """
     key = call.repeat_key
     assert key is not None, route
@@ -52,8 +90,9 @@ async def once(call: Call, route: Route, do: Callable[[], Awaitable[Response]]) 
         assert known.status is not None
         body = call.services.house.box.open(known.body or b"")
         return Response(body, known.status, media_type="application/json")
+    marking = replace(call.services, db=Marking(db, account, key))
     try:
-        response = await do()
+        response = await do(replace(call, services=marking))
     except BaseException:
         await db.run(replies.drop, account, key)
         raise
@@ -74,5 +113,10 @@ def _claim(
             return known
         if now_ms - known.at_ms < AT_WORK_MS:
             raise errors.Conflict("The first request of this Idempotency-Key is still at work.")
+        if known.took_effect:
+            raise OutcomeUnknown(
+                "The first request of this Idempotency-Key changed something, and its answer was "
+                "lost. Look at what is there; take a new key for what is missing."
+            )
     replies.begin(tx, account, key, digest, now_ms)
     return None

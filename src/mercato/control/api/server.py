@@ -116,7 +116,7 @@ class Api:
             await audit.saw(call)
         asked = arguments.read(route.takes, given)
         if route.mutates and caller is not None and call.repeat_key:
-            return await repeats.once(call, route, lambda: self._do(route, call, asked))
+            return await repeats.once(call, route, lambda kept: self._do(route, kept, asked))
         return await self._do(route, call, asked)
 
     async def _do(self, route: Route, call: Call, asked: object) -> Response:

@@ -13,12 +13,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None
     body: bytes | None
     at_ms: int
+    took_effect: bool
+    """Whether something of it was committed."""
 
 
 def find(tx: Tx, account: AccountId, key: str, since_ms: int) -> Reply | None:
     """The reply under a key, unless it is older than `since_ms`."""
     row = tx.one(
-        "select digest, status, body, at_ms from replies"
+        "select digest, status, body, at_ms, took_effect from replies"
         " where account_id = %s and key = %s and at_ms >= %s",
         account,
         key,
@@ -32,11 +34,21 @@ def begin(tx: Tx, account: AccountId, key: str, digest: bytes, now_ms: int) -> N
     tx.run(
         "insert into replies (account_id, key, digest, at_ms) values (%s, %s, %s, %s)"
         " on conflict (account_id, key) do update set digest = excluded.digest,"
-        " status = null, body = null, at_ms = excluded.at_ms",
+        " status = null, body = null, at_ms = excluded.at_ms, took_effect = false",
         account,
         key,
         digest,
         now_ms,
+    )
+
+
+def took_effect(tx: Tx, account: AccountId, key: str) -> None:
+    """Write, in the transaction that does it, that a request changes something."""
+    tx.run(
+        "update replies set took_effect = true where account_id = %s and key = %s"
+        " and not took_effect",
+        account,
+        key,
     )
 
 
@@ -53,7 +65,9 @@ def keep(tx: Tx, account: AccountId, key: str, status: int, body: bytes) -> None
 
 def drop(tx: Tx, account: AccountId, key: str) -> None:
     """Forget a request that came to nothing: it may be tried again."""
-    tx.run("delete from replies where account_id = %s and key = %s", account, key)
+    tx.run(
+        "delete from replies where account_id = %s and key = %s and not took_effect", account, key
+    )
 
 
 def forget_before(tx: Tx, before_ms: int) -> int:
