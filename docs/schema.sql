@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history e219a4fa21b4d3e4
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 13dfa762c4a4b00b
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -118,6 +118,27 @@ CREATE TABLE public.clearings (
 
 ALTER TABLE public.clearings ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.clearings_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.compensations (
+    id bigint NOT NULL,
+    contract_id bigint NOT NULL,
+    renter_id bigint NOT NULL,
+    kind text NOT NULL,
+    rate bigint NOT NULL,
+    from_ms bigint NOT NULL,
+    to_ms bigint NOT NULL,
+    CONSTRAINT compensations_check CHECK ((to_ms > from_ms)),
+    CONSTRAINT compensations_kind_check CHECK ((kind = ANY (ARRAY['gpu'::text, 'disk'::text])))
+);
+
+ALTER TABLE public.compensations ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.compensations_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -869,6 +890,9 @@ ALTER TABLE ONLY public.burns
 ALTER TABLE ONLY public.clearings
     ADD CONSTRAINT clearings_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.compensations
+    ADD CONSTRAINT compensations_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.contract_scopes
     ADD CONSTRAINT contract_scopes_pkey PRIMARY KEY (contract_id, scope);
 
@@ -1016,6 +1040,8 @@ CREATE INDEX burns_dry_at_ms_idx ON public.burns USING btree (dry_at_ms) WHERE (
 
 CREATE INDEX clearings_machine_id_id_idx ON public.clearings USING btree (machine_id, id);
 
+CREATE INDEX compensations_renter_id_to_ms_idx ON public.compensations USING btree (renter_id, to_ms);
+
 CREATE INDEX contract_scopes_scope_scope_id_idx ON public.contract_scopes USING btree (scope, scope_id);
 
 CREATE INDEX contracts_machine_id_idx ON public.contracts USING btree (machine_id);
@@ -1134,6 +1160,12 @@ ALTER TABLE ONLY public.burns
 
 ALTER TABLE ONLY public.clearings
     ADD CONSTRAINT clearings_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machines(id);
+
+ALTER TABLE ONLY public.compensations
+    ADD CONSTRAINT compensations_contract_id_fkey FOREIGN KEY (contract_id) REFERENCES public.contracts(id);
+
+ALTER TABLE ONLY public.compensations
+    ADD CONSTRAINT compensations_renter_id_fkey FOREIGN KEY (renter_id) REFERENCES public.accounts(id);
 
 ALTER TABLE ONLY public.contract_scopes
     ADD CONSTRAINT contract_scopes_contract_id_fkey FOREIGN KEY (contract_id) REFERENCES public.contracts(id);

@@ -74,6 +74,7 @@ INSIDE: Final = {
     "serving.my_endpoint": "only reads",
     "serving.my_group": "only reads",
     "templating.find": "only reads",
+    "trying.try_bid": "only reads",
     "volumes.bill_again": "in observe",
     "volumes.mount": "in rent and update",
     "volumes.observe": "in observe",

@@ -3,7 +3,7 @@
 import pytest
 
 from mercato.control.db import Database
-from mercato.control.flows import renting
+from mercato.control.flows import billing, renting
 from mercato.control.loops.all import loops
 from mercato.control.loops.loop import Report
 from mercato.market.instance import Intended, Reason
@@ -36,6 +36,12 @@ def test_a_silent_machine_bills_to_its_last_proof_of_life(market: Market) -> Non
     assert run(market, "silence", T0 + 2 * HOUR) == {"offline": 1}
     paid = 4 * nano("0.36") + accrued(contract.terms.storage, HOUR)
     assert market.spendable(T0 + 9 * HOUR) == nano(100) - paid
+    lines = market.db.run_now(billing.lines, market.renter, T0, T0 + 3 * HOUR, T0 + 2 * HOUR)
+    assert sum(line.amount for line in lines) == paid
+    shown = {(line.kind, line.note): line.amount for line in lines if line.note}
+    hour = 4 * nano("0.36")
+    assert shown["gpu", "not proven by its host"] == hour
+    assert shown["gpu", "compensation: not proven"] == -hour
     agent.report(T0 + 9 * HOUR)
     assert market.spendable(T0 + 10 * HOUR) == nano(100) - 2 * paid
 

@@ -166,6 +166,8 @@ def _line(line: billing.Line) -> ChargeRow:
     text = f"{TITLE[kind]}: {line.quantity:.6g} {unit} at ${dollars(line.rate):.6g}/{per}"
     if line.list_rate is not None:
         text += f", prepaid (${dollars(line.list_rate):.6g}/{per} otherwise)"
+    if line.note:
+        text += f" ({line.note})"
     if line.kind == "early_end":
         text = "Reservation ended early: 1.05 of the discount received, at most what was left"
     return ChargeRow(

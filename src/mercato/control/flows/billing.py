@@ -3,7 +3,8 @@
 import msgspec
 
 from mercato.control.db import Tx
-from mercato.control.store import segments, transfers
+from mercato.control.store import compensations, segments, transfers
+from mercato.control.store.compensations import Compensation
 from mercato.market.ids import AccountId, ContractId
 from mercato.market.ledger import Transfer
 from mercato.market.meter import Segment
@@ -26,6 +27,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     amount: NanoUsd
     list_rate: int | None = None
     """What an hour would have cost without prepaying; None when nothing was prepaid."""
+    note: str = ""
+    """What else is to be said of it."""
 
 
 def lines(tx: Tx, renter: AccountId, from_ms: int, to_ms: int, now_ms: int) -> list[Line]:
@@ -40,6 +43,8 @@ def lines(tx: Tx, renter: AccountId, from_ms: int, to_ms: int, now_ms: int) -> l
             found.append(_moved_bytes(moved))
         elif moved.about["item"] == "early_end":
             found.append(_early_end(moved))
+    for unproven in compensations.between(tx, renter, from_ms, to_ms):
+        found += _compensated(unproven)
     return sorted(found, key=lambda line: (line.start_ms, line.contract, line.kind))
 
 
@@ -59,6 +64,23 @@ def _span(segment: Segment, from_ms: int, to_ms: int) -> Line:
         amount=NanoUsd(amount),
         list_rate=segment.list_rate if segment.prepaid else None,
     )
+
+
+def _compensated(unproven: Compensation) -> list[Line]:
+    """Two lines that cancel out: what its host could not prove, and that it costs nothing."""
+    amount = accrued(unproven.rate, unproven.to_ms - unproven.from_ms)
+    line = Line(
+        contract=unproven.contract_id,
+        kind=unproven.kind,
+        start_ms=unproven.from_ms,
+        end_ms=unproven.to_ms,
+        quantity=(unproven.to_ms - unproven.from_ms) / MS_PER_HOUR,
+        rate=unproven.rate,
+        amount=amount,
+        note="not proven by its host",
+    )
+    back = msgspec.structs.replace(line, amount=NanoUsd(-amount), note="compensation: not proven")
+    return [line, back]
 
 
 def _early_end(moved: Transfer) -> Line:

@@ -8,14 +8,17 @@ from mercato.control.db import Tx
 from mercato.control.flows import lasting, metering, renting
 from mercato.control.flows.house import STANDARD, Rules
 from mercato.control.store import (
+    compensations,
     contracts,
     events,
     instances,
     listings,
     machines,
+    segments,
     volume_listings,
 )
 from mercato.control.store.events import Event
+from mercato.market.contract import Contract
 from mercato.market.ids import ContractId, MachineId
 from mercato.market.instance import Intended, Reason
 from mercato.market.money import MS_PER_HOUR
@@ -77,8 +80,9 @@ def silent(tx: Tx, machine_id: MachineId, before_ms: int, now_ms: int) -> int:
         return 0
     machines.set_offline(tx, machine_id, heard_ms)
     for signed in contracts.live_on(tx, machine_id).values():
-        metering.close_meter(tx, signed, metering.GPU, proven_ms, now_ms)
-        metering.close_meter(tx, signed, metering.DISK, heard_ms, now_ms)
+        for kind, until_ms in ((metering.GPU, proven_ms), (metering.DISK, heard_ms)):
+            _compensate(tx, signed, kind, until_ms, now_ms)
+            metering.close_meter(tx, signed, kind, until_ms, now_ms)
         metering.post_bytes(tx, signed, now_ms)
         metering.forecast(tx, signed.renter, now_ms)
         events.record(
@@ -105,3 +109,13 @@ def silent(tx: Tx, machine_id: MachineId, before_ms: int, now_ms: int) -> int:
     )
     machines.changed(tx, machine_id)
     return 1
+
+
+def _compensate(tx: Tx, contract: Contract, kind: str, until_ms: int, now_ms: int) -> None:
+    """Put on the bill what was not proven since `until_ms`, and that it costs nothing."""
+    meter = segments.running(tx, contract.id, kind)
+    if meter is None or meter.rate == 0:
+        return
+    from_ms = max(until_ms, meter.from_ms, meter.posted_until_ms)
+    if from_ms < now_ms:
+        compensations.write(tx, meter, from_ms, now_ms)
