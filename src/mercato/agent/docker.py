@@ -336,7 +336,10 @@ class DockerEngine:
             ),
         }
         if desired.ssh:
-            config |= {"Entrypoint": ["/bin/sh", "-c", environment.KEEP_ALIVE], "Cmd": []}
+            config |= {
+                "Entrypoint": ["/bin/sh", "-c", environment.first_process(desired)],
+                "Cmd": [],
+            }
             config |= {"User": "0", "WorkingDir": "/", "StopSignal": "SIGTERM"}
             config["Healthcheck"] = {"Test": ["NONE"]}
             return config

@@ -39,7 +39,48 @@ Then it tells everything that runs, and ends when all of it has: the engine kill
 its grace is over. Shells at a terminal, which do not listen, are not waited for.
 """
 
+JUPYTER: Final = """\
+jupyter_up() {
+  if ! command -v jupyter > /dev/null; then
+    own=/opt/mercato-jupyter
+    if [ ! -x $own/bin/jupyter ]; then
+      python3 -c "import venv, ensurepip" 2> /dev/null || {
+        echo "jupyter: this image has no jupyter, and no python3 with venv to install it by;" \
+          "choose an image that has one of them, or rent without jupyter"
+        return 1
+      }
+      echo "jupyter: installing JupyterLab, on the first start only"
+      python3 -m venv --system-site-packages $own.new && rm -rf $own && mv $own.new $own &&
+        $own/bin/python3 -m pip install --no-cache-dir --disable-pip-version-check jupyterlab || {
+        echo "jupyter: JupyterLab could not be installed, see above; reboot to try again"
+        rm -rf $own $own.new
+        return 1
+      }
+    fi
+    PATH=$own/bin:$PATH
+  fi
+  kind=lab
+  if [ "$JUPYTER_TYPE" = notebook ] && command -v jupyter-notebook > /dev/null; then
+    kind=notebook
+  fi
+  mkdir -p "$JUPYTER_DIR"
+  echo "jupyter: starting"
+  exec jupyter $kind --allow-root --no-browser --ip=0.0.0.0 --port=8080 \
+    --ServerApp.port_retries=0 --ServerApp.root_dir="$JUPYTER_DIR"
+}
+jupyter_up &
+"""
+"""Starts Jupyter on every start, installed on the first where the image has none.
+
+It reads its token from its environment: on its command line it would be seen.
+"""
+
 DATA_DIRECTORY: Final = "/workspace/"
+
+
+def first_process(desired: DesiredInstance) -> str:
+    """The shell script that a container runs which the platform keeps alive."""
+    return (JUPYTER if desired.jupyter is not None else "") + KEEP_ALIVE
 
 
 def environment(
