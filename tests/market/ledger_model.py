@@ -59,6 +59,7 @@ class Model:
     charged: dict[AccountId, int] = field(default_factory=dict)
     """What each account was charged, by the transfers."""
     numbers: int = 0
+    fee_ppm: int = FEE_PPM
 
     def number(self) -> int:
         """A new number."""
@@ -96,7 +97,7 @@ class Model:
             renter=contract.renter,
             host=contract.host,
             contract=contract.id,
-            platform_fee_ppm=FEE_PPM,
+            platform_fee_ppm=self.fee_ppm,
             about={},
         )
         in_purse = self.books.balance(payer)

@@ -1,6 +1,7 @@
 """Spending limits: windows of the calendar, what a grant needs, and when what runs must stop."""
 
 from datetime import UTC, datetime
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -144,3 +145,44 @@ def test_when_a_limit_stops_what_runs(
     asked = limit(amount, period, set_at_ms=at_ms)
     reached_ms = reached_at_ms(asked, spending(0, gpu, storage), at_ms, CARE)
     assert reached_ms == pytest.approx(at_ms + hours * MS_PER_HOUR, abs=1)
+
+
+def test_256_spenders_at_once_never_pass_a_dollar_in_1_000_rounds() -> None:
+    luck = Random(5)
+    for _ in range(1_000):
+        rates = [luck.randrange(NANO // 100, NANO // 3) for _ in range(256)]
+        granted = everybody_at_once(luck, limit(NANO, Period.TOTAL), rates)
+        assert granted, "the first fits"
+        burn = sum(granted)
+        now = spending(0, burn, 0)
+        reached_ms = reached_at_ms(limit(NANO, Period.TOTAL), now, 0, CARE)
+        assert reached_ms is not None
+        assert reached_ms >= CARE.horizon_ms - 1, "all have the hour that they were promised"
+        meters = [accrued(NanoUsdPerHour(rate), reached_ms) for rate in granted]
+        assert sum(meters) <= NANO, "overspent"
+
+
+def everybody_at_once(luck: Random, asked: Limit, rates: list[int]) -> list[int]:
+    """Whose wishes are granted when all ask at once, in the database's way.
+
+    Each decides on what it saw when it began, which others may have changed since: then its commit
+    is refused and it begins anew, as a serializable transaction does.
+    """
+    waiting = list(range(len(rates)))
+    seen: dict[int, int] = {}
+    granted: list[int] = []
+    while waiting:
+        place = luck.randrange(len(waiting))
+        who = waiting[place]
+        if who not in seen:
+            seen[who] = len(granted)
+            continue
+        promised = sum(granted[: seen[who]])
+        fits = needs(asked, spending(0, 0, 0, promised), rates[who], 0, 0, CARE) <= asked.amount
+        if fits and seen.pop(who) != len(granted):
+            continue
+        if fits:
+            granted.append(rates[who])
+        waiting[place] = waiting[-1]
+        waiting.pop()
+    return granted

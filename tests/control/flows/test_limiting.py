@@ -1,5 +1,6 @@
 """Spending limits hold: nothing is granted beyond one, and what runs stops at its moment."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,6 +17,9 @@ from mercato.market.instance import Intended, Reason
 from mercato.market.limits import Action, Limit, Period, Scope
 from mercato.market.money import NanoUsd, NanoUsdPerGbMonth, NanoUsdPerHour, nano
 from tests.control.market import HOUR, T0, Agent, Market, open_market
+
+ROUNDS = int(os.environ.get("MERCATO_LIMIT_ROUNDS", "2"))
+"""Of 256 rentals started at once; each takes some two seconds."""
 
 MIDNIGHT = T0 - T0 % (24 * HOUR)
 FREE_DISK = {"gpu": NanoUsdPerHour(nano(1)), "disk": NanoUsdPerGbMonth(0)}
@@ -213,8 +217,9 @@ def test_what_storage_alone_would_pass_cannot_be_set(market: Market) -> None:
     assert market.db.run_now(enforcing.look, kept.id, T0 + 99 * HOUR)["told"] == 0
 
 
+@pytest.mark.timeout(300 + 10 * ROUNDS)
 def test_spenders_at_once_never_pass_a_limit(market: Market) -> None:
-    rounds(market, spenders=256, number=2)
+    rounds(market, spenders=256, number=ROUNDS)
 
 
 def rounds(market: Market, *, spenders: int, number: int) -> None:
