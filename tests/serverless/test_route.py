@@ -41,7 +41,7 @@ def test_packing_fills_the_best_per_price_first_then_the_others_then_waits() -> 
         worker = router.pick()
         order.append(worker.id if worker else None)
         if worker:
-            router.assign(worker, 80)
+            router.assign(worker, 400)
     assert order == [1, 1, 2, 2, None, None]
 
 
@@ -106,8 +106,9 @@ def test_41_the_orders_agree_with_a_plain_reading(
             if pack and free:
                 assert picked is min(free, key=lambda w: (w.price / w.perf, w.id))
             elif rotation:
-                least = min((fleet[w] for w in rotation), key=lambda w: (w.wait_s, w.id))
-                assert picked is (least if least.wait_s <= 1.0 else None)
+                waits = {w: fleet[w].slot_wait_s if pack else fleet[w].wait_s for w in rotation}
+                least = min(waits, key=lambda w: (waits[w], w))
+                assert picked is (fleet[least] if waits[least] <= 1.0 else None)
             else:
                 assert picked is None
             if picked is not None:

@@ -16,7 +16,7 @@ class Router:
     """The ready workers of one endpoint, ordered for the next request."""
 
     def __init__(self, *, wait_max_s: float, pack: bool = True) -> None:
-        """Bind early only to workers with at most `wait_max_s` of work left.
+        """Bind early only where the request is expected to start within `wait_max_s`.
 
         With `pack`, free slots of the best performance per price fill first, so that the others
         fall idle and can sleep; without, the least work left wins.
@@ -93,7 +93,7 @@ class Router:
         while heap:
             wait_s, name = heap[0]
             worker = self._workers.get(name)
-            if worker is None or wait_s != worker.wait_s:
+            if worker is None or wait_s != self._wait(worker):
                 heappop(heap)
                 continue
             if name not in avoid:
@@ -104,10 +104,13 @@ class Router:
             heappush(heap, entry)
         return found
 
+    def _wait(self, worker: Worker) -> float:
+        return worker.slot_wait_s if self.pack else worker.wait_s
+
     def _note(self, worker: Worker) -> None:
         if worker.id not in self._workers:
             return
-        heappush(self._waits, (worker.wait_s, worker.id))
+        heappush(self._waits, (self._wait(worker), worker.id))
         if worker.requests < worker.slots:
             heappush(self._free, (_rank(worker), worker.id))
         if max(len(self._waits), len(self._free)) > 64 + 8 * len(self._workers):
@@ -116,7 +119,7 @@ class Router:
     def _rebuild(self) -> None:
         """Drop what no longer tells the truth, before it outgrows what does."""
         workers = self._workers.values()
-        self._waits = [(worker.wait_s, worker.id) for worker in workers]
+        self._waits = [(self._wait(worker), worker.id) for worker in workers]
         self._free = [
             (_rank(worker), worker.id) for worker in workers if worker.requests < worker.slots
         ]

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from mercato.serverless.auto import AutoMemory, auto
 from mercato.serverless.decision import Decision, Kind
-from mercato.serverless.endpoint import Endpoint, Group
+from mercato.serverless.endpoint import Endpoint, Group, Policy
 from mercato.serverless.load import Load
 from mercato.serverless.queued import queued
 from mercato.serverless.recruit import Candidate
@@ -17,7 +18,9 @@ from mercato.serverless.worker import State, Worker
 
 
 class Memory(msgspec.Struct, kw_only=True):
-    """What a policy keeps from tick to tick; plain data, to be stored with the endpoint."""
+    """What the policies keep from tick to tick; plain data, to be stored with the endpoint."""
+
+    auto: AutoMemory = msgspec.field(default_factory=AutoMemory)
 
 
 def decide(
@@ -26,7 +29,7 @@ def decide(
     load: Load,
     workers: Sequence[Worker],
     offers: Sequence[Candidate],
-    memory: Memory,  # noqa: ARG001 - the policy that is here needs none
+    memory: Memory,
 ) -> list[Decision]:
     """What to do about this endpoint's fleet now; an empty list when it is right as it is.
 
@@ -36,9 +39,13 @@ def decide(
         load: what has been asked lately, brought up to `now_s` by its `tick`.
         workers: the whole fleet, also what is on its way and what is broken.
         offers: what could be rented now; empty when nothing can.
-        memory: this policy's own, changed in place.
+        memory: the policies' own, changed in place.
     """
-    return queued(now_s, endpoint, load, workers, offers)
+    match endpoint.policy:
+        case Policy.AUTO:
+            return auto(now_s, endpoint, load, workers, offers, memory.auto)
+        case Policy.QUEUE | Policy.VAST:
+            return queued(now_s, endpoint, load, workers, offers)
 
 
 def renew(groups: Sequence[Group], workers: Sequence[Worker]) -> list[Decision]:

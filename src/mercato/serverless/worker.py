@@ -84,6 +84,8 @@ class Worker(msgspec.Struct, kw_only=True):
 
     slots: int = 1
     """Requests it does at once."""
+    estimate: float = 0.0
+    """Units/s guessed from scores made elsewhere, before anything was measured."""
     benchmark: float = 0.0
     """Units/s that it measured of itself; 0 until it has."""
     perf: float = 0.0
@@ -107,6 +109,14 @@ class Worker(msgspec.Struct, kw_only=True):
         return NanoUsdPerHour(self.gpu_price + self.storage_price)
 
     @property
+    def slot_wait_s(self) -> float:
+        """Seconds until a slot is expected to be free for one more request."""
+        over = self.requests + 1 - self.slots
+        if over <= 0 or self.perf <= 0 or (self.slots == 1 and over == 1):
+            return 0.0
+        return over * self.work / (self.requests * self.perf)
+
+    @property
     def wait_s(self) -> float:
         """Seconds of work that it has left, by its performance."""
         return self.work / self.perf if self.perf > 0 else 0.0
@@ -128,15 +138,15 @@ def observe(worker: Worker, units: float, slot_s: float, memory_slot_s: float) -
     worker.seen_slot_s = worker.seen_slot_s * keep + slot_s
 
 
-def learned(worker: Worker, kind_mean: float) -> float:
+def learned(worker: Worker, expected: float) -> float:
     """Units/s to reckon with: the benchmark, outweighed by what was seen as that grows.
 
-    A poisoned benchmark loses its weight in about a minute of full work. `kind_mean` is what other
-    workers of this kind have shown, 0 when there are none.
+    A poisoned benchmark loses its weight in about a minute of full work. `expected` is what other
+    workers of this kind have shown, 0 when nothing is known.
     """
     claimed = worker.benchmark
-    if kind_mean > 0:
-        claimed = min(claimed, BENCHMARK_TRUST * kind_mean)
+    if expected > 0:
+        claimed = min(claimed, BENCHMARK_TRUST * expected)
     prior_s = PRIOR_SLOT_S * worker.slots
     per_slot = (claimed / worker.slots * prior_s + worker.seen_units) / (
         prior_s + worker.seen_slot_s

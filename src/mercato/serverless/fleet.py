@@ -1,0 +1,85 @@
+"""A fleet at one moment, as the policies reckon with it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from mercato.market.money import MS_PER_HOUR, MS_PER_S
+from mercato.serverless.recruit import Kinds
+from mercato.serverless.worker import Outlook, State, Worker
+
+HOUR_S: Final = MS_PER_HOUR / MS_PER_S
+UNKNOWN_PERF: Final = 1.0
+"""Units/s of a worker when nothing at all is known of any."""
+UNKNOWN_PRICE: Final = 300_000.0
+"""Nano-dollars an hour for a unit/s when there is no worker yet: a usual GPU's, for tokens."""
+
+
+class FleetNow(msgspec.Struct, kw_only=True):
+    """The capacity of a fleet by what its workers promise, in units/s."""
+
+    perfs: dict[int, float]
+    """Of each worker by id; expected where it has not been measured."""
+    ready: float = 0.0
+    starting: float = 0.0
+    loading: float = 0.0
+    asleep: float = 0.0
+    workers: int = 0
+    """Those that promise anything."""
+    gpu_price: float = 0.0
+    """Nano-dollars an hour of all their GPUs."""
+    storage_price: float = 0.0
+    slots: int = 0
+
+    @property
+    def awake(self) -> float:
+        """What serves, or will within a start."""
+        return self.ready + self.starting
+
+    @property
+    def pool(self) -> float:
+        """What is awake, asleep or on its way."""
+        return self.ready + self.starting + self.loading + self.asleep
+
+    @property
+    def worker(self) -> float:
+        """Units/s of an average worker."""
+        return self.pool / self.workers if self.workers else UNKNOWN_PERF
+
+    @property
+    def slot_perf(self) -> float:
+        """Units/s of an average slot."""
+        return self.pool / self.slots if self.slots else UNKNOWN_PERF
+
+    @property
+    def awake_s(self) -> float:
+        """Nano-dollars for one unit/s awake for a second."""
+        price = self.gpu_price / self.pool if self.pool > 0 else UNKNOWN_PRICE
+        return price / HOUR_S
+
+
+def look(workers: Sequence[Worker], kinds: Kinds) -> FleetNow:
+    """Add up a fleet."""
+    now = FleetNow(perfs={})
+    for worker in workers:
+        perf = worker.perf
+        if perf <= 0:
+            perf = kinds.expected(worker.kind, worker.estimate) or UNKNOWN_PERF
+        now.perfs[worker.id] = perf
+        outlook = worker.state.outlook
+        if outlook is Outlook.NONE:
+            continue
+        if worker.state is State.READY:
+            now.ready += perf
+        elif outlook is Outlook.SOON:
+            now.starting += perf
+        elif outlook is Outlook.LATER:
+            now.loading += perf
+        else:
+            now.asleep += perf
+        now.workers += 1
+        now.gpu_price += worker.gpu_price
+        now.storage_price += worker.storage_price
+        now.slots += worker.slots
+    return now

@@ -1,0 +1,158 @@
+"""What each of many rules for staying awake would have cost on the endpoint's own past.
+
+A rule says how much capacity to have awake: alpha x (the highest smoothed need of the last w
+seconds) + beta x (one average worker), and more when requests wait. Every few seconds each rule's
+shadow fleet lives through what was really asked: it pays for what it has awake or starting, its
+capacity comes a start later and in whole workers, its backlog makes requests late. Old cost is
+forgotten exponentially. The rule with the least cost is the one to follow; nothing about the shape
+of the load is assumed.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from mercato.serverless.peak import Peak
+
+BIN_S: Final = 5
+START_BINS: Final = 7
+"""A start takes this many bins."""
+HALF_LIFE_S: Final = 3_600.0
+HYSTERESIS: Final = 0.03
+"""Another rule must have been better by this share to be followed instead."""
+SETTLE_S: Final = 120.0
+"""Nothing is counted before this long has passed: the shadows begin without workers."""
+LATE_SHARE: Final = 0.7
+"""A shadow's requests count as late from this share of the wait that is aimed at: a fluid waits
+less than the requests that it stands for."""
+CLEAR_FROM_S: Final = 4.0
+CLEAR_S: Final = 30.0
+"""A backlog of more than `CLEAR_FROM_S` seconds of capacity is to be worked off in `CLEAR_S`."""
+
+WINDOWS_S: Final = (10, 30, 60, 120, 300, 900)
+ALPHAS: Final = (0.7, 0.85, 1.0, 1.15, 1.3)
+BETAS: Final = (0.0, 0.5, 1.0)
+SMOOTHINGS: Final = 2
+"""The need smoothed over a short and over a long time (load.py)."""
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to say how much to have awake."""
+
+    smoothing: int
+    window: int
+    """Index of its window."""
+    alpha: float
+    beta: float
+
+    @property
+    def place(self) -> int:
+        """Where the peaks of its smoothing and window stand."""
+        return self.smoothing * len(WINDOWS_S) + self.window
+
+
+RULES: Final = tuple(
+    Rule(smoothing=smoothing, window=window, alpha=alpha, beta=beta)
+    for smoothing in range(SMOOTHINGS)
+    for window in range(len(WINDOWS_S))
+    for alpha in ALPHAS
+    for beta in BETAS
+)
+FIRST: Final = RULES.index(Rule(smoothing=1, window=3, alpha=1.0, beta=0.5))
+"""The rule to follow before there is a past."""
+_TABLE: Final = tuple((rule.place, rule.alpha, rule.beta + 0.5) for rule in RULES)
+"""The same with half a worker more, so that cutting off rounds."""
+
+
+class Prices(msgspec.Struct, frozen=True, kw_only=True):
+    """What the shadow fleets pay, in nano-dollars."""
+
+    awake_s: float
+    """One unit/s of capacity awake for a second."""
+    asleep_s: float
+    """One worker's disk for a second."""
+    rent: float
+    """One more worker: download, loading, measuring."""
+    late: float
+    """One request that waits longer than the endpoint aims at."""
+    worker: float
+    """Units/s of one average worker: capacity comes in these."""
+    aim_s: float
+    """A request that waits longer is late."""
+
+
+class Hindsight(msgspec.Struct, kw_only=True):
+    """The shadow fleets of one endpoint. Plain data, stored with it."""
+
+    chosen: int = FIRST
+    bins: int = 0
+    costs: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(RULES))
+    backlogs: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(RULES))
+    extras: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(RULES))
+    """Workers awake against the backlog."""
+    peaks: list[Peak] = msgspec.field(
+        default_factory=lambda: [
+            Peak(max(1, window_s // BIN_S)) for _ in range(SMOOTHINGS) for window_s in WINDOWS_S
+        ]
+    )
+    lows: list[Peak] = msgspec.field(
+        default_factory=lambda: [Peak(START_BINS) for _ in range(SMOOTHINGS * len(WINDOWS_S))]
+    )
+    """Of the peaks, negated: what was wanted all along since a start ago is there now."""
+    tops: list[float] = msgspec.field(default_factory=lambda: [0.0] * (SMOOTHINGS * len(WINDOWS_S)))
+    """The peaks as of the last bin."""
+
+    def live(self, needs: Sequence[float], need: float, requests: int, prices: Prices) -> None:
+        """Let `BIN_S` seconds pass for every shadow fleet, and choose the best rule.
+
+        Args:
+            needs: the highest smoothed needs in these seconds, units/s, one per smoothing.
+            need: the mean need, units/s: what really had to be done.
+            requests: how many came.
+            prices: what capacity and lateness cost.
+        """
+        self.bins += 1
+        lows: list[float] = []
+        for at, (peak, low) in enumerate(zip(self.peaks, self.lows, strict=True)):
+            top = self.tops[at] = peak.push(self.bins, needs[at // len(WINDOWS_S)])
+            lows.append(-low.push(self.bins, -top) / prices.worker)
+        if self.bins * BIN_S >= SETTLE_S:
+            self._pay(lows, need * BIN_S, requests, prices)
+            best = min(range(len(RULES)), key=self.costs.__getitem__)
+            if self.costs[best] < self.costs[self.chosen] * (1 - HYSTERESIS):
+                self.chosen = best
+
+    def _pay(self, lows: list[float], arrived: float, requests: int, prices: Prices) -> None:
+        worker, keep = prices.worker, 0.5 ** (BIN_S / HALF_LIFE_S)
+        worker_bin, late = prices.awake_s * worker * BIN_S, prices.late * requests
+        tops = [top / worker for top in self.tops]
+        late_s, clear, rise = prices.aim_s * LATE_SHARE, CLEAR_S * worker, 1 / START_BINS
+        costs, backlogs, extras = self.costs, self.backlogs, self.extras
+        for at, (place, alpha, beta) in enumerate(_TABLE):
+            extra, backlog = extras[at], backlogs[at]
+            capacity = int(alpha * lows[place] + beta + extra) * worker
+            cost, more = costs[at] * keep, 0.0
+            if backlog > 0.0:
+                more = max(0.0, (backlog - CLEAR_FROM_S * capacity) / clear)
+                if backlog > late_s * capacity:
+                    cost += late
+            extras[at] = extra + (more - extra) * rise if more > extra else more
+            costs[at] = cost + int(alpha * tops[place] + beta + more) * worker_bin
+            backlogs[at] = max(0.0, backlog + arrived - capacity * BIN_S)
+
+    def wanted(self, needs: Sequence[float], worker: float) -> float:
+        """Units/s that must be reached by workers awake, given the smoothed needs of now.
+
+        Half a worker below what the rule says, so that whole workers come to it on average.
+        """
+        rule = RULES[self.chosen]
+        top = max(self.tops[rule.place], needs[rule.smoothing])
+        return rule.alpha * top + (rule.beta - 0.5) * worker
+
+    def told(self) -> str:
+        """The chosen rule in words."""
+        rule = RULES[self.chosen]
+        smoothed = "calm" if rule.smoothing else "quick"
+        window_s = WINDOWS_S[rule.window]
+        return f"{rule.alpha:g} x {smoothed} peak of {window_s} s + {rule.beta:g} workers"

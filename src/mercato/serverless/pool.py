@@ -1,0 +1,112 @@
+"""How many workers to keep on disk, awake or asleep: which rule would have been cheapest.
+
+As in hindsight.py, each rule's shadow pool lives through what was really asked, for days instead
+of hours: it pays for disks and for every worker that it rents, and when the need is above all that
+it has, requests are late until new workers have loaded.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from mercato.serverless.hindsight import Prices
+from mercato.serverless.levels import Levels
+from mercato.serverless.peak import Peak
+
+POOL_BIN_S: Final = 30
+LOAD_BINS: Final = 9
+"""A new worker takes this many bins until it serves."""
+HALF_LIFE_S: Final = 12 * 3_600.0
+HYSTERESIS: Final = 0.05
+HYSTERESIS_RENTS: Final = 2
+"""Another rule must have been better by this share, and by so many rentals."""
+WINDOWS_S: Final = (900, 3_600, 10_800, 28_800, 86_400)
+SHARES: Final = (0.5, 0.75, 1.0, 1.2)
+SPARES: Final = (0.0, 1.0)
+
+
+class PoolRule(msgspec.Struct, frozen=True, kw_only=True):
+    """share x (the most wanted awake in the last w seconds) + so many spare workers."""
+
+    window: int
+    """Index of its window."""
+    share: float
+    spare: float
+
+
+POOL_RULES: Final = tuple(
+    PoolRule(window=window, share=share, spare=spare)
+    for window in range(len(WINDOWS_S))
+    for share in SHARES
+    for spare in SPARES
+)
+FIRST: Final = POOL_RULES.index(PoolRule(window=2, share=1.0, spare=0.0))
+"""The rule to follow before there is a past."""
+
+
+class Pool(msgspec.Struct, kw_only=True):
+    """The shadow pools of one endpoint. Plain data, stored with it."""
+
+    chosen: int = FIRST
+    bins: int = 0
+    costs: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(POOL_RULES))
+    backlogs: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(POOL_RULES))
+    had: list[int] = msgspec.field(default_factory=lambda: [0] * len(POOL_RULES))
+    peaks: list[Peak] = msgspec.field(
+        default_factory=lambda: [Peak(window_s // POOL_BIN_S) for window_s in WINDOWS_S]
+    )
+    lows: list[Peak] = msgspec.field(default_factory=lambda: [Peak(LOAD_BINS) for _ in WINDOWS_S])
+    tops: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(WINDOWS_S))
+    lost: list[float] = msgspec.field(default_factory=list)
+    """Units/s that were lost in the last bins, and are not replaced yet."""
+    levels: Levels = msgspec.field(default_factory=Levels)
+
+    def live(self, wanted: float, need: float, requests: int, lost: float, prices: Prices) -> None:
+        """Let `POOL_BIN_S` seconds pass for every shadow pool, and choose the best rule.
+
+        Args:
+            wanted: the most that the endpoint wanted awake in these seconds, units/s.
+            need: the mean need, units/s.
+            requests: how many came.
+            lost: units/s of workers that crashed, were outbid or could not be woken.
+            prices: what disks, rentals and lateness cost.
+        """
+        self.bins += 1
+        self.levels.live(wanted, POOL_BIN_S)
+        self.lost.append(lost)
+        del self.lost[:-LOAD_BINS]
+        lows: list[float] = []
+        for at, (peak, low) in enumerate(zip(self.peaks, self.lows, strict=True)):
+            top = self.tops[at] = peak.push(self.bins, wanted)
+            lows.append(-low.push(self.bins, -top))
+        self._pay(lows, need, requests, prices)
+        best = min(range(len(POOL_RULES)), key=self.costs.__getitem__)
+        ahead = self.costs[self.chosen] - self.costs[best]
+        if ahead > max(HYSTERESIS * self.costs[best], HYSTERESIS_RENTS * prices.rent):
+            self.chosen = best
+
+    def _pay(self, lows: Sequence[float], need: float, requests: int, prices: Prices) -> None:
+        keep, gone = 0.5 ** (POOL_BIN_S / HALF_LIFE_S), sum(self.lost)
+        for at, rule in enumerate(POOL_RULES):
+            have = int(rule.share * self.tops[rule.window] / prices.worker + rule.spare + 0.5)
+            loaded = int(rule.share * lows[rule.window] / prices.worker + rule.spare + 0.5)
+            capacity = max(0.0, loaded * prices.worker - gone)
+            cost = self.costs[at] * keep + have * prices.asleep_s * POOL_BIN_S
+            cost += prices.rent * max(0, have - self.had[at])
+            self.had[at] = have
+            if self.backlogs[at] > prices.aim_s * capacity or (capacity <= 0 and requests):
+                cost += prices.late * requests
+            self.costs[at] = cost
+            self.backlogs[at] = max(0.0, self.backlogs[at] + (need - capacity) * POOL_BIN_S)
+
+    def wanted(self, awake_wanted: float, worker: float) -> float:
+        """Units/s to have on disk, when `awake_wanted` is what is wanted awake now."""
+        rule = POOL_RULES[self.chosen]
+        return rule.share * max(self.tops[rule.window], awake_wanted) + rule.spare * worker
+
+    def told(self) -> str:
+        """The chosen rule in words."""
+        rule = POOL_RULES[self.chosen]
+        hours = WINDOWS_S[rule.window] / 3_600
+        return f"{rule.share:g} x peak of {hours:g} h + {rule.spare:g} workers"

@@ -1,0 +1,244 @@
+"""The default policy: what must hold whatever happens, then what is promised."""
+
+import random
+from collections.abc import Sequence
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mercato.serverless.auto import KEEP_S
+from mercato.serverless.decision import Decision, Kind
+from mercato.serverless.endpoint import Endpoint
+from mercato.serverless.load import Load, Waiting
+from mercato.serverless.recruit import Candidate
+from mercato.serverless.scale import Memory, decide
+from mercato.serverless.worker import State, Worker
+from tests.serverless.fleets import offer, worker
+
+FREE = Endpoint(workers_max=8, workers_min=0, pool_factor=1.0)
+"""Nothing is to be kept that the policy would not keep."""
+AWAKE = {State.READY, State.STARTING}
+
+
+class Stage:
+    """An endpoint on a virtual clock: what is decided is done at once, a start takes 30 s."""
+
+    def __init__(self, endpoint: Endpoint, workers: Sequence[Worker], offers: int = 20) -> None:
+        self.endpoint = endpoint
+        self.workers = {one.id: one for one in workers}
+        self.offers: list[Candidate] = [offer(name) for name in range(1, offers + 1)]
+        self.load = Load()
+        self.memory = Memory()
+        self.now_s = 1_000.0
+        self.done: list[tuple[float, Decision]] = []
+
+    def second(
+        self, arrivals: int = 0, units: float = 300.0, waiting: Waiting | None = None
+    ) -> None:
+        for _ in range(arrivals):
+            self.load.arrive(self.now_s, units)
+        self.now_s += 1.0
+        for one in self.workers.values():
+            if one.state is State.STARTING and self.now_s - one.since_s >= 30:
+                one.state, one.since_s = State.READY, self.now_s
+        self.load.tick(self.now_s, waiting or Waiting())
+        fleet = list(self.workers.values())
+        for decision in decide(
+            self.now_s, self.endpoint, self.load, fleet, self.offers, self.memory
+        ):
+            self.done.append((self.now_s, decision))
+            self._do(decision)
+
+    def _do(self, decision: Decision) -> None:
+        if decision.kind is Kind.RENT:
+            taken = next(one for one in self.offers if one.offer == decision.offer)
+            self.offers.remove(taken)
+            new = worker(10_000 + taken.offer, State.LOADING)
+            new.created_s = new.since_s = self.now_s
+            self.workers[new.id] = new
+            return
+        assert decision.worker is not None
+        one = self.workers[decision.worker]
+        before = {
+            Kind.WAKE: {State.STOPPED, State.DRAINING},
+            Kind.SLEEP: {State.READY},
+            Kind.DESTROY: {State.STOPPED},
+        }
+        assert one.state in before[decision.kind], decision
+        if decision.kind is Kind.DESTROY:
+            del self.workers[one.id]
+            return
+        one.state = State.STARTING if decision.kind is Kind.WAKE else State.STOPPED
+        one.since_s = self.now_s
+
+    def count(self, kind: Kind) -> int:
+        return sum(decision.kind is kind for _, decision in self.done)
+
+    def awake(self) -> int:
+        return sum(one.state in AWAKE for one in self.workers.values())
+
+
+@given(
+    st.lists(st.sampled_from(list(State)), max_size=10),
+    st.integers(0, 10),
+    st.integers(0, 200),
+    st.integers(0, 10),
+    st.randoms(use_true_random=False),
+)
+def test_24_never_more_workers_than_may_be_and_each_decision_can_be_done(
+    states: list[State], workers_max: int, waiting: int, workers_min: int, rng: random.Random
+) -> None:
+    endpoint = Endpoint(workers_max=workers_max, workers_min=workers_min)
+    load, memory = Load(), Memory()
+    fleet = [
+        worker(name, state, perf=rng.choice([0.0, 80.0, 300.0, 900.0]))
+        for name, state in enumerate(states)
+    ]
+    for second in range(1, 200, 7):
+        for _ in range(rng.randrange(8)):
+            load.arrive(float(second), rng.uniform(1, 3_000))
+        load.tick(
+            float(second),
+            Waiting(requests=waiting, units=300.0 * waiting, oldest_s=float(waiting > 0)),
+        )
+        offers = [offer(name) for name in range(rng.randrange(6))]
+        decisions = decide(float(second), endpoint, load, fleet, offers, memory)
+        named = [decision.worker for decision in decisions if decision.worker is not None]
+        rented = [decision.offer for decision in decisions if decision.kind is Kind.RENT]
+        assert len(named) == len(set(named))
+        assert len(rented) == len(set(rented)) <= max(0, workers_max - len(fleet))
+        assert all(decision.reason for decision in decisions)
+        by_name = {one.id: one.state for one in fleet}
+        for decision in decisions:
+            if decision.worker is not None:
+                state = by_name[decision.worker]
+                assert (decision.kind, state) in {
+                    (Kind.WAKE, State.STOPPED),
+                    (Kind.WAKE, State.DRAINING),
+                    (Kind.SLEEP, State.READY),
+                    (Kind.DESTROY, State.STOPPED),
+                }
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=60))
+def test_what_is_remembered_survives_the_engine(arrivals: list[int]) -> None:
+    stage = Stage(FREE, [worker(1), worker(2, State.STOPPED)])
+    for came in arrivals:
+        stage.second(came)
+    memory = msgspec.json.decode(msgspec.json.encode(stage.memory), type=Memory)
+    load = msgspec.json.decode(msgspec.json.encode(stage.load), type=Load)
+    fleet = list(stage.workers.values())
+    now_s = stage.now_s
+    there = decide(now_s, FREE, stage.load, fleet, stage.offers, stage.memory)
+    assert decide(now_s, FREE, load, fleet, stage.offers, memory) == there
+
+
+def test_26_the_first_request_wakes_one_sleeping_worker_at_once_and_rents_none() -> None:
+    stage = Stage(FREE, [worker(1, State.STOPPED), worker(2, State.STOPPED)])
+    for _ in range(30):
+        stage.second()
+    assert not stage.done
+    stage.second(1, waiting=Waiting(requests=1, units=300.0))
+    assert [decision.kind for _, decision in stage.done] == [Kind.WAKE]
+    for _ in range(25):
+        stage.second(waiting=Waiting(requests=1, units=300.0, oldest_s=5.0))
+    assert len(stage.done) == 1
+
+
+def test_26_the_last_worker_sleeps_when_it_may_and_never_when_it_may_not() -> None:
+    for gate_s, asleep in ((None, True), (0.0, True), (-1.0, False), (300.0, True)):
+        endpoint = msgspec.structs.replace(FREE, idle_before_zero_s=gate_s)
+        stage = Stage(endpoint, [worker(1)])
+        stage.second(1)
+        slept_s = None
+        for _ in range(900):
+            stage.second()
+            if slept_s is None and stage.awake() == 0:
+                slept_s = stage.now_s - stage.load.last_s
+        assert (slept_s is not None) == asleep, gate_s
+        if gate_s == 300.0:
+            assert slept_s is not None
+            assert 300 <= slept_s <= 310
+
+
+def test_27_a_crowd_wakes_no_more_than_may_be_and_then_rests() -> None:
+    stage = Stage(FREE, [worker(name, State.STOPPED) for name in range(1, 5)])
+    stage.second(1_000, waiting=Waiting(requests=1_000, units=300_000.0))
+    backlog = 300_000.0
+    for _ in range(600):
+        ready = sum(one.perf for one in stage.workers.values() if one.state is State.READY)
+        backlog = max(0.0, backlog - ready)
+        waits = int(backlog / 300)
+        stage.second(waiting=Waiting(requests=waits, units=backlog, oldest_s=min(waits, 20)))
+        assert len(stage.workers) <= FREE.workers_max
+    wakes = [decision.worker for _, decision in stage.done if decision.kind is Kind.WAKE]
+    assert len(wakes) == len(set(wakes)) == 4
+
+
+def test_28_a_steady_load_leaves_the_fleet_alone() -> None:
+    rng = random.Random(1)
+    stage = Stage(FREE, [worker(name) for name in range(1, 7)])
+    for _ in range(2 * 3_600):
+        stage.second(sum(rng.random() < 0.4 for _ in range(10)))
+    moves = [at_s for at_s, one in stage.done if at_s > 1_000 + 3_600 and one.kind is not Kind.RENT]
+    assert len(moves) <= 0.5 * 6 * 10, len(moves)
+
+
+def test_25_over_the_maximum_the_sleeping_go_first_and_no_serving_one() -> None:
+    endpoint = msgspec.structs.replace(FREE, workers_max=2)
+    fleet = [worker(1), worker(2), worker(3, State.STOPPED), worker(4, State.STOPPED)]
+    stage = Stage(endpoint, fleet)
+    stage.second()
+    gone = {one.worker for _, one in stage.done if one.kind is Kind.DESTROY}
+    assert gone == {3, 4}
+
+
+def test_29_what_the_owner_wants_on_disk_is_there() -> None:
+    endpoint = msgspec.structs.replace(FREE, workers_min=3)
+    stage = Stage(endpoint, [])
+    for _ in range(10):
+        stage.second()
+    assert len(stage.workers) == 3
+    loads = msgspec.structs.replace(FREE, pool_load_min=1_500.0)
+    stage = Stage(loads, [])
+    for _ in range(10):
+        stage.second()
+    assert len(stage.workers) == 5
+
+
+def test_30_a_floor_of_load_is_kept_awake_with_its_headroom() -> None:
+    endpoint = msgspec.structs.replace(FREE, load_min=900.0, utilisation=0.9)
+    stage = Stage(endpoint, [worker(name, State.STOPPED, perf=100.0) for name in range(1, 20)])
+    for _ in range(120):
+        stage.second()
+    assert stage.awake() == 10
+
+
+def test_37_the_worst_price_per_performance_sleeps_first() -> None:
+    fleet = [worker(1), worker(2, price=0.90), worker(3)]
+    endpoint = msgspec.structs.replace(FREE, idle_before_zero_s=-1.0)
+    stage = Stage(endpoint, fleet)
+    for _ in range(400):
+        stage.second()
+    slept = [one.worker for _, one in stage.done if one.kind is Kind.SLEEP]
+    assert slept[0] == 2
+    assert stage.awake() == 1
+
+
+def test_a_worker_too_many_is_kept_for_a_while_and_then_given_back() -> None:
+    stage = Stage(FREE, [worker(name, State.STOPPED) for name in range(1, 4)])
+    for _ in range(int(KEEP_S) - 10):
+        stage.second()
+    assert stage.count(Kind.DESTROY) == 0
+    for _ in range(700):
+        stage.second()
+    assert stage.count(Kind.DESTROY) == 3
+
+
+def test_a_reason_says_what_is_wanted_what_is_there_and_by_which_rule() -> None:
+    stage = Stage(FREE, [worker(1, State.STOPPED)])
+    stage.second(1, waiting=Waiting(requests=1, units=300.0, oldest_s=0.5))
+    (_, decision), *_ = stage.done
+    assert "units/s are wanted awake" in decision.reason
+    assert "1 requests wait" in decision.reason
