@@ -33,7 +33,7 @@ QUESTIONS = (
     "How do I boil an egg?",
 )
 READY_S = 120.0
-QUIET_S = 300.0
+QUIET_S = 600.0
 """All workers are asleep again within this."""
 
 
@@ -55,7 +55,7 @@ class Market:
     def __init__(self, ready: dict[str, Any]) -> None:
         self.url: str = ready["url"]
         headers = {"Authorization": f"Bearer {ready['renter_key']}"}
-        self.http = httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=300)
+        self.http = httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=900)
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         """One call of the API."""
