@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from mercato.sdk import Failure, Mercato
@@ -37,12 +38,15 @@ def serving(environment: dict[str, str], data: Path, port: int, *more: str) -> I
                 break
             except Failure:
                 pause.wait(0.1)
+    children = psutil.Process(process.pid).children(recursive=True)
     try:
         yield url
     finally:
         process.send_signal(signal.SIGTERM)
         _, told = process.communicate(timeout=60)
-    assert process.returncode in {0, -signal.SIGTERM}, told
+    assert process.returncode == 0, told
+    _, left = psutil.wait_procs(children, timeout=10)
+    assert left == [], "its database outlives it"
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -259,6 +260,10 @@ def _serve(settings: Settings, listener: socket.socket, by: Accompanied | None) 
         lifespan="on",
     )
     server = uvicorn.Server(config)
+    # Having stopped, uvicorn raises the signal that told it to once more. It has been heard, and
+    # whoever called us still has things to put away: an embedded database above all.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_heard: None)
     _log.info("serving", url=f"http://{settings.host}:{settings.port}")
     server.run(sockets=[listener])
     return 0 if server.started else 1
