@@ -29,7 +29,9 @@ def engine(
     each runs mercato-pyworker, or the worker server of the vastai package, with this address as its
     REPORT_ADDR and with the id and token that FILE gives it.
 
-    FILE, for example:
+    Example: mercato engine --standalone workers.toml --host 0.0.0.0
+
+    The file, for example:
 
         account_key = "mine"
         [[endpoint]]
