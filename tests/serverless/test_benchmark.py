@@ -50,7 +50,7 @@ def test_any_folder_of_traces_plays_and_every_policy_is_told_of(tmp_path: Path) 
     ).stdout
     rows = dict(re.findall(r"^\| (\w+) \| ([\d.]+) \| \*\*", told, flags=re.MULTILINE))
     j = {name: float(value) for name, value in rows.items()}
-    assert len(j) == 11
+    assert len(j) == 12
     # Nobody can do the work for less than the lower bound.
     assert min(j.values()) > 1, j
     assert (tmp_path / "serverless.md").read_text().count("\n") > 20

@@ -40,6 +40,14 @@ GROUP: Final = GroupId(1)
 
 def endpoint(scenario: Scenario, policy: Policy, *, bids: float = 0.0) -> Endpoint:
     """The parameters of a scenario's endpoint: how much to keep is left to the policy."""
+    if policy is Policy.VAST:
+        # Its parameters are its policy: those of the newest client.
+        return Endpoint(
+            policy=policy,
+            workers_max=scenario.workers_max,
+            workers_min=min(5, scenario.workers_max),
+            idle_before_zero_s=-1.0 if scenario.hot_min else None,
+        )
     return Endpoint(
         policy=policy,
         workers_max=scenario.workers_max,
@@ -63,7 +71,13 @@ class Ours:
         self.kinds = self.memory.auto.kinds
         self.load = Load()
         self.queue = Queue(poll_timeout_s=DROP_S)
-        self.router = Router(wait_max_s=BIND_EARLY_S)
+        self.polled = parameters.policy is Policy.VAST
+        """Whether waiting clients ask again from time to time, instead of being held."""
+        self.router = (
+            Router(wait_max_s=parameters.worker_wait_max_s, pack=False)
+            if self.polled
+            else Router(wait_max_s=BIND_EARLY_S)
+        )
         self.workers: dict[ContractId, Worker] = {}
         self.given: dict[int, Worker] = {}
         """Which worker has a request."""
@@ -96,13 +110,14 @@ class Ours:
 
     def finished(self, now_s: float, worker: SimWorker, requests: Sequence[int]) -> None:
         """A worker's report of what it has done."""
-        del now_s
         trace, perf = self.world.trace, worker.perf
         mine: Worker | None = None
         for request in requests:
             mine = self.given.pop(request)
             cost = trace.claimed[request]
             self.router.release(mine, cost)
+            if not mine.requests:
+                mine.idle_since_s = now_s
             observe(mine, cost, trace.work[request] * worker.slots / perf, MEMORY_SLOT_S)
         assert mine is not None
         self._measure(mine)
@@ -113,7 +128,15 @@ class Ours:
     def _send(self, request: int, cost: float, worker: Worker) -> None:
         self.router.assign(worker, cost)
         self.given[request] = worker
-        self.world.send(request, self.world.fleet[worker.id])
+        self.world.send(request, self.world.fleet[worker.id], self._poll_s(request))
+
+    def _poll_s(self, request: int) -> float:
+        """How long until a waiting client asks again and hears of its worker."""
+        waited_s = self.world.now_s - self.world.trace.at_s[request]
+        if not self.polled or waited_s <= 0:
+            return 0.0
+        rng = self.world.rng
+        return rng.random() * (1.0 if waited_s < 1 else rng.uniform(0.1, 5.0))
 
     def _serve(self) -> None:
         queue, router = self.queue, self.router
@@ -147,7 +170,10 @@ class Ours:
             self.looked_s = -LOOK_S
 
     def _measure(self, mine: Worker) -> None:
-        mine.perf = learned(mine, self.kinds.expected(mine.kind, mine.estimate))
+        if self.polled:
+            mine.perf = mine.benchmark  # this policy believes what a worker says
+        else:
+            mine.perf = learned(mine, self.kinds.expected(mine.kind, mine.estimate))
 
     def tick(self, now_s: float) -> None:
         """Decide, and do it."""

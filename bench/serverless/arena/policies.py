@@ -26,6 +26,7 @@ AUTO: Final = "auto"
 POLICIES: Final[dict[str, Callable[[World], Controller]]] = {
     AUTO: _ours(Policy.AUTO),
     "queue": _ours(Policy.QUEUE),
+    "vast": _ours(Policy.VAST),
     "knative_kpa": Knative,
     "ray_serve": Ray,
     "keda_hpa": Keda,

@@ -14,6 +14,7 @@ from mercato.serverless.endpoint import Endpoint, Group, Policy
 from mercato.serverless.load import Load
 from mercato.serverless.queued import queued
 from mercato.serverless.recruit import Candidate
+from mercato.serverless.vast import VastMemory, vast
 from mercato.serverless.worker import State, Worker
 
 
@@ -21,6 +22,7 @@ class Memory(msgspec.Struct, kw_only=True):
     """What the policies keep from tick to tick; plain data, to be stored with the endpoint."""
 
     auto: AutoMemory = msgspec.field(default_factory=AutoMemory)
+    vast: VastMemory = msgspec.field(default_factory=VastMemory)
 
 
 def decide(
@@ -44,8 +46,10 @@ def decide(
     match endpoint.policy:
         case Policy.AUTO:
             return auto(now_s, endpoint, load, workers, offers, memory.auto)
-        case Policy.QUEUE | Policy.VAST:
+        case Policy.QUEUE:
             return queued(now_s, endpoint, load, workers, offers)
+        case Policy.VAST:
+            return vast(now_s, endpoint, load, workers, offers, memory.vast)
 
 
 def renew(groups: Sequence[Group], workers: Sequence[Worker]) -> list[Decision]:
