@@ -59,10 +59,12 @@ def echo(call: Call) -> None:
 async def test_a_request_is_answered_and_the_connection_kept() -> None:
     async with Site(echo).up() as site:
         pool = site.pool()
+        opened: set[object] = set()
         for number in range(3):
             answer = await pool.fetch("POST", f"/a%20b?n={number}", b"body")
             assert (answer.status, answer.body) == (200, f"POST /a b n={number} body".encode())
-        assert len(site.server.connections) == 1
+            opened |= site.server.connections
+        assert len(opened) == 1
 
 
 @given(cuts=st.lists(st.integers(1, 200), max_size=8), count=st.integers(1, 12))
@@ -120,6 +122,9 @@ async def test_a_stream_comes_as_it_is_written() -> None:
         def write(self, chunk: bytes) -> None:
             self.seen.append(chunk)
             gates[len(self.seen) - 1].set()
+
+        def flush(self) -> None:
+            pass
 
         def end(self) -> None:
             self.seen.append(b"end")
@@ -197,7 +202,7 @@ async def test_a_bug_in_a_handler_answers_500_and_is_told() -> None:
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\ncontent-length: x\r\n\r\n", b"400"),
         (b"POST / HTTP/1.1\r\ncontent-length: 2000\r\n\r\n" + b"x" * 2000, b"413"),
-        (b"GET / HTTP/1.1\r\na: " + b"x" * (HEAD_BYTES_MAX + 1) + b"\r\n\r\n", b"431"),
+        (b"GET / HTTP/1.1\r\na: " + b"x" * 20 * HEAD_BYTES_MAX + b"\r\n\r\n", b"431"),
         (b"POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", b"400"),
     ],
 )
@@ -209,9 +214,12 @@ async def test_what_is_not_a_request_is_refused_and_hung_up_on(sent: bytes, stat
 
 async def test_a_client_that_asks_first_is_told_to_go_on() -> None:
     async with Site(echo).up() as site:
-        head = b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n"
-        answer = await site.raw(head + b"connection: close\r\n\r\n", b"hi")
-        assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"hi")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK")
+        writer.close()
 
 
 async def test_a_kept_connection_that_the_origin_closed_is_replaced() -> None:

@@ -163,7 +163,8 @@ class Running:
         self.worker = worker
         self.place = place
         self.engine = engine
-        self.pool = Pool(Origin.of(place.url))
+        # A connection of its own for each: what is broken off is never taken for a stale one.
+        self.pool = Pool(Origin.of(place.url), kept_s=-1.0)
 
     async def ask(
         self,

@@ -66,6 +66,11 @@ class _Try(Relay):
         if not self.refused:
             super().write(chunk)
 
+    def flush(self) -> None:
+        """Nothing more has come for now."""
+        if not self.refused:
+            super().flush()
+
     def end(self) -> None:
         """The answer is whole."""
         if not self.refused:

@@ -91,6 +91,13 @@ class Call(ABC):
     def write(self, chunk: bytes) -> None:
         """Give a piece of the body."""
 
+    def flush(self) -> None:  # noqa: B027 - most have nothing to send here
+        """Nothing more comes for now: what was given and not sent yet goes out.
+
+        Heads wait for the piece after them, so that both go out as one; call this after `begin`
+        where that piece may take a while.
+        """
+
     @abstractmethod
     def end(self) -> None:
         """The body is complete."""

@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from mercato.http.call import Headers, header
+from mercato.http.call import Headers
 
 KEPT_S: Final = 1.5
 """How long an unused connection is kept: less than any common server's own patience."""
+STALE_S: Final = 0.05
+"""That a kept connection was closed meanwhile shows within this time."""
 KEPT_MAX: Final = 256
 CONNECT_S: Final = 10.0
+HEADS_KEPT: Final = 64
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
@@ -69,6 +72,9 @@ class Sink(Protocol):
     def write(self, chunk: bytes) -> None:
         """A piece of the body has come."""
 
+    def flush(self) -> None:
+        """Nothing more has come for now."""
+
     def end(self) -> None:
         """The body is complete."""
 
@@ -98,6 +104,9 @@ class Whole:
         else:
             self._chunks.append(chunk)
 
+    def flush(self) -> None:
+        """Nothing is to be done."""
+
     def end(self) -> None:
         """Nothing is left to do."""
 
@@ -118,6 +127,7 @@ class Line(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._until_close = False
         self._interim = False
+        self._keeps = False
         self.begun = False
         """Whether the answer to the present exchange has begun to come."""
         self.kept_at = 0.0
@@ -139,9 +149,7 @@ class Line(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Whether another exchange may follow."""
-        return (
-            self._transport is not None and self._done is None and self._parser.should_keep_alive()
-        )
+        return self._transport is not None and self._done is None and self._keeps
 
     def pause(self) -> None:
         """Read no more until `resume`."""
@@ -188,6 +196,8 @@ class Line(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._fail(f"the origin does not speak HTTP/1.1: {error}")
             self.abort()
+        if self._sink is not None:
+            self._sink.flush()
 
     # What the parser tells.
 
@@ -206,8 +216,7 @@ class Line(asyncio.Protocol):
         if self._interim or self._sink is None:
             return
         self.begun = True
-        length = _length(status, self._headers)
-        self._until_close = length is None and not _chunked(self._headers)
+        length, self._until_close = _framing(status, self._headers)
         self._sink.begin(self, status, self._headers, length)
 
     def on_body(self, body: bytes) -> None:
@@ -218,6 +227,8 @@ class Line(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The answer is complete."""
         if not self._interim:
+            # Only here does the parser know.
+            self._keeps = self._parser.should_keep_alive()
             self._complete()
 
     # Inside.
@@ -235,16 +246,17 @@ class Line(asyncio.Protocol):
             done.set_exception(OriginFailed(why))
 
 
-def _length(status: int, headers: Headers) -> int | None:
+def _framing(status: int, headers: Headers) -> tuple[int | None, bool]:
+    """A body's length, None when it is not told; and whether only the line's end ends it."""
     if status in {204, 304}:
-        return 0
-    told = header(headers, b"content-length")
-    return int(told) if told is not None and told.isdigit() else None
-
-
-def _chunked(headers: Headers) -> bool:
-    coding = header(headers, b"transfer-encoding")
-    return coding is not None and b"chunked" in coding.lower()
+        return 0, False
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"content-length":
+            return int(value), False
+        if lower == b"transfer-encoding":
+            return None, b"chunked" not in value.lower()
+    return None, True
 
 
 class Pool:
@@ -258,32 +270,45 @@ class Pool:
         self._kept_s = kept_s
         self._tls = (tls or ssl.create_default_context()) if origin.tls else None
         self._kept: deque[Line] = deque()
+        self._heads: dict[tuple[str, str], bytes] = {}
 
     def request(self, method: str, target: str, body: bytes = b"", headers: Headers = ()) -> bytes:
         """The bytes of a request for `exchange`."""
+        head = self._heads.get((method, target))
+        if head is None:
+            head = f"{method} {target} HTTP/1.1\r\nhost: {self.origin.authority}\r\n".encode()
+            if len(self._heads) < HEADS_KEPT:
+                self._heads[method, target] = head
         extra = b"".join([b"%s: %s\r\n" % pair for pair in headers])
-        head = f"{method} {target} HTTP/1.1\r\nhost: {self.origin.authority}\r\n".encode()
         return b"%s%scontent-length: %d\r\n\r\n%s" % (head, extra, len(body), body)
 
     async def exchange(self, request: bytes, sink: Sink) -> None:
         """Send a request and give the answer to `sink`; cancelling it breaks the exchange off.
 
-        A kept connection that turns out to have been closed by the origin is replaced, once.
+        A kept connection that turns out to have been closed by the origin is replaced, once. That
+        shows at once; what breaks later may have been worked on, and is not sent again.
 
         Raises:
             OriginFailed: when the origin cannot be reached or breaks off.
         """
-        line = self._warm()
-        if line is not None and await self._tried(line, request, sink):
-            return
-        line = await self._connect()
-        done = line.exchange(request, sink)
-        try:
-            await done
-        except asyncio.CancelledError:
-            line.abort()
-            raise
-        self._keep(line)
+        line, kept = self._warm(), True
+        if line is None:
+            line, kept = await self._connect(), False
+        clock = asyncio.get_running_loop().time
+        while True:
+            sent_s = clock()
+            try:
+                await line.exchange(request, sink)
+            except asyncio.CancelledError:
+                line.abort()
+                raise
+            except OriginFailed:
+                if line.begun or not kept or clock() - sent_s > STALE_S:
+                    raise
+                line, kept = await self._connect(), False
+            else:
+                self._keep(line)
+                return
 
     async def fetch(
         self,
@@ -306,25 +331,19 @@ class Pool:
             raise OriginFailed(f"no answer within {timeout_s:g} s") from None
         return sink.answer
 
+    async def reachable(self) -> bool:
+        """Whether the origin takes connections."""
+        try:
+            line = await self._connect()
+        except OriginFailed:
+            return False
+        line.abort()
+        return True
+
     def close(self) -> None:
         """Hang up the connections that are not in use."""
         while self._kept:
             self._kept.pop().abort()
-
-    async def _tried(self, line: Line, request: bytes, sink: Sink) -> bool:
-        """Whether a kept connection saw the exchange through; False: it was already closed."""
-        done = line.exchange(request, sink)
-        try:
-            await done
-        except asyncio.CancelledError:
-            line.abort()
-            raise
-        except OriginFailed:
-            if line.begun:
-                raise
-            return False
-        self._keep(line)
-        return True
 
     def _warm(self) -> Line | None:
         oldest = asyncio.get_running_loop().time() - self._kept_s

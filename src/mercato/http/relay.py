@@ -30,6 +30,10 @@ class Relay:
         """Pass a piece on."""
         self._call.write(chunk)
 
+    def flush(self) -> None:
+        """Nothing more has come for now: let the caller have what there is."""
+        self._call.flush()
+
     def end(self) -> None:
         """The answer is whole."""
         self._call.on_full = self._call.on_drained = None

@@ -16,13 +16,14 @@ from urllib.parse import unquote
 
 import httptools
 
-from mercato.http.call import JSON, TEXT, Call, Headers
+from mercato.http.call import JSON, TEXT, Call, Headers, header
 
 Handler = Callable[[Call], Coroutine[Any, Any, None] | None]
 Complaint = Callable[[str, BaseException], None]
 """Told of a handler's exception that nobody caught: what was asked, and the exception."""
 
 HEAD_BYTES_MAX: Final = 64 * 1024
+"""A head that has not ended after so many bytes is refused."""
 BODY_BYTES_MAX: Final = 256 * 1024 * 1024
 PIPELINED_MAX: Final = 16
 """Requests of one connection that may wait behind the one at work."""
@@ -51,7 +52,7 @@ def _bodiless(status: int) -> bool:
 class _WireCall(Call):
     """A call that came over a connection of this server."""
 
-    __slots__ = ("_chunked", "_connection", "_keep")
+    __slots__ = ("_chunked", "_connection", "_head", "_keep")
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class _WireCall(Call):
         self._connection = connection
         self._keep = keep
         self._chunked = False
+        self._head = b""
 
     def answer(
         self, status: int, body: bytes = b"", content_type: bytes = JSON, headers: Headers = ()
@@ -104,22 +106,27 @@ class _WireCall(Call):
             # The end of the connection is the end of the body.
             parts.append(b"connection: close\r\n")
         parts.append(b"\r\n")
-        self._connection.write(b"".join(parts))
+        self._head = b"".join(parts)
 
     def write(self, chunk: bytes) -> None:
         if self.gone or self.ended or not chunk:
             return
-        if self._chunked:
-            self._connection.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
-        else:
-            self._connection.write(chunk)
+        piece = b"%x\r\n%s\r\n" % (len(chunk), chunk) if self._chunked else chunk
+        if self._head:
+            piece, self._head = self._head + piece, b""
+        self._connection.write(piece)
+
+    def flush(self) -> None:
+        if self._head and not self.gone:
+            self._connection.write(self._head)
+            self._head = b""
 
     def end(self) -> None:
         if self.gone or self.ended:
             return
         self.ended = True
-        if self._chunked:
-            self._connection.write(b"0\r\n\r\n")
+        if self._chunked or self._head:
+            self._connection.write(self._head + (b"0\r\n\r\n" if self._chunked else b""))
         self._connection.answered(keep=self._keep)
 
     def abort(self) -> None:
@@ -148,6 +155,8 @@ class _Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._head_bytes = 0
         self._body_bytes = 0
+        self._headed = False
+        self._told_on = False
 
     # What the transport tells.
 
@@ -178,6 +187,8 @@ class _Connection(asyncio.Protocol):
             self._refuse(400, "this server does not change protocols")
         except httptools.HttpParserError as error:
             self._refuse(400, f"not an HTTP/1.1 request: {error}")
+        if self._half:
+            self._look_at_half(len(data))
 
     def eof_received(self) -> bool:
         """A caller that has closed its side has left, as far as HTTP goes."""
@@ -200,16 +211,12 @@ class _Connection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name, value))
-        self._count_head(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
-        for name, value in self._headers:
-            if len(name) == 6 and name.lower() == b"expect" and value.lower() == b"100-continue":
-                self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._headed = True
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -265,10 +272,17 @@ class _Connection(asyncio.Protocol):
 
     # Inside.
 
-    def _count_head(self, length: int) -> None:
-        self._head_bytes += length
-        if self._head_bytes > HEAD_BYTES_MAX:
-            self._refuse(431, f"the head may have {HEAD_BYTES_MAX} bytes")
+    def _look_at_half(self, received: int) -> None:
+        """A request has come in part: see that its head is not endless, and that it may go on."""
+        if not self._headed:
+            self._head_bytes += received
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self._refuse(431, f"the head may have {HEAD_BYTES_MAX} bytes")
+        elif not self._body and not self._told_on:
+            self._told_on = True
+            expected = header(self._headers, b"expect")
+            if expected is not None and expected.lower() == b"100-continue":
+                self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _refuse(self, status: int, why: str) -> None:
         if self._refused:
@@ -280,7 +294,14 @@ class _Connection(asyncio.Protocol):
                 b"%scontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
                 % (_status_line(status), TEXT, len(body), body)
             )
-        if self._transport is not None:
+        if self._transport is None:
+            return
+        if self._transport.can_write_eof():
+            # What still comes is thrown away for a while: a line that is cut while its caller
+            # writes would take the answer with it.
+            self._transport.write_eof()
+            self._sweeps = 0
+        else:
             self._transport.close()
 
     def _next(self) -> None:
@@ -321,6 +342,8 @@ class _Connection(asyncio.Protocol):
         """Give up on a connection that has been quiet for too long."""
         self._sweeps += 1
         quiet_max = HALF_SWEEPS if self._half else IDLE_SWEEPS
+        if self._refused:
+            quiet_max = 1
         if self._call is None and self._sweeps > quiet_max and self._transport is not None:
             self._transport.abort()
 

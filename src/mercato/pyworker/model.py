@@ -51,10 +51,13 @@ class Model:
         if self._pool is None:
             return False
         try:
-            answer = await self._pool.fetch("GET", path)
+            return (await self._pool.fetch("GET", path)).status == 200
         except OriginFailed:
             return False
-        return answer.status == 200
+
+    async def listens(self) -> bool:
+        """Whether the server takes connections."""
+        return self._pool is not None and await self._pool.reachable()
 
     def close(self) -> None:
         """Hang up."""

@@ -77,6 +77,12 @@ async def well(model: Model, path: str) -> None:
         await asyncio.sleep(LOADING_HEALTH_S)
 
 
+async def listening(model: Model) -> None:
+    """Return once the model server listens: all there is to go by without log or health."""
+    while not await model.listens():  # noqa: ASYNC110 - nobody here could set an event
+        await asyncio.sleep(LOADING_HEALTH_S)
+
+
 async def watch(model: Model, path: str, tell: Callable[[str], None]) -> None:
     """Check for ever; tell what is wrong when it is, and nothing ("") when that is over."""
     failures = 0

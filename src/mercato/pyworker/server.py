@@ -147,6 +147,8 @@ class PyWorker:
             await loaded.wait()
         elif health is not None:
             await ready.well(self._model, health)
+        elif self._what.model is not None:
+            await ready.listening(self._model)
         perf = worker.WORKLOAD
         if self._measured is not None:
             perf = await benchmark.measured(self._measured, self._model, self._clock)
