@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from tools import HERE, Program, free_ports, peer_python, program
 
-from bench.dataplane.tools import HERE, Program, free_ports, peer_python, program
 from mercato.engine.signing import Signer, new_key
 from mercato.http.call import TEXT, Call
 from mercato.http.client import Origin, OriginFailed, Pool

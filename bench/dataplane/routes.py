@@ -1,6 +1,6 @@
 """What a route decision costs with 10,000 workers: in memory alone, and over HTTP.
 
-Run: python -m bench.dataplane.routes [workers]
+Run: PYTHONPATH=bench:. python bench/dataplane/routes.py [workers]
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import time
 from collections import deque
 from itertools import count
 
-from bench.measure import quantile
+from measure import quantile
 from mercato.engine.clock import SystemClock
 from mercato.engine.engine import Engine
 from mercato.engine.request import Ask, Ready

@@ -5,7 +5,7 @@ the second with whoever asks. All take their turns in every round, so that a noi
 for all. Trust the ratios, not the figures; where others use the machine too, trust the processor
 time of a request (`cpu us`, and how many times nginx's it is: above 1 is less than nginx).
 
-Run: python -m bench.dataplane.run [--rounds 3] [--seconds 3] [NAME ...]
+Run: PYTHONPATH=bench:. python bench/dataplane/run.py [--rounds 3] [--seconds 3] [NAME ...]
 """
 
 import argparse
@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import uvloop
-
-from bench.dataplane.lineup import (
+from lineup import (
     CANDIDATES,
     JSON_HEADERS,
     PATH,
@@ -28,9 +27,10 @@ from bench.dataplane.lineup import (
     Candidate,
     Clerk,
 )
-from bench.dataplane.model import CHUNKS, EVENT
-from bench.dataplane.tools import HERE, Program, free_ports, wrk
-from bench.measure import quantile
+from model import CHUNKS, EVENT
+from tools import HERE, Program, free_ports, wrk
+
+from measure import quantile
 from mercato.http.call import Headers
 from mercato.http.client import Line, Origin, OriginFailed, Pool
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from tests.pyworker.surroundings import free_ports
 
@@ -49,8 +49,10 @@ def peer_python(name: str, *requirements: str) -> Path | None:
     if not (home / ".complete").exists():
         shutil.rmtree(home, ignore_errors=True)
         uv = shutil.which("uv") or str(HERE.parents[1] / ".venv-uv/bin/uv")
-        made = subprocess.run([uv, "venv", "-q", "--python", sys.executable, home], check=False)
-        install = [uv, "pip", "install", "-q", "--python", python, *requirements]
+        made = subprocess.run(
+            [uv, "venv", "-q", "--python", sys.executable, str(home)], check=False
+        )
+        install = [uv, "pip", "install", "-q", "--python", str(python), *requirements]
         if made.returncode or subprocess.run(install, check=False).returncode:
             return None
         (home / ".complete").touch()
