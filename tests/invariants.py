@@ -44,6 +44,12 @@ LAWS: Final[dict[str, LiteralString]] = {
         " join machines m on m.id = c.machine_id"
         " where s.to_ms is null and m.offline_since_ms is not null"
     ),
+    "no disk on a machine that fell silent is billed past its last proof of life": (
+        "select s.* from segments s join contracts c on c.id = s.contract_id"
+        " join machines m on m.id = c.machine_id join instances i on i.id = c.id"
+        " where s.kind = 'disk' and s.to_ms > m.offline_since_ms and s.from_ms < s.to_ms"
+        " and i.intended <> 'destroyed'"
+    ),
     "an open GPU meter belongs to a contract that runs and holds all its GPUs": (
         "select s.* from segments s join contracts c on c.id = s.contract_id"
         " join instances i on i.id = c.id where s.kind = 'gpu' and s.to_ms is null"

@@ -17,6 +17,8 @@ class Fragile(Database):
     statements_left: int | None = None
     """The connection is lost in place of the statement after so many; None: it holds. A commit
     counts as a statement."""
+    races_lost = False
+    """In its place the transaction finds that it lost a race, and is run again."""
     answer_lost = False
     """The next commit happens, and its answer is lost with the connection."""
     statements = 0
@@ -36,6 +38,11 @@ class Fragile(Database):
             raise psycopg.OperationalError("the connection was lost after the commit")
         return result
 
+    def hold(self) -> None:
+        """Let nothing go wrong from now on."""
+        self.statements_left = None
+        self.races_lost = self.answer_lost = False
+
     def _counted(self, flow: Callable[Concatenate[Tx, P], T]) -> Callable[Concatenate[Tx, P], T]:
         def run(tx: Tx, /, *args: P.args, **kwargs: P.kwargs) -> T:
             conn = tx.conn
@@ -47,10 +54,12 @@ class Fragile(Database):
         return run
 
     def count(self, conn: psycopg.Connection[Row]) -> None:
-        """Take note of a statement, or lose the connection in its place."""
+        """Take note of a statement, or of what happens in its place."""
         self.statements += 1
         if self.statements_left == 0:
             self.statements_left = None
+            if self.races_lost:
+                raise psycopg.errors.SerializationFailure("another transaction was faster")
             conn.close()
             raise psycopg.OperationalError("the connection was lost")
         if self.statements_left is not None:

@@ -33,7 +33,7 @@ class Postgres:
 
     def __init__(self, url: str) -> None:
         """Make the template; `url` names any database of the server."""
-        self._url = url
+        self.url = url
         self._numbers = itertools.count()
         self._left: list[str] = []
         self._template = f"template_{os.getpid()}"
@@ -48,7 +48,7 @@ class Postgres:
         """The URL of a new database, dropped later; a copy of `like`, which must be idle."""
         name = f"test_{os.getpid()}_{next(self._numbers)}"
         template = self._template if like is None else str(conninfo_to_dict(like)["dbname"])
-        with psycopg.connect(self._url, autocommit=True) as conn:
+        with psycopg.connect(self.url, autocommit=True) as conn:
             conn.execute(f"create database {name} template {template} strategy file_copy")
             # Those of before, and not this one at its end: dropping a database that connections
             # have only just left takes a tenth of a second.
@@ -61,14 +61,14 @@ class Postgres:
     def empty(self) -> Iterator[str]:
         """The URL of a new database without a schema, dropped at the end."""
         name = f"empty_{os.getpid()}_{next(self._numbers)}"
-        with psycopg.connect(self._url, autocommit=True) as conn:
+        with psycopg.connect(self.url, autocommit=True) as conn:
             conn.execute(f"create database {name}")
             yield self._named(name)
             conn.execute(f"drop database {name} with (force)")
 
     def _named(self, name: str) -> str:
         """The same server's URL for another database."""
-        head, _, tail = self._url.partition("?")
+        head, _, tail = self.url.partition("?")
         base, _, _ = head.rpartition("/")
         return f"{base}/{name}" + (f"?{tail}" if tail else "")
 

@@ -31,6 +31,10 @@ FORGERIES: Final[dict[str, LiteralString]] = {
         "update segments set from_ms = from_ms + 1 where contract_id = 1 and kind = 'disk'"
     ),
     "nothing on a machine that is offline runs a meter": "update machines set offline_since_ms = 5",
+    "no disk on a machine that fell silent is billed past its last proof of life": (
+        "with silent as (update machines set offline_since_ms = 5 returning id)"
+        " update segments set to_ms = from_ms + 1 where kind = 'disk'"
+    ),
     "an open GPU meter belongs to a contract that runs and holds all its GPUs": (
         "update instances set actual = 'loading' where id = 1"
     ),

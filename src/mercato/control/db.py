@@ -31,6 +31,9 @@ RETRIES_MAX: Final = 50
 CONNECTION_WAIT_S: Final = 60.0
 """How long a transaction waits for a free connection before it fails."""
 
+STATEMENTS_PREPARED_MAX: Final = 1_000
+"""More than there are: when there are fewer places they push one another out."""
+
 
 class _QueueFirst(Exception):  # noqa: N818 - a turn of the road, not a fault
     """The transaction must begin again, at the end of a queue."""
@@ -107,6 +110,7 @@ class Database:
             open=False,
             kwargs={"row_factory": dict_row, "autocommit": True},
             connection_class=psycopg.Connection[Row],
+            configure=_configure,
         )
         self._on_poke = on_poke
         self._counting = threading.Lock()
@@ -144,7 +148,6 @@ class Database:
                 with self._pool.connection() as conn, _standing_in(conn, topics):
                     tx = Tx(conn, queued=set(topics))
                     with conn.transaction():
-                        conn.execute("set transaction isolation level serializable")
                         result = flow(tx, *args, **kwargs)
                 break
             except _QueueFirst as turn:
@@ -162,6 +165,16 @@ class Database:
         if tx.pokes:
             self._on_poke(tx.pokes)
         return result
+
+
+def _configure(conn: psycopg.Connection[Row]) -> None:
+    """Have every transaction serializable, and statements planned once.
+
+    From their second time on: a rolled-back transaction has the driver forget all of them.
+    """
+    conn.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
+    conn.prepare_threshold = 1
+    conn.prepared_max = STATEMENTS_PREPARED_MAX
 
 
 @contextmanager

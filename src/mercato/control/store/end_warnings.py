@@ -6,12 +6,16 @@ from mercato.market.lasting import WARNED_BEFORE_MS
 
 
 def ending(tx: Tx, now_ms: int) -> list[ContractId]:
-    """Contracts that have something on a machine and end soon enough to be warned of."""
+    """Contracts that have something on a machine and of whose end a warning is due."""
     rows = tx.all(
         "select c.id from live_contracts l join contracts_now c on c.id = l.id"
-        " where c.end_at_ms > %s and c.end_at_ms <= %s order by c.id",
+        " left join end_warnings w on w.contract_id = c.id and w.end_at_ms = c.end_at_ms"
+        " where c.end_at_ms > %s and c.end_at_ms <= %s + (select coalesce(max(stage), 0)"
+        " from unnest(%s::bigint[]) stage where w.before_ms is null or stage < w.before_ms)"
+        " order by c.id",
         now_ms,
-        now_ms + max(WARNED_BEFORE_MS),
+        now_ms,
+        list(WARNED_BEFORE_MS),
     )
     return [ContractId(row["id"]) for row in rows]
 
