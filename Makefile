@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup up dev check test laws ledger demo-serverless openapi docs bench
+.PHONY: simulate help setup up dev check test laws ledger demo-serverless openapi docs bench
 BIN := .venv/bin
 DEMO ?= keep
 # The program that builds the environment is kept beside it.
@@ -35,6 +35,10 @@ test: setup ## All tests; those of Docker and the client run one after another
 	@bash scripts/docker-engine
 	@$(BIN)/pytest -q -n 2 -m "not docker and not client"
 	@$(BIN)/pytest -q -m "docker or client"
+
+simulate: setup ## A week of whole markets with every fault (SEEDS=20, or SEED=17 to replay one)
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20)) \
+		$(if $(MACHINES),--machines $(MACHINES)) $(if $(DAYS),--days $(DAYS))
 
 laws: setup ## The laws of the auction on 100,000 random machines
 	@MERCATO_LAW_CASES=100000 $(BIN)/pytest -q tests/market
