@@ -137,14 +137,15 @@ def vast(
     spare = min(found.delete, -lately)
     memory.delete_mean = _mean(memory.delete_mean, spare, passed_s, DELETE_MEAN_S)
     stop = min(found.stop, memory.stop_mean)
-    decisions = _awake(now_s, endpoint, found.start, stop, kept, soon)
+    asked = endpoint.always_one or load.waiting.requests > 0
+    decisions = _awake(now_s, asked, found.start, stop, kept, soon)
     busy = {one.worker for one in decisions}
     free = [one for one in kept if one.id not in busy]
     return decisions + _disk(
         now_s,
         min(found.create, memory.create_mean),
         min(spare, memory.delete_mean),
-        endpoint.workers_min - len(kept),
+        max(endpoint.workers_min, int(asked)) - len(kept),
         endpoint.workers_max - len(workers),
         free,
         offers,
@@ -200,14 +201,14 @@ def _value(worker: Worker, now_s: float) -> float:
 
 def _awake(
     now_s: float,
-    endpoint: Endpoint,
+    asked: bool,  # noqa: FBT001 - one of the facts
     start: float,
     stop: float,
     kept: Sequence[Worker],
     soon: Sequence[Worker],
 ) -> list[Decision]:
-    """Start as many as the score is worth, or stop one."""
-    if start > START_ABOVE or (endpoint.always_one and not soon):
+    """Start as many as the score is worth, or stop one; while it is `asked` for, one is awake."""
+    if start > START_ABOVE or (asked and not soon):
         asleep = [one for one in kept if one.state.outlook is Outlook.ASLEEP]
         asleep.sort(key=lambda one: (one.state is State.STOPPED, -_value(one, now_s), one.id))
         reason = f"start score {start:.3f} above {START_ABOVE}"
@@ -216,7 +217,7 @@ def _awake(
             for one in asleep[: max(1, math.floor(start))]
         ]
     ready = [one for one in soon if one.state is State.READY and not one.sessions]
-    floor = 1 if endpoint.always_one else 0
+    floor = 1 if asked else 0
     if stop > STOP_ABOVE and ready and len(soon) > floor:
         worst = min(ready, key=lambda one: (_value(one, now_s), one.id))
         reason = f"stop score {stop:.3f} above {STOP_ABOVE}"
