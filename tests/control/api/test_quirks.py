@@ -19,7 +19,7 @@ from tests.control.market import hardware
 
 ELSEWHERE = "another part of the market"
 ERRORS, ROUTES, REPEATS = (
-    f"tests.control.api.test_{one}" for one in ("errors", "routes", "repeats")
+    f"tests.control.api.test_{one}" for one in ("errors", "routes", "asked_twice")
 )
 EVERY_COMMAND = "tests.e2e.test_commands:test_a_command_ends_as_the_table_says"
 
