@@ -36,7 +36,7 @@ async def until_logged(host: Host, text: str) -> str:
 
 
 def test_the_token_is_in_the_environment_and_in_no_command() -> None:
-    it = replace(wanted(1), jupyter=Jupyter(token=TOKEN, directory="/work"))
+    it = replace(wanted(1), jupyter=Jupyter(token=TOKEN, directory="/srv"))
     variables = environment.environment(it, {"8080/tcp": 40_001}, "192.0.2.1")
     assert variables["JUPYTER_TOKEN"] == TOKEN
     assert variables["JUPYTER_SERVER_URL"] == "http://192.0.2.1:40001/"
@@ -50,16 +50,16 @@ async def test_an_image_without_any_says_what_to_do_and_one_with_it_has_it_start
     box: str,
 ) -> None:
     async with living_host() as host:
-        it = replace(wanted(1, image=box), jupyter=Jupyter(token=TOKEN, directory="/work/here"))
+        it = replace(wanted(1, image=box), jupyter=Jupyter(token=TOKEN, directory="/srv/here"))
         host.take(told(it))
         await until_running(host, 1)
         assert "choose an image" in await until_logged(host, "this image has no jupyter")
         assert (await inside(host, 1, STANDS_IN))[0] == 0
         host.take(told(replace(it, boots=1), generation=2))
         said = await until_logged(host, "started with lab")
-        assert "--port=8080 --ServerApp.port_retries=0 --ServerApp.root_dir=/work/here" in said
+        assert "--port=8080 --ServerApp.port_retries=0 --ServerApp.root_dir=/srv/here" in said
         assert TOKEN not in said
-        assert (await inside(host, 1, "test -d /work/here && ps -o args"))[0] == 0
+        assert (await inside(host, 1, "test -d /srv/here && ps -o args"))[0] == 0
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +81,7 @@ async def asked(url: str) -> tuple[int, str]:
 async def test_a_real_jupyterlab_is_installed_and_opens_to_its_token_only(lab: str) -> None:
     async with living_host() as host:
         it = wanted(1, image=lab, ram_mb=2_000, pids_max=1_000)
-        host.take(told(replace(it, jupyter=Jupyter(token=TOKEN, directory="/work"))))
+        host.take(told(replace(it, jupyter=Jupyter(token=TOKEN, directory="/srv"))))
         port = (await until_running(host, 1)).ports["8080/tcp"]
         url = f"http://127.0.0.1:{port}"
         async with asyncio.timeout(120.0):
@@ -89,7 +89,7 @@ async def test_a_real_jupyterlab_is_installed_and_opens_to_its_token_only(lab: s
                 await asyncio.sleep(0.2)
         assert (await asked(f"{url}/api/contents"))[0] == 403
         assert (await asked(f"{url}/api/contents?token=wrong"))[0] == 403
-        assert (await inside(host, 1, "echo found > /work/file"))[0] == 0
+        assert (await inside(host, 1, "echo found > /srv/file"))[0] == 0
         status, listed = await asked(f"{url}/api/contents?token={TOKEN}")
         assert (status, "file" in listed) == (200, True)
         status, page = await asked(f"{url}/lab?token={TOKEN}")
