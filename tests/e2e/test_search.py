@@ -5,14 +5,14 @@ The market has a machine of eight GPUs in Germany (fifteen offers) and one of tw
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx2
 import pytest
 from vastai import SyncClient, VastAI
 from vastai.data.query import Query
 
-from tests.e2e.conftest import Market
+from tests.e2e.conftest import Market, pretended
 from tests.e2e.official import Official
 
 pytestmark = [pytest.mark.client, pytest.mark.slow]
@@ -73,6 +73,19 @@ QUERIES = {
     "vms_enabled=True": {},
     "cluster_id=null": ALL,
 }
+
+
+@pytest.fixture(scope="module")
+def pretend() -> Iterator[Market]:
+    """A market of its own, for what others still rent would be missing from the counts."""
+    with pretended() as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def renter(pretend: Market) -> Iterator[Official]:
+    with pretend.official("renter") as client:
+        yield client
 
 
 @pytest.mark.parametrize("query", QUERIES)
