@@ -86,6 +86,21 @@ def test_a_full_disk_and_a_missing_image_are_explained_and_not_tried_for_ever() 
     assert told(it, 2 * LATER)[1].actual is Actual.RUNNING
 
 
+def test_what_runs_is_stopped_before_it_is_told_that_what_should_cannot_be_made() -> None:
+    it = host(Behaviour(stop_ms=5_000))
+    it.take(desired(wanted(1)), 0)
+    it.advance(1_000)
+    it.take(desired(wanted(1, revision=2, image="missing:latest"), generation=2), 2_000)
+    still = told(it, 3_000)[1]
+    assert (still.actual, still.revision) == (Actual.RUNNING, 1)
+    it.advance(8_000)
+    failed = told(it, 8_000)[1]
+    assert (failed.actual, failed.revision) == (Actual.FAILED, 2)
+    it.take(desired(wanted(1, revision=2, running=False), generation=3), 9_000)
+    it.take(desired(wanted(1, revision=3), generation=4), 10_000)
+    assert told(it, LATER)[1].actual is Actual.RUNNING
+
+
 def test_a_main_process_that_ends_is_told_with_its_exit_code() -> None:
     it = host(Behaviour(exit_after_ms=5_000, exit_code=3))
     it.take(desired(wanted(1, ssh=False)), 0)

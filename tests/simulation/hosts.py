@@ -54,11 +54,12 @@ class Journal:
     runs: list[Run] = field(default_factory=list)
     open: dict[int, Run] = field(default_factory=dict)
 
-    def follow(self, containers: Iterable[Contained], now_ms: int) -> None:
-        """Write down what began and ended.
+    def follow(self, containers: Iterable[Contained], now_ms: int) -> list[Run]:
+        """Write down what began and ended; what began.
 
         No two that run at once may have a GPU in common.
         """
+        began = []
         found = {one.instance: one for one in containers}
         truth = {number: one for number, one in found.items() if one.running}
         ended = {
@@ -77,8 +78,10 @@ class Journal:
                 run = Run(instance, one.gpus, one.started_at_ms)
                 self.open[instance] = run
                 self.runs.append(run)
+                began.append(run)
         used = [gpu for run in self.open.values() for gpu in run.gpus]
         assert len(set(used)) == len(used), f"a GPU runs two containers: {self.open}"
+        return began
 
 
 class Machine:
@@ -96,6 +99,8 @@ class Machine:
         self.lied = False
         """Whether it ever lied: then nothing is proved by what it says."""
         self.off_market = False
+        self.on_begin: Callable[[Machine, Run], None] = lambda _machine, _run: None
+        """Told of every container that begins to run."""
         self._usual = usual
         self._host = PretendHost(machine, hardware, self._usual)
         self._power = True
@@ -252,7 +257,9 @@ class Machine:
         self._speak_by(self.world.now_ms + self.world.luck.randint(50, 500))
 
     def _follow(self) -> None:
-        self.journal.follow(self._host.containers.truth().values(), self.world.now_ms)
+        truth = self._host.containers.truth().values()
+        for run in self.journal.follow(truth, self.world.now_ms):
+            self.on_begin(self, run)
 
     def containers(self) -> Iterable[int]:
         """The instances of which there is something in truth."""

@@ -14,7 +14,7 @@ from mercato.market.instance import Intended
 from mercato.market.usage import checked
 from mercato.wire.sealing import Checker
 from tests import invariants
-from tests.simulation.hosts import LATENESS_MAX_MS, PERIOD_MS, Run
+from tests.simulation.hosts import LATENESS_MAX_MS, PERIOD_MS, Machine, Run
 from tests.simulation.market import Market
 from tests.simulation.world import moment
 
@@ -47,6 +47,17 @@ def in_truth(market: Market, conn: psycopg.Connection[Any]) -> None:
                 f"instance {instance} runs on GPUs {gpus} of machine {machine.id} and holds "
                 f"{held[machine.id][instance] or 'none'}"
             )
+
+
+def as_it_begins(machine: Machine, run: Run, conn: psycopg.Connection[Any]) -> None:
+    """A container begins to run: its instance holds the GPUs that it runs on."""
+    held = conn.execute(
+        "select gpu from gpu_holds where machine_id = %s and contract_id = %s",
+        (machine.id, run.instance),
+    ).fetchall()
+    assert machine.lied or set(run.gpus) <= {row[0] for row in held}, (
+        f"instance {run.instance} began to run on GPUs {run.gpus} and holds {held}"
+    )
 
 
 def in_the_end(market: Market, conn: psycopg.Connection[Any]) -> None:

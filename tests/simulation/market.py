@@ -44,7 +44,10 @@ class Market:
         """Open the accounts; have the machines join and be listed."""
         self.world = world
         key = base64.urlsafe_b64encode(world.luck.randbytes(32))
-        rules = Rules(platform_fee_ppm=world.luck.choice((0, 30_000, 200_000)))
+        rules = Rules(
+            platform_fee_ppm=world.luck.choice((0, 30_000, 200_000)),
+            offline_after_ms=world.luck.choice((90_000, 300_000)),
+        )
         self.house = House(SecretsBox(key), rules)
         self.server = Server(world, db, self.house)
         self.machines: dict[MachineId, Machine] = {}

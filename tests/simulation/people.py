@@ -77,14 +77,22 @@ def begin(market: Market) -> None:
     for number, host in enumerate(market.hosts):
         world.every(40 * HOUR, partial(_unless_calm, market, HOST, host, f"host-{number}"))
     world.every(8 * HOUR, partial(_unless_calm, market, OPERATOR, None, "operator"))
-    for machine in market.machines.values():
-        name = f"machine-{machine.id}"
-        world.every(100 * HOUR, partial(_unless_calm, market, NATURE, machine, name))
+    world.every(2 * HOUR, partial(_mishap, market))
 
 
 def _unless_calm(market: Market, table: Table[Who], who: Who, name: str) -> None:
     if not market.world.calm:
         table.do(market, who, name)
+
+
+def _mishap(market: Market) -> None:
+    """Have something happen to a machine, and rather to one on which there is something."""
+    if market.world.calm:
+        return
+    luck, everyone = market.world.luck, list(market.machines.values())
+    used = [machine for machine in everyone if machine.containers()]
+    machine = luck.choice(used if used and luck.random() < 0.75 else everyone)
+    NATURE.do(market, machine, f"machine-{machine.id}")
 
 
 # --- Renters --------------------------------------------------------------------------------------

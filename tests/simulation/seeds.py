@@ -77,6 +77,8 @@ def run(seed: int, postgres: Postgres, scale: Scale = Scale()) -> Outcome:
 def _play(market: Market, conn: psycopg.Connection, end_ms: int) -> None:
     world = market.world
     people.begin(market)
+    for machine in market.machines.values():
+        machine.on_begin = lambda machine, run: laws.as_it_begins(machine, run, conn)
     steps = 0
 
     def after_each() -> None:

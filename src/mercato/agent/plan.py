@@ -116,7 +116,8 @@ def _for_one(
     if not wanted.running:
         return _for_idle(wanted, container, memory)
     if memory.failure is not None and memory.failure.concerns(wanted) and not memory.settled:
-        return None
+        # What runs is older than what failed; it gives its GPUs up before the failure is told.
+        return Stop(container.instance) if container is not None and container.running else None
     if container is None or container.revision != wanted.revision:
         return Make(wanted)
     old_boot = _needs_boot(wanted, container, memory)
@@ -133,7 +134,7 @@ def _for_idle(
 ) -> Action | None:
     if container is not None and container.running:
         return Stop(container.instance, wanted.grace_s)
-    if memory.settled or memory.stopped:
+    if memory.settled or (memory.stopped and memory.failure is None):
         return None
     if container is not None:
         return Settle(container.instance)

@@ -21,13 +21,13 @@ def standing(
     """
     if progress is not None:
         return Actual.LOADING, progress
+    if container is not None and container.running:
+        image = wanted.image if wanted is not None else f"instance {instance}"
+        return Actual.RUNNING, f"success, running {image}{'/ssh' if container.ssh else ''}"
     if memory.failure is not None and (wanted is None or memory.failure.concerns(wanted)):
         return Actual.FAILED, memory.failure.message
     if container is None:
         return Actual.ABSENT, ""
-    if container.running:
-        image = wanted.image if wanted is not None else f"instance {instance}"
-        return Actual.RUNNING, f"success, running {image}{'/ssh' if container.ssh else ''}"
     return _at_rest(wanted, container, memory)
 
 
@@ -78,7 +78,8 @@ def _versions(
     wanted: DesiredInstance | None, container: Contained | None, memory: InstanceMemory
 ) -> tuple[int, int]:
     """The revision and boot that the state told is about."""
-    if memory.failure is not None:
+    runs = container is not None and container.running
+    if memory.failure is not None and not runs:
         return memory.failure.revision, memory.failure.boots
     if container is not None:
         return container.revision, boots_of(container, memory)
