@@ -31,23 +31,24 @@ ROOM_BYTES: Final = 2_000_000_000
 class Postgres:
     """A server and a template with the schema, the guards of the laws, and nothing else."""
 
-    def __init__(self, url: str) -> None:
-        """Make the template; `url` names any database of the server."""
+    def __init__(self, url: str, template: str | None = None) -> None:
+        """Make the template, unless there is one; `url` names any database of the server."""
         self.url = url
         self._numbers = itertools.count()
         self._left: list[str] = []
-        self._template = f"template_{os.getpid()}"
-        with psycopg.connect(url, autocommit=True) as conn:
-            conn.execute(f"create database {self._template}")
-        migrate(self._named(self._template))
-        with psycopg.connect(self._named(self._template), autocommit=True) as conn:
-            invariants.guard(conn)
+        self.template = template or f"template_{os.getpid()}"
+        if template is None:
+            with psycopg.connect(url, autocommit=True) as conn:
+                conn.execute(f"create database {self.template}")
+            migrate(self._named(self.template))
+            with psycopg.connect(self._named(self.template), autocommit=True) as conn:
+                invariants.guard(conn)
 
     @contextmanager
     def fresh(self, like: str | None = None) -> Iterator[str]:
         """The URL of a new database, dropped later; a copy of `like`, which must be idle."""
         name = f"test_{os.getpid()}_{next(self._numbers)}"
-        template = self._template if like is None else str(conninfo_to_dict(like)["dbname"])
+        template = self.template if like is None else str(conninfo_to_dict(like)["dbname"])
         with psycopg.connect(self.url, autocommit=True) as conn:
             conn.execute(f"create database {name} template {template} strategy file_copy")
             # Those of before, and not this one at its end: dropping a database that connections

@@ -22,7 +22,7 @@ def outcomes(seeds: Sequence[int], scale: Scale, workers: int) -> Iterator[Outco
             workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_begin,
-            initargs=(server.url,),
+            initargs=(server.url, server.template),
         ) as pool,
     ):
         try:
@@ -31,9 +31,9 @@ def outcomes(seeds: Sequence[int], scale: Scale, workers: int) -> Iterator[Outco
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(url: str) -> None:
-    logging.disable(logging.CRITICAL)
-    _databases.append(Postgres(url))
+def _begin(url: str, template: str) -> None:
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # connections are lost on purpose
+    _databases.append(Postgres(url, template))
 
 
 def _one(seed: int, scale: Scale) -> Outcome | str:
