@@ -160,7 +160,7 @@ class Machine:
         if not self._line:
             return
         observed = self._host.observe(self.world.now_ms)
-        self._follow()
+        self._moved()
         line, frame = self._line, msgspec.json.encode(observed)
         self._send(lambda: self._arrive(line, frame))
 
