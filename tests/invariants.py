@@ -112,6 +112,8 @@ LAWS: Final[dict[str, LiteralString]] = {
         " on m.contract_id = i.id where coalesce(m.amount, 0) <>"
         " div(c.up_price::numeric * i.up_bytes_posted, 1000000000)"
         " + div(c.down_price::numeric * i.down_bytes_posted, 1000000000)"
+        " and not exists (select from amendments a where a.contract_id = i.id"
+        " and (a.up_price, a.down_price) <> (c.up_price, c.down_price))"
     ),
     "an on-demand contract has the terms of the listing that was seen": (
         "select c.id from contracts c join listings l on l.id = c.listing_id"
