@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: simulate help setup up dev check test laws ledger demo-serverless openapi docs bench
+.PHONY: simulate help setup up dev check test laws ledger limits demo-serverless openapi docs bench
 BIN := .venv/bin
 DEMO ?= keep
 # The program that builds the environment is kept beside it.
@@ -45,6 +45,10 @@ laws: setup ## The laws of the auction on 100,000 random machines
 
 ledger: setup ## A million random deeds of the ledger; sums, floors and bills after each
 	@MERCATO_LEDGER_STEPS=1000000 $(BIN)/pytest -q tests/market/test_ledger.py
+
+limits: setup ## A dollar's limit against 256 spenders at once (ROUNDS=1000, of seconds each)
+	@MERCATO_LIMIT_ROUNDS=$(or $(ROUNDS),1000) $(BIN)/pytest -q -k at_once \
+		tests/control/flows/test_limiting.py
 
 demo-serverless: setup ## A language model on CPU workers: from none to two and back
 	@bash scripts/docker-engine
