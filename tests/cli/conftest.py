@@ -4,10 +4,12 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.e2e.conftest import Market, pretended
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -38,6 +40,13 @@ def mercato(environment: dict[str, str]) -> Run:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def pretend() -> Iterator[Market]:
+    """A market whose containers are pretended, for all tests that need one to speak to."""
+    with pretended() as up:
+        yield up
 
 
 @pytest.fixture

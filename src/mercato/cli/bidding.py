@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from mercato.cli.command import Argument, Option, command, group
 from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_json, print_line, print_table
-from mercato.cli.text import money, span
+from mercato.cli.text import moment, money, span
 from mercato.cli.tree import speaks
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def log(
     if session.raw:
         print_json({"clearings": found})
         return
-    rows = [(each.id, _when(each.at_ms), "; ".join(_words(each))) for each in found]
+    rows = [(each.id, moment(each.at_ms / 1_000), "; ".join(_words(each))) for each in found]
     print_table(("ID>", "WHEN", "WHAT"), rows, "Nothing was decided there yet.")
 
 
@@ -195,9 +195,3 @@ def _outcomes(logged: "Clearing") -> "tuple[Outcome, ...]":
     from mercato.market.auction import Outcome
 
     return msgspec.convert(logged.verdict, tuple[Outcome, ...])
-
-
-def _when(at_ms: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(at_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -37,6 +37,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "key": Command("keys", "rent", "your API keys"),
     "ssh-key": Command("keys", "rent", "the public keys that open your instances"),
     "template": Command("templates", "rent", "what rentals run, under a name"),
+    "endpoint": Command("endpoints", "rent", "addresses that scale from zero, and why they scaled"),
+    "worker-group": Command("worker_groups", "rent", "what an endpoint's workers run, and where"),
     "machines": Command("hosting", "host", "the machines that you host"),
     "join-token": Command("hosting", "host", "a token with which a machine joins as yours"),
     "list": Command("hosting", "host", "put a machine on sale, or change its prices"),

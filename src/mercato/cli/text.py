@@ -1,5 +1,6 @@
 """How amounts, times and sizes are written for people."""
 
+from datetime import UTC, datetime
 from typing import Final
 
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
@@ -30,3 +31,10 @@ def span(seconds: float | None) -> str:
 def number(value: float | None, digits: int = 0) -> str:
     """A number with that many digits, `-` when there is none."""
     return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def moment(seconds: float | None) -> str:
+    """`2031-04-07 13:05:59 UTC`, of seconds since the epoch."""
+    if seconds is None:
+        return "-"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

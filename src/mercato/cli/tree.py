@@ -1,8 +1,9 @@
 """The tree of commands: each subject is imported when one of its commands runs."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Annotated, Any, Concatenate, Final, ParamSpec
 
 import click
@@ -51,27 +52,41 @@ _Url = Annotated[str | None, Option("--url", env="MERCATO_URL", help="The server
 _Key = Annotated[str | None, Option("--api-key", env="MERCATO_API_KEY", help="Your API key.")]
 _Raw = Annotated[bool, Option("--raw", help="Print JSON, for programs.")]
 
-_SHARED: Final = {"url": (_Url, None), "api_key": (_Key, None), "raw": (_Raw, False)}
+_SHARED: Final[dict[str, tuple[Any, Any]]] = {
+    "url": (_Url, None),
+    "api_key": (_Key, None),
+    "raw": (_Raw, False),
+}
 
 
 def speaks(
-    app: click.Group, name: str, *, passes_on: bool = False
+    app: click.Group,
+    name: str,
+    *,
+    passes_on: bool = False,
+    also: Mapping[str, Any] = MappingProxyType({}),
 ) -> Callable[[Callable[Concatenate[Session, P], None]], Callable[Concatenate[Session, P], None]]:
     """Make a function a command of `app` that speaks to a server.
 
     Its first parameter is the session; it gains `--url`, `--api-key` and `--raw`. `passes_on` is
-    as for any command.
+    as for any command. `also` are options that several commands have, by the name under which each
+    takes them among its keywords; what is not given is None.
     """
 
     def register(
         function: Callable[Concatenate[Session, P], None],
     ) -> Callable[Concatenate[Session, P], None]:
-        own = list(inspect.signature(function).parameters.values())[1:]
+        own = [
+            each
+            for each in list(inspect.signature(function).parameters.values())[1:]
+            if each.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        more = {each: (annotation, None) for each, annotation in also.items()} | _SHARED
         shared = [
             inspect.Parameter(
                 each, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
             )
-            for each, (annotation, default) in _SHARED.items()
+            for each, (annotation, default) in more.items()
         ]
 
         def run(**given: Any) -> None:

@@ -1,9 +1,10 @@
-"""Waiting for an instance, with its progress shown on stderr."""
+"""Waiting, with its progress shown on stderr."""
 
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from mercato.cli.errors import Trouble
@@ -22,13 +23,21 @@ def until_running(market: "Mercato", instance: int, timeout_s: float) -> "Instan
     Raises:
         Trouble: when it fails, is gone, or does not run within `timeout_s`.
     """
+    with saying(f"instance {instance}: asked for") as say:
+        return _follow(market, instance, timeout_s, say)
+
+
+@contextmanager
+def saying(first: str) -> Iterator[Callable[[str], None]]:
+    """Says on stderr how a wait goes: in one line that changes, or a line for each new text."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if console.is_terminal:
-        with console.status(f"instance {instance}: asked for") as status:
-            return _follow(market, instance, timeout_s, status.update)
-    return _follow(market, instance, timeout_s, _lines())
+        with console.status(first) as status:
+            yield status.update
+    else:
+        yield _lines()
 
 
 def _lines() -> Callable[[str], None]:

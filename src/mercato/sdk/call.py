@@ -19,7 +19,7 @@ class Call(Generic[T]):
 
     method: str
     path: str
-    """Below `/api/v0`, unless it begins with `/api/`."""
+    """Below `/api/v0`, unless it begins with `/api/` or stands at the `root`."""
     read: Callable[[Any], T]
     """Turns the decoded answer into what the caller wants."""
     query: Mapping[str, Any] = field(default_factory=dict)
@@ -27,11 +27,14 @@ class Call(Generic[T]):
     repeatable: bool = True
     """True when making it twice does what making it once does. A call that is not carries a name
     of its own, by which the server knows it again when its answer was lost."""
+    root: bool = False
+    """The path is the whole path: the engine's calls stand at the server's root."""
 
     @property
     def url_path(self) -> str:
         """The whole path on the server."""
-        return self.path if self.path.startswith("/api/") else PREFIX + self.path
+        complete = self.root or self.path.startswith("/api/")
+        return self.path if complete else PREFIX + self.path
 
     def parameters(self) -> dict[str, str]:
         """The query string's parameters: text as it is, anything else as JSON."""

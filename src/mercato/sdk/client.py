@@ -1,7 +1,7 @@
 """The two clients: `Mercato`, which blocks, and `AsyncMercato`, which is awaited.
 
-Both are tables of the calls in calls.py, bid_calls.py and admin_calls.py; what a method takes and
-answers is written there once.
+Both are tables of the calls in the modules beside this one; what a method takes and answers is
+written there once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
-from mercato.sdk import admin_calls, bid_calls, calls
+from mercato.sdk import admin_calls, bid_calls, calls, endpoint_calls
 from mercato.sdk.transport import Awaiting, Blocking
 
 if TYPE_CHECKING:
@@ -117,6 +117,18 @@ class Mercato:
     remove_limit = _Does(calls.remove_limit)
     prepay = _Does(calls.prepay)
     deposit = _Does(calls.deposit)
+    endpoints = _Does(endpoint_calls.endpoints)
+    create_endpoint = _Does(endpoint_calls.create_endpoint)
+    change_endpoint = _Does(endpoint_calls.change_endpoint)
+    delete_endpoint = _Does(endpoint_calls.delete_endpoint)
+    worker_groups = _Does(endpoint_calls.worker_groups)
+    create_worker_group = _Does(endpoint_calls.create_worker_group)
+    change_worker_group = _Does(endpoint_calls.change_worker_group)
+    delete_worker_group = _Does(endpoint_calls.delete_worker_group)
+    renew_workers = _Does(endpoint_calls.renew_workers)
+    decisions = _Does(endpoint_calls.decisions)
+    endpoint_workers = _Does(endpoint_calls.endpoint_workers)
+    endpoint_logs = _Does(endpoint_calls.endpoint_logs)
     accounts = _Does(admin_calls.accounts)
     create_account = _Does(admin_calls.create_account)
     add_credit = _Does(admin_calls.add_credit)
@@ -220,6 +232,18 @@ class AsyncMercato:
     remove_limit = _Awaits(calls.remove_limit)
     prepay = _Awaits(calls.prepay)
     deposit = _Awaits(calls.deposit)
+    endpoints = _Awaits(endpoint_calls.endpoints)
+    create_endpoint = _Awaits(endpoint_calls.create_endpoint)
+    change_endpoint = _Awaits(endpoint_calls.change_endpoint)
+    delete_endpoint = _Awaits(endpoint_calls.delete_endpoint)
+    worker_groups = _Awaits(endpoint_calls.worker_groups)
+    create_worker_group = _Awaits(endpoint_calls.create_worker_group)
+    change_worker_group = _Awaits(endpoint_calls.change_worker_group)
+    delete_worker_group = _Awaits(endpoint_calls.delete_worker_group)
+    renew_workers = _Awaits(endpoint_calls.renew_workers)
+    decisions = _Awaits(endpoint_calls.decisions)
+    endpoint_workers = _Awaits(endpoint_calls.endpoint_workers)
+    endpoint_logs = _Awaits(endpoint_calls.endpoint_logs)
     accounts = _Awaits(admin_calls.accounts)
     create_account = _Awaits(admin_calls.create_account)
     add_credit = _Awaits(admin_calls.add_credit)

@@ -167,6 +167,12 @@ def test_a_worker_is_rented_slept_woken_made_anew_and_released(
     kept = server.plane.db.run_now(decisions.latest, EndpointId(endpoint), None, 10)
     assert [one.kind for one in kept] == ["wake", "destroy", "update", "wake", "sleep", "rent"]
     assert {one.reason for one in kept} == {"a test"}
+    path = f"/api/v0/endptjobs/{endpoint}/decisions/?worker_id={worker.id}&limit=5"
+    shown = server.call("GET", path, "renter").json()["decisions"]
+    assert [one["kind"] for one in shown] == ["wake", "destroy", "update", "wake", "sleep"]
+    assert server.call("GET", path, "host").status_code == 404
+    refused = server.call("GET", path.replace("limit=5", "limit=0"), "renter")
+    assert refused.status_code == 400
 
 
 def _worker(market: Recruiter, state: State) -> Any:

@@ -26,6 +26,7 @@ from mercato.control.api import (
     outputs,
     payments,
     prices,
+    recorded,
     reserving,
     spending,
     templates,
@@ -250,6 +251,7 @@ SERVERLESS: Final = (
     Route("GET", f"{V0}/endptjobs/{{id}}", P.MISC, endpoints.show_endpoint),
     Route("PUT", f"{V0}/endptjobs/{{id}}", P.MISC, endpoints.change_endpoint),
     Route("DELETE", f"{V0}/endptjobs/{{id}}", P.MISC, endpoints.delete_endpoint),
+    Route("GET", f"{V0}/endptjobs/{{id}}/decisions", P.MISC, recorded.list_decisions),
     Route("POST", "/update_workers", P.MISC, endpoints.update_workers),
     *(
         Route(method, f"{V0}/{name}{path}", P.MISC, handle, refused_in_body=method == "POST")

@@ -1,0 +1,87 @@
+"""`mercato endpoint` and `mercato worker-group`, against a real market and its engine."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.market import Person, person
+from tests.e2e.conftest import Market
+
+WAIT_S = 60.0
+
+
+@pytest.fixture
+def renter(mercato: Run, pretend: Market) -> Person:
+    return person(mercato, pretend, "renter")
+
+
+@pytest.fixture
+def template(renter: Person, pretend: Market) -> str:
+    """The hash of something for workers to run."""
+    made = renter.raw("template", "create", "served", "--image", pretend.image)
+    return str(made["template"]["hash_id"])
+
+
+def eventually(look: Callable[[], Any]) -> Any:
+    until = time.monotonic() + WAIT_S
+    while not (seen := look()):
+        assert time.monotonic() < until, "it never happened"
+    return seen
+
+
+def test_an_endpoint_rents_its_workers_and_says_why(renter: Person, template: str) -> None:
+    query = ("--query", "num_gpus=1 verified=any", "--max-workers", "1", "--cold-workers", "1")
+    said = renter.says("endpoint", "create", "why", "--template", template, *query)
+    assert "/openai/why/v1" in said
+    [decided] = eventually(lambda: renter.raw("endpoint", "why", "why")["decisions"])
+    worker = decided["worker_id"]
+    assert decided["kind"] == "rent"
+    assert decided["outcome"] == "done"
+    told = renter.says("endpoint", "why", "why", str(worker))
+    assert decided["reason"] in told
+    assert "Nothing was decided" in renter.says("endpoint", "why", "why", "999999")
+    [row] = eventually(lambda: renter.raw("endpoint", "workers", "why"))
+    assert row["id"] == worker
+    assert f"rent offer {decided['offer_id']}" in renter.says("endpoint", "logs", "why")
+    assert "rent offer" not in renter.says("endpoint", "logs", "why", "--level", "0")
+    shown = renter.says("endpoint", "show", "why")
+    assert template in shown
+    assert str(worker) in shown
+    assert "1 worker(s)" in renter.says("endpoint", "rm", "why")
+
+
+def test_an_endpoint_is_changed_by_its_name(renter: Person, template: str) -> None:
+    renter.says("endpoint", "create", "changing", "--max-workers", "0", "--cold-workers", "0")
+    renter.says(
+        *("endpoint", "update", "changing", "--target-util", "0.7", "--state", "suspended"),
+        *("--policy", "queue", "--name", "changed"),
+    )
+    made = renter.raw("endpoint", "show", "changed")
+    assert (made["target_util"], made["endpoint_state"]) == (0.7, "suspended")
+    assert made["policy"] == "queue"
+    group = renter.raw("worker-group", "create", "changed", "--template", template)["id"]
+    renter.says("worker-group", "update", str(group), "--gpu-ram", "24")
+    assert "0 worker(s)" in renter.says("worker-group", "renew", str(group))
+    assert "24G" in renter.says("worker-group", "ls", "changed")
+    renter.says("worker-group", "rm", str(group))
+    assert renter.raw("endpoint", "show", str(made["id"]))["worker_groups"] == []
+    assert "changed" in renter.says("endpoint", "ls")
+    renter.says("endpoint", "rm", "changed")
+
+
+def test_what_cannot_be_is_refused_with_what_to_do(renter: Person) -> None:
+    renter.says("endpoint", "create", "there", "--max-workers", "0", "--cold-workers", "0")
+    renter.refuses("endpoint", "show", "nowhere", names="nowhere", others="there")
+    renter.refuses("endpoint", "update", "there", see="--help")
+    renter.refuses("endpoint", "update", "there", "--target-util", "3", field="target_util")
+    renter.refuses("endpoint", "logs", "there", "--level", "9", bounds="0 to 3")
+    renter.refuses("endpoint", "create", "half", "--query", "num_gpus=1", needs="--template")
+    renter.refuses("endpoint", "create", "half", "--template", "nothing", why="template")
+    assert "half" not in renter.says("endpoint", "ls"), "what could have no worker is not kept"
+    renter.refuses(
+        *("endpoint", "workers", "there", "--wait", "--timeout", "0.1"), hint="endpoint why"
+    )
+    renter.says("endpoint", "rm", "there")
