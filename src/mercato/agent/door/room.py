@@ -1,14 +1,12 @@
 """What the door knows of one instance: its keys, and who is there."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import asyncssh
 import structlog
 
+from mercato.agent.door.session import InstanceSession
 from mercato.agent.engine import Engine
-
-if TYPE_CHECKING:
-    from mercato.agent.door.visit import Visit
 
 _log = structlog.get_logger()
 
@@ -19,6 +17,17 @@ STRANGERS_MAX: Final = 32
 """Of these, connections that have not shown a key yet."""
 
 
+class Visitor(Protocol):
+    """Whoever stands at the door or inside; see `mercato.agent.door.visit`."""
+
+    key: bytes | None
+    """The public key that let the visitor in."""
+    sessions: set[InstanceSession]
+
+    async def end(self, why: str, within_s: float) -> None:
+        """Tell every session why, and hang up."""
+
+
 class Room:
     """One instance, from the door's side."""
 
@@ -26,14 +35,14 @@ class Room:
         """Let nobody in yet."""
         self.engine = engine
         self.instance = instance
-        self.visits: set[Visit] = set()
+        self.visits: set[Visitor] = set()
         self.tunnels = 0
         """Forwarded connections now."""
         self.keys: frozenset[bytes] = frozenset()
         """Public keys that may come in, in SSH's own form."""
         self._written: tuple[str, ...] = ()
 
-    def enter(self, visit: "Visit") -> bool:
+    def enter(self, visit: Visitor) -> bool:
         """Let a connection wait at the door; False when too many do."""
         strangers = sum(other.key is None for other in self.visits)
         if strangers >= STRANGERS_MAX or len(self.visits) >= VISITS_MAX:
@@ -41,16 +50,16 @@ class Room:
         self.visits.add(visit)
         return True
 
-    def admitted(self, visit: "Visit") -> None:
+    def admitted(self, visit: Visitor) -> None:
         """Note that a visitor has shown a key."""
         _log.info("somebody came in", instance=self.instance, visits=len(self.visits))
         assert visit in self.visits
 
-    def leave(self, visit: "Visit") -> None:
+    def leave(self, visit: Visitor) -> None:
         """Forget a connection."""
         self.visits.discard(visit)
 
-    def set_keys(self, written: tuple[str, ...]) -> "tuple[Visit, ...]":
+    def set_keys(self, written: tuple[str, ...]) -> tuple[Visitor, ...]:
         """Let these keys in from now on; those who are inside by another one are answered."""
         if written == self._written:
             return ()

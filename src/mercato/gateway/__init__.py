@@ -1,1 +1,0 @@
-"""The public door for hosts that cannot be reached directly."""
