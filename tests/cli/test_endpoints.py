@@ -9,6 +9,7 @@ import pytest
 from tests.cli.conftest import Run
 from tests.cli.market import Person, person
 from tests.e2e.conftest import Market
+from tests.sdk.answering import answering
 
 WAIT_S = 60.0
 
@@ -84,4 +85,19 @@ def test_what_cannot_be_is_refused_with_what_to_do(renter: Person) -> None:
     renter.refuses(
         *("endpoint", "workers", "there", "--wait", "--timeout", "0.1"), hint="endpoint why"
     )
+    renter.refuses("endpoint", "call", "there", "/x", "{", what="JSON")
+    renter.refuses("endpoint", "call", "there", "/x", "[]", what="object")
     renter.says("endpoint", "rm", "there")
+
+
+def test_a_call_prints_what_the_worker_answered(mercato: Run) -> None:
+    with answering() as server:
+        person = Person(mercato, server.url, "secret")
+        waiting = {"request_idx": 5, "status": "workers: 1 loading"}
+        ready = {"request_idx": 5, "url": server.url}
+        for answer in (waiting, ready, {"text": "hello"}, ready, 'data: {"n":1}\n\ndata: 2\n'):
+            server.answer(200, answer)
+        done = person("endpoint", "call", "llm", "/x", '{"prompt":"Hi"}')
+        assert done.stdout == '{"text":"hello"}\n'
+        assert "llm: waiting workers: 1 loading" in done.stderr
+        assert person.says("endpoint", "call", "llm", "/x", "--stream") == '{"n":1}\n2\n'

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
 from mercato.sdk import admin_calls, bid_calls, calls, endpoint_calls
+from mercato.sdk.serverless import AsyncEndpoint, Endpoint
 from mercato.sdk.transport import Awaiting, Blocking
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Mercato:
     def __init__(self, url: str, key: str | None = None, **transport: Any) -> None:
         """Talk to the server at `url` as the account of `key`; see `transport.Blocking`."""
         self.transport = Blocking(url, key, **transport)
+        self._key = key
+        self._endpoints: dict[tuple[str, str], Endpoint] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -72,6 +75,8 @@ class Mercato:
 
     def close(self) -> None:
         """Close every connection."""
+        for endpoint in self._endpoints.values():
+            endpoint.close()
         self.transport.close()
 
     def send(self, call: Call[T]) -> T:
@@ -136,6 +141,17 @@ class Mercato:
     verify = _Does(admin_calls.verify)
     loops = _Does(admin_calls.loops)
 
+    def endpoint(self, name: str, *, engine: str | None = None) -> Endpoint:
+        """The endpoint of that name, to send requests to; see serverless.py.
+
+        `engine` is the Serverless Engine's address where that is not the server's own.
+        """
+        at = engine or self.transport.base_url
+        found = self._endpoints.get((at, name))
+        if found is None:
+            found = self._endpoints[at, name] = Endpoint(at, self._key, name)
+        return found
+
     def instances(self) -> list[Instance]:
         """All the account's instances, page after page."""
         rows: list[Instance] = []
@@ -173,6 +189,8 @@ class AsyncMercato:
     def __init__(self, url: str, key: str | None = None, **transport: Any) -> None:
         """Talk to the server at `url` as the account of `key`; see `transport.Awaiting`."""
         self.transport = Awaiting(url, key, **transport)
+        self._key = key
+        self._endpoints: dict[tuple[str, str], AsyncEndpoint] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -187,6 +205,8 @@ class AsyncMercato:
 
     async def close(self) -> None:
         """Close every connection."""
+        for endpoint in self._endpoints.values():
+            await endpoint.close()
         await self.transport.close()
 
     async def send(self, call: Call[T]) -> T:
@@ -250,6 +270,17 @@ class AsyncMercato:
     all_machines = _Awaits(admin_calls.all_machines)
     verify = _Awaits(admin_calls.verify)
     loops = _Awaits(admin_calls.loops)
+
+    def endpoint(self, name: str, *, engine: str | None = None) -> AsyncEndpoint:
+        """The endpoint of that name, to send requests to; see serverless.py.
+
+        `engine` is the Serverless Engine's address where that is not the server's own.
+        """
+        at = engine or self.transport.base_url
+        found = self._endpoints.get((at, name))
+        if found is None:
+            found = self._endpoints[at, name] = AsyncEndpoint(at, self._key, name)
+        return found
 
     async def instances(self) -> list[Instance]:
         """All the account's instances, page after page."""

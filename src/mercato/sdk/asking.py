@@ -1,0 +1,298 @@
+"""A request to an endpoint, step by step, without doing any of it: both clients follow these steps.
+
+    route   ask the engine for a worker; while there is none, ask again with the number it gave
+    work    give that worker the request, with the ticket that the engine signed
+    again   it did not answer, or is too busy: route, with the same number, after a pause
+
+A worker is somebody's machine: it gets the ticket, never a key.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from enum import StrEnum
+from typing import Any, Final, TypedDict
+
+import msgspec
+
+from mercato.sdk.errors import Refused, ServerFailed, TimedOut, failure
+
+COST_DEFAULT: Final = 100.0
+TIMEOUT_S: Final = 600.0
+RETRIES: Final = 8
+ROUTE_TIMEOUT_S: Final = 20.0
+"""The engine holds the line for less than half of this."""
+ROUTE_EVERY_S: Final = 1.0
+"""From one question to the next at the least."""
+PAUSE_FIRST_S: Final = 0.25
+PAUSE_MAX_S: Final = 5.0
+DEADLINE_MAX_S: Final = 86_400.0
+AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""What another worker, or the same one later, may answer otherwise."""
+ROUTE_AGAIN: Final = frozenset({408, 429, 502, 503, 504})
+
+
+class Stage(StrEnum):
+    """How far a request has come."""
+
+    ROUTING = "routing"
+    """The engine is asked for a worker."""
+    WAITING = "waiting"
+    """No worker has room yet; `text` says what the workers do."""
+    WORKING = "working"
+    """A worker, at `url`, has it."""
+    RETRYING = "retrying"
+    """A worker failed it; `text` says how. Another is asked for."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """What is told of a request while it is under way."""
+
+    stage: Stage
+    waited_s: float
+    """Since it was made."""
+    request_idx: int = 0
+    url: str = ""
+    text: str = ""
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker answered."""
+
+    value: Any
+    """Decoded JSON; text or bytes when it is something else."""
+    status: int
+    url: str
+    """The worker."""
+    request_idx: int
+    took_s: float
+    """From the request to the answer, waiting included."""
+    tries: int
+    """Workers that it took."""
+
+
+class How(TypedDict, total=False):
+    """How a request may be made otherwise than most are."""
+
+    cost: float
+    """Units of work, in the unit in which its workers are measured; 100 when left out."""
+    priority: int
+    """0, the default, is served first."""
+    timeout_s: float
+    """For everything, waiting included; 600 when left out."""
+    retries: int
+    """How many more workers may be tried; 8 when left out."""
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A request as its maker describes it."""
+
+    endpoint: str
+    route: str
+    payload: Mapping[str, Any]
+    cost: float = COST_DEFAULT
+    priority: int = 0
+    timeout_s: float = TIMEOUT_S
+    retries: int = RETRIES
+
+
+class Send(msgspec.Struct, frozen=True, kw_only=True):
+    """A step: post this, and say what came back."""
+
+    url: str
+    body: bytes
+    timeout_s: float
+    to_worker: bool
+
+
+class Pause(msgspec.Struct, frozen=True, kw_only=True):
+    """A step: wait so many seconds."""
+
+    seconds: float
+
+
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back; status 0 when nobody answered, `content` then says why."""
+
+    status: int
+    content: bytes
+    kind: str = ""
+    """The content type."""
+
+
+Steps = Generator[Send | Pause, Heard | None, Answered]
+Tell = Callable[[Progress], None]
+
+
+def silent(_progress: Progress) -> None:
+    """Tell nobody."""
+
+
+class Conversation:
+    """One request under way. `steps` yields what to do and is sent what came of it."""
+
+    def __init__(
+        self,
+        engine: str,
+        ask: Ask,
+        tell: Tell,
+        clock: Callable[[], float],
+        luck: Callable[[], float],
+    ) -> None:
+        """`engine` is its address, `clock` counts seconds, `luck` draws from [0, 1)."""
+        self._engine = engine.rstrip("/")
+        self._ask = ask
+        self._tell_to = tell
+        self._clock = clock
+        self._luck = luck
+        self._began_s = clock()
+        self._idx = 0
+        self._tries = 0
+        self._failures = 0
+
+    def steps(self) -> Steps:
+        """All steps, in order; at the end the answer.
+
+        Raises:
+            Failure: when it is refused, or is not answered in time.
+        """
+        while True:
+            self._tell(Stage.ROUTING)
+            ticket = yield from self._route()
+            url = str(ticket["url"])
+            self._tries += 1
+            self._tell(Stage.WORKING, url=url)
+            heard = yield Send(
+                url=f"{url}/{self._ask.route.lstrip('/')}",
+                body=msgspec.json.encode(
+                    {"auth_data": ticket, "session_id": None, "payload": self._ask.payload}
+                ),
+                timeout_s=self._left_s(),
+                to_worker=True,
+            )
+            assert heard is not None
+            if 200 <= heard.status < 300:
+                return self._answer(heard, url)
+            self._refuse(heard, url)
+            self._tell(Stage.RETRYING, url=url, text=_said(heard))
+            yield self._pause()
+
+    def _route(self) -> Generator[Send | Pause, Heard | None, dict[str, Any]]:
+        """Ask for a worker until there is one; what it is shown, its `url` among it."""
+        while True:
+            asked_s = self._clock()
+            body = {
+                "endpoint": self._ask.endpoint,
+                "cost": self._ask.cost,
+                "request_idx": self._idx,
+                "priority": self._ask.priority,
+                "deadline_s": min(self._left_s(), DEADLINE_MAX_S),
+            }
+            heard = yield Send(
+                url=f"{self._engine}/route/",
+                body=msgspec.json.encode(body),
+                timeout_s=ROUTE_TIMEOUT_S,
+                to_worker=False,
+            )
+            assert heard is not None
+            if heard.status != 200:
+                if heard.status and heard.status not in ROUTE_AGAIN:
+                    raise _failed(heard)
+                self._tell(Stage.WAITING, text=f"the engine does not answer: {_said(heard)}")
+                yield self._pause()
+                continue
+            said = _object(heard.content)
+            self._idx = int(said.get("request_idx") or self._idx)
+            if "url" in said:
+                return said
+            self._tell(Stage.WAITING, text=str(said.get("status") or ""))
+            yield Pause(seconds=max(0.0, asked_s + ROUTE_EVERY_S - self._clock()))
+
+    def _left_s(self) -> float:
+        """Seconds until it is given up.
+
+        Raises:
+            TimedOut: when there are none left.
+        """
+        left_s = self._began_s + self._ask.timeout_s - self._clock()
+        if left_s <= 0:
+            raise TimedOut(
+                f"endpoint {self._ask.endpoint!r} did not answer within {self._ask.timeout_s:g} s",
+                code="timed_out",
+            )
+        return left_s
+
+    def _pause(self) -> Pause:
+        wait_s = min(PAUSE_MAX_S, PAUSE_FIRST_S * 2**self._failures) * (0.5 + self._luck() / 2)
+        self._failures += 1
+        return Pause(seconds=min(wait_s, self._left_s()))
+
+    def _refuse(self, heard: Heard, url: str) -> None:
+        """Raise what a worker's answer means when it is not worth asking another."""
+        if heard.status and heard.status not in AGAIN:
+            raise _failed(heard)
+        if self._tries > self._ask.retries:
+            if heard.status:
+                raise _failed(heard)
+            raise ServerFailed(f"the worker at {url} does not answer: {_said(heard)}")
+
+    def _answer(self, heard: Heard, url: str) -> Answered:
+        return Answered(
+            value=_value(heard),
+            status=heard.status,
+            url=url,
+            request_idx=self._idx,
+            took_s=self._clock() - self._began_s,
+            tries=self._tries,
+        )
+
+    def _tell(self, stage: Stage, *, url: str = "", text: str = "") -> None:
+        waited_s = self._clock() - self._began_s
+        self._tell_to(
+            Progress(stage=stage, waited_s=waited_s, request_idx=self._idx, url=url, text=text)
+        )
+
+
+class NoPiece:
+    """A line of a stream that carries nothing."""
+
+
+def piece_of(line: str) -> Any:
+    """What a line of a stream carries: decoded JSON, or NoPiece when it is no JSON."""
+    text = line.strip().removeprefix("data:").strip()
+    if not text or text == "[DONE]":
+        return NoPiece
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return NoPiece
+
+
+def _value(heard: Heard) -> Any:
+    try:
+        return msgspec.json.decode(heard.content) if heard.content else None
+    except msgspec.DecodeError:
+        return heard.content.decode() if heard.kind.startswith("text/") else heard.content
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise ServerFailed(
+            f"the engine answered with something else than an object ({error}); is this the "
+            "address of a Mercato server?"
+        ) from None
+
+
+def _failed(heard: Heard) -> Refused | ServerFailed:
+    try:
+        body = msgspec.json.decode(heard.content)
+    except msgspec.DecodeError:
+        body = None
+    made = failure(heard.status, body, _said(heard))
+    assert isinstance(made, Refused | ServerFailed)
+    return made
+
+
+def _said(heard: Heard) -> str:
+    text = heard.content.decode(errors="replace").strip()[:200]
+    return f"{heard.status} {text}".strip() if heard.status else text

@@ -1,0 +1,218 @@
+"""Requests to endpoints: the steps by themselves, then against a real engine and real workers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mercato.sdk import AsyncMercato, Mercato, Progress, Stage
+from mercato.sdk.asking import (
+    Answered,
+    Ask,
+    Conversation,
+    Heard,
+    NoPiece,
+    Pause,
+    piece_of,
+)
+from mercato.sdk.errors import (
+    Failure,
+    NotAuthenticated,
+    NotFound,
+    Refused,
+    ServerFailed,
+    TimedOut,
+)
+from tests.engine.street import ACCOUNT_KEY, KEY, Street
+from tests.sdk.answering import Answers
+
+# --- The steps ------------------------------------------------------------------------------------
+
+STATUSES = st.sampled_from([0, 200, 400, 401, 404, 408, 418, 422, 429, 500, 502, 503])
+TICKET = {"url": "http://worker", "request_idx": 9}
+
+
+class Played:
+    """A conversation on a clock of its own, with answers as a test wants them."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.now_s = 0.0
+        self.routed: list[dict[str, object]] = []
+        self.worked = 0
+        self.told: list[Progress] = []
+        talk = Conversation("http://engine", ask, self.told.append, lambda: self.now_s, lambda: 0.5)
+        self._steps = talk.steps()
+
+    def play(self, route: list[Heard], work: list[Heard], *, each_s: float = 0.1) -> Answered:
+        """Answer the steps in order, the last answer for ever."""
+        heard: Heard | None = None
+        while True:
+            try:
+                step = self._steps.send(heard)
+            except StopIteration as ended:
+                answered: Answered = ended.value
+                return answered
+            heard = None
+            if isinstance(step, Pause):
+                assert step.seconds >= 0
+                self.now_s += step.seconds
+                continue
+            self.now_s += each_s
+            if step.to_worker:
+                heard = work[min(self.worked, len(work) - 1)]
+                self.worked += 1
+            else:
+                heard = route[min(len(self.routed), len(route) - 1)]
+                self.routed.append(msgspec.json.decode(step.body))
+
+
+def heard(status: int, body: object = None) -> Heard:
+    return Heard(status=status, content=msgspec.json.encode(body or {}))
+
+
+READY = heard(200, TICKET)
+
+
+@given(
+    routes=st.lists(STATUSES, max_size=6),
+    works=st.lists(STATUSES, min_size=1, max_size=12),
+    retries=st.integers(0, 4),
+    each_s=st.floats(0.01, 20.0),
+)
+def test_every_request_ends_in_time_with_few_enough_tries(
+    routes: list[int], works: list[int], retries: int, each_s: float
+) -> None:
+    played = Played(Ask("llm", "/x", {}, timeout_s=60.0, retries=retries))
+    try:
+        answered = played.play([*map(heard, routes), READY], [*map(heard, works)], each_s=each_s)
+        assert answered.status == 200
+        assert answered.tries == played.worked
+    except Failure:
+        pass
+    assert played.worked <= retries + 1
+    assert played.now_s <= 60.0 + 2 * each_s + 1.0
+
+
+def test_a_request_that_waits_asks_again_with_its_number() -> None:
+    waiting = heard(200, {"request_idx": 9, "status": "workers: 1 loading"})
+    played = Played(Ask("llm", "/x", {"a": 1}))
+    played.play([waiting, waiting, READY], [heard(503), heard(200)])
+    assert [asked["request_idx"] for asked in played.routed] == [0, 9, 9, 9]
+    assert [one.stage for one in played.told] == [
+        *(Stage.ROUTING, Stage.WAITING, Stage.WAITING, Stage.WORKING),
+        *(Stage.RETRYING, Stage.ROUTING, Stage.WORKING),
+    ]
+    assert played.told[1].text == "workers: 1 loading"
+    assert played.now_s > 2.0, "the engine is not asked in a hot loop"
+
+
+def test_an_engine_that_is_being_replaced_is_asked_again() -> None:
+    played = Played(Ask("llm", "/x", {}))
+    lost = Heard(status=0, content=b"connection refused")
+    assert played.play([lost, heard(503), READY], [heard(200, {"ok": 1})]).value == {"ok": 1}
+
+
+def test_what_is_no_engine_is_named_as_such() -> None:
+    with pytest.raises(ServerFailed, match="Mercato server"):
+        Played(Ask("llm", "/x", {})).play([Heard(status=200, content=b"<html>")], [READY])
+
+
+@pytest.mark.parametrize(
+    ("line", "piece"),
+    [
+        ('data: {"a": 1}', {"a": 1}),
+        ('{"a": 1}', {"a": 1}),
+        ("data: [DONE]", NoPiece),
+        (": still here", NoPiece),
+        ("", NoPiece),
+        ("data: 3", 3),
+    ],
+)
+def test_a_line_of_a_stream_is_a_piece_or_none(line: str, piece: object) -> None:
+    assert piece_of(line) == piece
+
+
+def test_a_worker_is_never_shown_the_key(server: Answers) -> None:
+    server.answer(200, {"url": server.url, "request_idx": 5, "signature": "s"})
+    server.answer(200, {"text": "hello"})
+    with Mercato(server.url, "secret") as market:
+        answered = market.endpoint("llm").request("/x", {"p": 1}, cost=7.0)
+    route, work = server.seen
+    assert route.headers["Authorization"] == "Bearer secret"
+    assert (route.body["endpoint"], route.body["cost"]) == ("llm", 7.0)
+    assert "secret" not in str(work.headers) + str(work.body) + work.path
+    assert work.body["auth_data"]["signature"] == "s"
+    assert work.body["payload"] == {"p": 1}
+    assert (answered.value, answered.request_idx, answered.tries) == ({"text": "hello"}, 5, 1)
+
+
+# --- A real engine and real workers ---------------------------------------------------------------
+
+
+@pytest.fixture
+async def street(tmp_path: Path) -> AsyncIterator[Street]:
+    async with Street.up(tmp_path, "ours") as street:
+        yield street
+
+
+@pytest.mark.slow
+async def test_both_clients_do_all_that_can_be_done(street: Street) -> None:
+    async with AsyncMercato(street.url, KEY) as market:
+        llm = market.endpoint("llm")
+        answers = await asyncio.gather(*(llm.request("/generate", {"n": n}) for n in range(40)))
+        assert [one.value["echo"]["n"] for one in answers] == [*range(40)]
+        assert [one async for one in llm.stream("/stream", {"count": 7})] == [
+            {"number": n} for n in range(7)
+        ]
+        await _refused(market)
+        # To stop reading is to cancel.
+        pieces = llm.stream("/stream", {"count": 1_000, "dawdle_s": 0.05})
+        assert await anext(pieces) == {"number": 0}
+        await pieces.aclose()  # type: ignore[attr-defined] # it is a generator
+        await street.until_nothing_is_here()
+        # A worker that dies costs nobody anything.
+        asked = [llm.request("/generate", {"n": n, "dawdle_s": 3.0}) for n in range(12)]
+        going = asyncio.gather(*asked)
+        while not (await street.rows())[1]["reqs_working"]:  # noqa: ASYNC110 - other processes
+            await asyncio.sleep(0.05)
+        await street.kill("worker1")
+        answers = await going
+        assert [one.value["echo"]["n"] for one in answers] == [*range(12)]
+        assert max(one.tries for one in answers) > 1
+    await asyncio.to_thread(_blocking, street.url)
+
+
+async def _refused(market: AsyncMercato) -> None:
+    llm = market.endpoint("llm")
+    with pytest.raises(Refused) as refused:
+        await llm.request("/generate", {"fail": 418})
+    assert refused.value.status == 418
+    with pytest.raises(ServerFailed) as failed:
+        await llm.request("/generate", {"fail": 500}, retries=0)
+    assert failed.value.status == 500
+    with pytest.raises(NotFound):
+        await llm.request("/nowhere", {})
+    with pytest.raises(TimedOut, match="llm"):
+        await llm.request("/generate", {"dawdle_s": 60}, timeout_s=0.5)
+    with pytest.raises(Refused, match="other"):
+        await market.endpoint("other").request("/generate", {})
+    async with AsyncMercato(market.transport.base_url, "nobody") as stranger:
+        with pytest.raises(NotAuthenticated):
+            await stranger.endpoint("llm").request("/generate", {})
+
+
+def _blocking(url: str) -> None:
+    told: list[Progress] = []
+    with Mercato(url, ACCOUNT_KEY) as market:
+        llm = market.endpoint("llm")
+        answered = llm.request("/generate", {"n": 1}, progress=told.append)
+        assert answered.value["echo"] == {"n": 1}
+        assert told[-1].stage is Stage.WORKING
+        assert told[-1].url == answered.url
+        assert list(llm.stream("/stream", {"count": 3})) == [{"number": n} for n in range(3)]
+        with pytest.raises(Refused):
+            next(llm.stream("/generate", {"fail": 418}))
