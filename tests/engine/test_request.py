@@ -2,7 +2,9 @@
 
 import heapq
 import random
+import sys
 from collections import deque
+from types import FrameType
 
 import msgspec
 import pytest
@@ -47,6 +49,32 @@ def test_02_numbers_are_unique_over_a_million_and_over_a_restart() -> None:
     seen |= {again.next(now_ms + 400 + count) for count in range(1_000)}
     assert len(seen) == 1_001_000
     assert max(seen) < LARGEST
+
+
+async def test_04_a_decision_takes_no_more_steps_among_many_workers_than_among_few() -> None:
+    few, many = [await _steps(workers) for workers in (10, 1_000)]
+    assert many < 2 * few
+
+
+async def _steps(workers: int) -> float:
+    """Calls of functions that a decision makes, on average over many: a count, so no luck in it."""
+    scene = await Scene(vast(worker_wait_max_s=1e9)).open()
+    for worker in range(1, workers + 1):
+        scene.market.add_worker(scene.definition, worker, f"token {worker}")
+    await scene.engine.refresh()
+    for worker in range(1, workers + 1):
+        scene.report(worker, slots=4)
+    made = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal made
+        made += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    for _ in range(2_000):
+        scene.ask()
+    sys.setprofile(None)
+    return made / 2_000
 
 
 async def test_05_room_is_given_at_once_to_who_is_on_the_line_and_nobody_is_held_long() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from mercato.engine.market import DONE
 from mercato.market.ids import ContractId, MachineId, OfferId
 from mercato.market.instance import State as Instance
 from mercato.market.money import NanoUsdPerHour
@@ -29,12 +30,14 @@ class Script:
         self.next: list[Decision] = []
         self.always: list[Decision] = []
         self.offers: list[int] = []
+        self.estimates: set[float] = set()
         self.calls = 0
         scene.policy = self
 
     def __call__(self, *facts: Any) -> list[Decision]:
         self.calls += 1
         self.offers = [int(offer.offer) for offer in facts[4]]
+        self.estimates = {offer.estimate for offer in facts[4]}
         now, self.next = self.next, []
         return now + self.always
 
@@ -239,6 +242,62 @@ async def test_24_there_are_never_more_workers_than_allowed() -> None:
     script.always = [wanted(Kind.RENT, offer=7)]
     await scene.pass_time(10.0)
     assert asked_for(scene, Kind.RENT) == []
+
+
+class Letting:
+    """Makes a scene's market rent what is asked for; the engine hears of it when it looks."""
+
+    def __init__(self, scene: Scene, offers: int, **known: Any) -> None:
+        self.scene = scene
+        self.known = known
+        self.count = 0
+        scene.market.rent = self  # type: ignore[method-assign]
+        group = scene.definition.groups[0].id
+        scene.market.offers[group] = [offer(scene, number) for number in range(1, offers + 1)]
+
+    def __call__(self, decision: Decision) -> str:
+        self.count += 1
+        self.scene.market.add_worker(
+            self.scene.definition, 100 + int(decision.offer or 0), "token", **self.known
+        )
+        return DONE
+
+
+async def test_24_nor_when_the_engine_decides_before_it_hears_what_it_has_rented() -> None:
+    scene = await Scene(Endpoint(workers_min=0, workers_max=3)).open()
+    await scene.staff(1)
+    market, script = Letting(scene, 40), Script(scene)
+    for turn in range(10):
+        script.next = [wanted(Kind.RENT, offer=4 * turn + n) for n in range(1, 5)]
+        await scene.station.scaling.step(scene.desk.load)
+    assert market.count == 2
+    await scene.engine.refresh()
+    await scene.station.scaling.step(scene.desk.load)
+    scene.market.end_worker(1)
+    await scene.engine.refresh()
+    script.next = [wanted(Kind.RENT, offer=n) for n in (39, 40)]
+    await scene.station.scaling.step(scene.desk.load)
+    assert market.count == 3
+
+
+async def test_36_a_few_workers_show_what_they_do_before_more_are_rented() -> None:
+    scene = await Scene(Endpoint(workers_min=0)).open()
+    market, script = Letting(scene, 40, state=Instance.LOADING, dlperf=50.0), Script(scene)
+    script.always = [wanted(Kind.RENT, offer=n) for n in range(1, 41)]
+    await scene.pass_time(60.0)
+    assert market.count == scene.definition.groups[0].test_workers
+    worker = next(iter(scene.fleet.posts))
+    scene.market.change_worker(worker, state=Instance.RUNNING)
+    scene.report(worker, max_perf=25_000.0)
+    script.always = []
+    await scene.pass_time(10.0)
+    # What a score made elsewhere comes to here is known from now on, of offers and of workers.
+    assert scene.fleet.units_per_score == 500.0
+    assert {one.worker.estimate for one in scene.fleet.posts.values()} == {25_000.0}
+    assert script.estimates == {50_000.0}
+    await scene.engine.keep()
+    await scene.again()
+    assert scene.fleet.units_per_score == 500.0
 
 
 async def test_35_a_worker_that_never_loads_is_given_back_and_its_machine_left_alone() -> None:

@@ -9,8 +9,11 @@ import pytest
 from mercato.engine.post import BadReport
 from mercato.http.call import Call
 from mercato.http.server import Server
+from mercato.market.contract import Kind as Contract
 from mercato.market.instance import State as Instance
 from mercato.serverless.decision import Kind
+from mercato.serverless.endpoint import Endpoint
+from mercato.serverless.scale import decide
 from tests.engine.scene import Scene, vast
 
 
@@ -151,6 +154,21 @@ async def test_16_a_worker_at_half_its_speed_is_drained_and_replaced_within_five
     assert destroyed(scene) == [1]
 
 
+async def test_16_where_nobody_keeps_its_claim_the_requests_are_hard_and_nobody_is_to_blame() -> (
+    None
+):
+    scene = await Scene(vast()).open()
+    await scene.staff(1, 2, perf=100.0)
+    for _ in range(300):
+        clients = [scene.ask(cost=100.0) for _ in range(2)]
+        await scene.pass_time(5.0)
+        for client in clients:
+            assert client.worker is not None
+            scene.finish(client.worker, client.idx, took_s=5.0)
+    assert destroyed(scene) == []
+    assert all(post.worker.perf < 40.0 for post in scene.fleet.posts.values())
+
+
 async def test_23_a_stopped_worker_whose_gpus_are_taken_counts_for_nothing() -> None:
     scene = await Scene().open()
     await scene.staff(1)
@@ -160,6 +178,59 @@ async def test_23_a_stopped_worker_whose_gpus_are_taken_counts_for_nothing() -> 
     scene.market.change_worker(1, state=Instance.SCHEDULING)
     await scene.engine.refresh()
     assert scene.states == {1: "unavail"}
+
+
+async def test_22_when_half_are_outbid_their_requests_go_elsewhere_and_sleepers_are_woken() -> None:
+    scene = await Scene(Endpoint(workers_min=0, load_min=360.0)).open()
+    await scene.staff(1, 2, slots=2)
+    for worker in (3, 4):
+        await scene.hire(worker, contract=Contract.INTERRUPTIBLE, gpu_price=0)
+        scene.report(worker, slots=2)
+    await scene.staff(5, 6, slots=2)
+    for worker in (5, 6):
+        scene.market.change_worker(worker, state=Instance.STOPPED)
+    await scene.engine.refresh()
+    assert [scene.post(worker).worker.interruptible for worker in (1, 3)] == [False, True]
+    clients = [scene.ask() for _ in range(8)]
+    lost = [client for client in clients if client.worker in {3, 4}]
+    assert len(lost) == 4
+    for worker in (3, 4):
+        scene.market.change_worker(worker, state=Instance.STOPPING)
+    await scene.engine.refresh()
+    scene.policy = decide
+    for client in lost:
+        client.again()
+        assert len(client.answers) == 1 or client.worker in {1, 2}
+    for worker in (3, 4):
+        scene.market.change_worker(worker, state=Instance.SCHEDULING)
+    await scene.pass_time(1.0)
+    # Nobody wakes who cannot wake: an on-demand worker that sleeps is woken in the same second.
+    woken = [one.worker for _, one, _, _ in scene.market.carried_out if one.kind is Kind.WAKE]
+    assert sorted(int(worker or 0) for worker in woken) == [5, 6]
+    for worker in (5, 6):
+        scene.report(worker, max_perf=100.0, slots=8)
+    assert all(client.worker in {1, 2, 5, 6} for client in lost)
+    assert {scene.states[worker] for worker in (3, 4)} == {"unavail"}
+    assert [scene.post(worker).worker.requests for worker in (3, 4)] == [0, 0]
+    # Its bid wins again: it starts, and serves once it says so.
+    scene.market.change_worker(3, state=Instance.RUNNING)
+    await scene.engine.refresh()
+    assert scene.states[3] == "starting"
+    scene.report(3, max_perf=100.0)
+    assert scene.states[3] == "idle"
+
+
+@pytest.mark.parametrize("ended", [Instance.STOPPED, Instance.EXITED, Instance.FAILED])
+async def test_a_worker_whose_container_has_ended_has_no_requests(ended: Instance) -> None:
+    scene = await Scene().open()
+    await scene.staff(1, slots=4)
+    clients = [scene.ask() for _ in range(3)]
+    scene.market.change_worker(1, state=ended)
+    await scene.engine.refresh()
+    assert (scene.post(1).worker.requests, scene.post(1).worker.work) == (0, 0.0)
+    await scene.staff(2, slots=4)
+    assert all(client.again().worker == 2 for client in clients)
+    assert scene.desk.load.requests == 3
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ else, both at once: what the router reckons with is always what the books say.
 """
 
 import statistics
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from mercato.engine.ledger import Assigned, Ledger
@@ -49,6 +49,10 @@ class Fleet:
         self.ledger = Ledger()
         self.posts: dict[ContractId, Post] = {}
         self.router = _router(definition.parameters)
+        self.units_per_score = 0.0
+        """What a point of DLPerf has come to here, in units/s; 0 before a worker was measured."""
+        self._kept = 0.0
+        """How much of its claim the worker keeps that keeps most of it."""
         self._kind_perf: dict[str, float] = {}
         self._worked: dict[ContractId, list[tuple[float, float]]] = {}
 
@@ -63,7 +67,7 @@ class Fleet:
     # Workers.
 
     def take_facts(self, facts: Iterable[WorkerFact], now_s: float) -> list[Assigned]:
-        """What the market says of the workers now; the requests of those that are gone."""
+        """What the market says of the workers now; the requests of those that ended."""
         present = {fact.id: fact for fact in facts}
         freed: list[Assigned] = []
         for gone in self.posts.keys() - present.keys():
@@ -75,8 +79,8 @@ class Fleet:
             post = self.posts.get(fact.id)
             if post is None:
                 post = self.posts[fact.id] = Post(fact, now_s)
-            else:
-                post.take_fact(fact)
+            elif post.take_fact(fact):
+                freed += self.lose(fact.id, now_s)
             self.settle(post, now_s)
         return freed
 
@@ -86,10 +90,11 @@ class Fleet:
         worker = post.worker
         told = post.slots_told or self._group_slots(post) or post.peak
         worker.slots = max(1, told)
+        worker.estimate = post.fact.dlperf * self.units_per_score
         if worker.benchmark > 0:
             kind_perf = self._kind_perf.get(worker.kind, 0.0)
             worker.perf = learned(worker, kind_perf)
-            post.judge(kind_perf, now_s)
+            post.judge(self._kept, kind_perf, now_s)
         self.rotate(post, now_s)
 
     def rotate(self, post: Post, now_s: float) -> None:
@@ -103,16 +108,23 @@ class Fleet:
         groups = self.definition.groups
         return next((group.slots for group in groups if group.id == post.worker.group), 0)
 
-    def ready(self) -> Iterator[Post]:
-        """Those that get requests now."""
-        return (post for post in self.posts.values() if post.worker.id in self.router)
+    @property
+    def measured(self) -> bool:
+        """Whether any worker has shown what it does."""
+        return any(post.worker.benchmark > 0 for post in self.posts.values())
 
     def weigh_kinds(self) -> None:
         """See what each kind of hardware does, so that one's boast is known for one."""
         shown: dict[str, list[float]] = {}
+        by_score: list[float] = []
+        self._kept = max((post.kept for post in self.posts.values()), default=0.0)
         for post in self.posts.values():
             if post.worker.benchmark > 0:
                 shown.setdefault(post.worker.kind, []).append(post.worker.perf)
+                if post.fact.dlperf > 0:
+                    by_score.append(post.worker.perf / post.fact.dlperf)
+        if by_score:
+            self.units_per_score = statistics.median(by_score)
         self._kind_perf = {
             kind: statistics.median(perfs)
             for kind, perfs in shown.items()

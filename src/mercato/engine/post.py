@@ -9,6 +9,7 @@ from collections import deque
 from typing import Final
 from urllib.parse import urlsplit
 
+from mercato.market.contract import Kind as Contract
 from mercato.market.instance import State as Instance
 from mercato.serverless.worker import DEGRADED, PRIOR_SLOT_S, State, Worker
 from mercato.wire.fleet import WorkerFact
@@ -21,6 +22,8 @@ SILENT_BUSY_S: Final = 15.0
 """A worker with requests that has not been heard for this long is looked for."""
 SILENT_S: Final = 25.0
 """So is one without."""
+WITNESS_SLOT_S: Final = 20.0
+"""So much work seen of a worker is enough for the others to be compared with it."""
 OUTCOMES: Final = 10
 FAILURES: Final = 3
 """Of the last ten requests handed to a worker; then it gets none for a while."""
@@ -45,6 +48,7 @@ class Post:
             kind=fact.kind,
             gpu_price=fact.gpu_price,
             storage_price=fact.storage_price,
+            interruptible=fact.contract is Contract.INTERRUPTIBLE,
             reliability=fact.reliability,
             version=fact.version,
             created_s=fact.created_at_ms / 1_000,
@@ -86,12 +90,17 @@ class Post:
         self.served = 0.0
         self.disk_gb = 0.0
 
-    def take_fact(self, fact: WorkerFact) -> None:
-        """What the market says now."""
+    def take_fact(self, fact: WorkerFact) -> bool:
+        """What the market says now; whether it says that this run of it has ended."""
+        ended = fact.state is not self.fact.state and fact.state in _ENDED
         self.fact = fact
+        if ended:
+            self.loaded_once |= self.loaded
+            self.forget_run()
         worker = self.worker
         worker.gpu_price, worker.storage_price = fact.gpu_price, fact.storage_price
         worker.reliability, worker.version = fact.reliability, fact.version
+        return ended
 
     def take(self, status: Status, now_s: float) -> bool:
         """What the worker says now; False when it is old news.
@@ -129,7 +138,7 @@ class Post:
         worker = self.worker
         if state is State.STOPPED:
             self.forget_run()
-            self.loaded_once, self.draining = True, False
+            self.loaded_once, self.draining, self.ordered = True, False, None
         if state is worker.state:
             return state
         if state is State.READY:
@@ -140,7 +149,7 @@ class Post:
 
     def _state(self) -> State:
         instance = self.fact.state
-        decided = _BY_MARKET.get(instance)
+        decided = self._stopping() if instance is Instance.STOPPING else _BY_MARKET.get(instance)
         if decided is not None:
             return decided
         if instance is Instance.OFFLINE and (self.lost or not self.loaded):
@@ -153,6 +162,11 @@ class Post:
         if self.loaded_once:
             return self.ordered or State.STARTING
         return State.LOADING if instance is Instance.LOADING else State.CREATING
+
+    def _stopping(self) -> State:
+        ours = self.draining or self.ordered is State.STOPPED or not self.loaded
+        # Else somebody else takes its GPUs: nobody can wake it.
+        return State.DRAINING if ours else State.TAKEN
 
     def _running(self) -> State:
         if self.error or self.lost:
@@ -172,13 +186,29 @@ class Post:
         self.outcomes.clear()
         self.paused_until_s = 0.0
 
-    def judge(self, kind_perf: float, now_s: float) -> None:
-        """See whether it does what it should: what it claims, or what its kind does if less."""
+    def does(self, enough_slot_s: float) -> float:
+        """Units/s that it was seen to do; 0 before a slot was seen at work for so long."""
         worker = self.worker
-        should = min(worker.benchmark, kind_perf or worker.benchmark)
-        enough_seen = worker.seen_slot_s >= PRIOR_SLOT_S
-        does = worker.seen_units / worker.seen_slot_s * worker.slots if enough_seen else should
-        if does >= DEGRADED * should:
+        if worker.seen_slot_s < enough_slot_s:
+            return 0.0
+        return worker.seen_units / worker.seen_slot_s * worker.slots
+
+    @property
+    def kept(self) -> float:
+        """How much of its claim it keeps, as far as was seen."""
+        claim = self.worker.benchmark
+        return self.does(WITNESS_SLOT_S) / claim if claim > 0 else 0.0
+
+    def judge(self, kept: float, kind_perf: float, now_s: float) -> None:
+        """See whether it does what it should: what it claims, or what its kind does if less.
+
+        `kept` is how much of its claim the best worker here keeps: where nobody keeps it, requests
+        are harder than the benchmark, and no worker is to blame.
+        """
+        claim = self.worker.benchmark * min(1.0, kept)
+        should = min(claim, kind_perf or claim)
+        does = self.does(PRIOR_SLOT_S)
+        if not does or does >= DEGRADED * should:
             self.degraded_since_s = 0.0
         elif not self.degraded_since_s:
             self.degraded_since_s = now_s
@@ -209,7 +239,6 @@ class Post:
 
 
 _BY_MARKET: Final = {
-    Instance.STOPPING: State.DRAINING,
     Instance.STOPPED: State.STOPPED,
     Instance.EXITED: State.ERROR,
     Instance.FAILED: State.ERROR,
@@ -217,6 +246,9 @@ _BY_MARKET: Final = {
     Instance.DESTROYED: State.DESTROYING,
 }
 """States of an instance that leave the worker nothing to say."""
+
+_ENDED: Final = frozenset({Instance.SCHEDULING, Instance.STOPPED, Instance.EXITED, Instance.FAILED})
+"""States of an instance whose container does not run."""
 
 
 def check(status: Status, address: str) -> None:

@@ -35,6 +35,8 @@ LOOK_MAX_S: Final = 10.0
 """How often the market is asked for offers; more seldom while there are none."""
 RENTS_MAX: Final = 6
 """Tries in one second."""
+UNSEEN_S: Final = 30.0
+"""A worker that was rented this long ago and is not told of is gone already."""
 OFFER_COOLS_S: Final = 7_200.0
 MACHINE_COOLS_S: Final = 86_400.0
 FAILED_RECRUITS: Final = 3
@@ -88,11 +90,15 @@ class Scaling:
         self._cool_offers: dict[OfferId, float] = {}
         self._cool_machines: dict[MachineId, float] = {}
         self._failed: dict[GroupId, deque[float]] = {}
+        self._known: set[ContractId] = set()
+        self._unseen: deque[float] = deque()
+        """When those were rented of which the market has not told yet."""
 
     async def step(self, load: Load) -> None:
         """Decide and do, once. Raises OSError when the market cannot be reached."""
         now_s = self._clock.now_s()
         parameters = self._fleet.definition.parameters
+        self._see_rented(now_s)
         await self._care(now_s)
         if parameters.state is EndpointState.ACTIVE:
             offers = await self._offers(now_s)
@@ -131,18 +137,37 @@ class Scaling:
             case Kind.DESTROY | Kind.UPDATE:
                 return age_s < NO_DESTROY_S
             case Kind.RENT:
-                parameters, posts = self._fleet.definition.parameters, self._fleet.posts
-                enough = len(posts) >= parameters.workers_min and len(posts) > 0
-                return len(posts) >= parameters.workers_max or (age_s < NO_RENT_S and enough)
+                return self._enough_rented(age_s)
             case _:
                 return False
+
+    def _see_rented(self, now_s: float) -> None:
+        """Take those that were rented for seen as the market tells of new workers."""
+        for _ in self._fleet.posts.keys() - self._known:
+            if self._unseen:
+                self._unseen.popleft()
+        self._known = set(self._fleet.posts)
+        while self._unseen and now_s - self._unseen[0] > UNSEEN_S:
+            self._unseen.popleft()
+
+    def _enough_rented(self, age_s: float) -> bool:
+        definition = self._fleet.definition
+        count = len(self._fleet.posts) + len(self._unseen)
+        if count >= definition.parameters.workers_max:
+            return True
+        if not self._fleet.units_per_score and not self._fleet.measured:
+            # Nobody knows yet how many it takes: a few workers are to show it first.
+            return count >= max((group.test_workers for group in definition.groups), default=1)
+        return age_s < NO_RENT_S and count >= max(1, definition.parameters.workers_min)
 
     async def _rent(self, decision: Decision, offers: list[Candidate], now_s: float) -> None:
         offer = next((offer for offer in offers if offer.offer == decision.offer), None)
         if offer is None:
             return
         outcome = await self._carry_out(offer.group, decision)
-        if outcome != DONE:
+        if outcome == DONE:
+            self._unseen.append(now_s)
+        else:
             self._cool_offers[offer.offer] = now_s + OFFER_COOLS_S
 
     async def _wake(self, decision: Decision) -> None:
@@ -151,7 +176,7 @@ class Scaling:
         if post is None:
             return
         began = self._ending.pop(decision.worker, None)
-        post.draining = False
+        post.draining, post.ordered = False, None
         self._fleet.settle(post, self._clock.now_s())
         if began is None or post.worker.state is not State.READY:
             await self._carry_out(post.worker.group, decision)
@@ -170,7 +195,12 @@ class Scaling:
                 wait_s = LOOK_S if known else min(2 * wait_s, LOOK_MAX_S)
                 self._looks[group.id] = (now_s + wait_s, wait_s, known)
             found += known
-        return [offer for offer in found if not self._is_cooling(offer, now_s)]
+        return [self._in_units(offer) for offer in found if not self._is_cooling(offer, now_s)]
+
+    def _in_units(self, offer: Candidate) -> Candidate:
+        """An offer's score as what workers here have made of such scores."""
+        per_score = self._fleet.units_per_score or 1.0
+        return msgspec.structs.replace(offer, estimate=offer.estimate * per_score)
 
     def _is_cooling(self, offer: Candidate, now_s: float) -> bool:
         return (
@@ -243,6 +273,8 @@ class Scaling:
             outcome = await self._carry_out(post.worker.group, decision)
             if outcome != DONE:
                 post.draining = False
+            elif decision.kind is Kind.SLEEP:
+                post.ordered = State.STOPPED
             elif decision.kind is Kind.UPDATE:
                 post.draining = False
                 post.forget_run()

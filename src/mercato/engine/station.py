@@ -48,6 +48,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     load: Load
     memory: Memory
     posts: list[KeptPost]
+    units_per_score: float = 0.0
 
 
 class Station:
@@ -155,6 +156,7 @@ class Station:
             Kept(
                 load=self.desk.load,
                 memory=self.scaling.memory,
+                units_per_score=self.fleet.units_per_score,
                 posts=[
                     KeptPost(
                         id=post.worker.id,
@@ -181,6 +183,7 @@ class Station:
             return
         now_s = self._clock.now_s()
         self.desk.load, self.scaling.memory = kept.load, kept.memory
+        self.fleet.units_per_score = kept.units_per_score
         for known in kept.posts:
             post = self.fleet.posts.get(known.id)
             if post is None or post.heard_s:

@@ -1,0 +1,45 @@
+"""Which offers are rented: what was measured outweighs what was promised."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mercato.serverless.recruit import Candidate, Kinds, choose
+from tests.serverless.fleets import offer, worker
+
+ABOUT = st.floats(0.88, 1.12)
+"""How far off a score made elsewhere is."""
+KINDS = st.lists(st.tuples(st.floats(50, 500), st.floats(0.05, 1.5), ABOUT), min_size=2, max_size=6)
+
+
+def learned(kinds: list[tuple[float, float, float]]) -> tuple[list[Candidate], Kinds]:
+    """An offer of each kind, and what three workers of each have shown."""
+    shown = Kinds()
+    offers = []
+    for number, (perf, price, off) in enumerate(kinds, start=1):
+        kind = f"kind {number}"
+        shown.learn(worker(10 * number + n, perf=perf, kind=kind) for n in range(3))
+        offers.append(offer(number, perf=perf * off, price=price, kind=kind))
+    return offers, shown
+
+
+@given(KINDS)
+def test_36_after_three_workers_of_each_kind_the_choice_is_within_a_tenth_of_the_best(
+    kinds: list[tuple[float, float, float]],
+) -> None:
+    offers, shown = learned(kinds)
+    (chosen,) = choose(1.0, 1.0, offers, shown, awake_share=1.0, usual=0.0)
+
+    def truly(one: Candidate) -> float:
+        perf, _, _ = kinds[one.offer - 1]
+        return (one.gpu_price + one.storage_price) / perf
+
+    # Beside the price of fetching the image, which is the same for all of them.
+    assert truly(chosen) <= 1.10 * min(map(truly, offers)) + 4_000_000 / 50
+
+
+def test_36_a_kind_that_is_a_third_worse_is_rented_only_when_nothing_else_is_left() -> None:
+    kinds = [(300.0, 0.36, 1.0), (200.0, 0.36, 1.12)]
+    offers, shown = learned(kinds)
+    good = [offer(100 + n, kind="kind 1") for n in range(5)]
+    chosen = choose(1_900.0, 3_000.0, [*offers, *good], shown, awake_share=1.0, usual=0.0)
+    assert [one.kind for one in chosen] == 6 * ["kind 1"] + ["kind 2"]
