@@ -127,6 +127,9 @@ class Street:
         name = f"worker{worker}"
         await self._start(name, *command, cwd=self.directory / name, **env)
 
+    def worker_at(self, url: str) -> int:
+        return next(n for n, (port, _) in self.ports.items() if url.endswith(f":{port}"))
+
     # What the engine shows.
 
     async def rows(self) -> dict[int, dict[str, Any]]:
