@@ -1,13 +1,13 @@
 # The verbs of this repository. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: simulate help setup up dev check test laws ledger limits demo-serverless openapi docs bench
+.PHONY: simulate help setup up dev check test laws ledger limits ordeal demo-serverless openapi docs bench
 BIN := .venv/bin
 DEMO ?= keep
 # The program that builds the environment is kept beside it.
 UV := .venv-uv/bin/uv
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/.built ## Build the environment and start nothing
 
@@ -50,6 +50,9 @@ limits: setup ## A dollar's limit against 256 spenders at once (ROUNDS=1000, of 
 	@MERCATO_LIMIT_ROUNDS=$(or $(ROUNDS),1000) $(BIN)/pytest -q -k at_once \
 		tests/control/flows/test_limiting.py
 
+ordeal: setup ## The official client while workers of either make are killed at random (SECONDS=1800)
+	@MERCATO_ORDEAL_S=$(or $(SECONDS),1800) $(BIN)/pytest -q -s tests/engine/test_official.py -k killed_at_random
+
 demo-serverless: setup ## A language model on CPU workers: from none to two and back
 	@bash scripts/docker-engine
 	@test -n "$$(docker images -q mercato/base:1)" || $(MAKE) up DEMO=exit
@@ -67,4 +70,4 @@ openapi: setup ## Write openapi/ again from the code
 	@$(BIN)/python scripts/write_openapi.py
 
 docs: setup ## Draw the pages of docs/ that say what the code says
-	@$(BIN)/python scripts/write_docs.py
+	@$(BIN)/python -m scripts.write_docs

@@ -16,6 +16,7 @@ from mercato.control.embedded import EmbeddedPostgres, programs
 from mercato.control.migrate import migrate
 from mercato.market.instance import Actual, Facts, Intended, State, state_of
 from mercato.serverless import worker
+from scripts import behaviours
 
 DOCS = Path(__file__).parents[1] / "docs"
 SCHEMA_HEAD = (
@@ -184,6 +185,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "states/instance.md": instance_states,
     "states/worker.md": worker_states,
     "decisions/README.md": decisions,
+    "behaviours.md": lambda: behaviours.page(DRAWN),
 }
 """Those that are drawn in no time; the schema takes a database."""
 

@@ -37,7 +37,7 @@ async def call(one: Running, verb: str, name: str, auth: AuthData | None) -> tup
     return answer.status, msgspec.json.decode(answer.body)
 
 
-async def test_behaviour_31_a_session_is_a_working_request_of_its_cost_until_it_ends() -> None:
+async def test_31_a_session_is_a_working_request_of_its_cost_until_it_ends() -> None:
     async with running(ROUTES) as one:
         engine = one.engine
         auth, session = await opened(one)

@@ -142,7 +142,7 @@ def test_a_ticket_from_before_the_workers_start_is_out_of_date() -> None:
 
 
 @pytest.mark.parametrize("skew_s", [-3_600.0, 3_600.0])
-def test_behaviour_14_a_clock_an_hour_off_changes_no_verdict(skew_s: float) -> None:
+def test_14_a_clock_an_hour_off_changes_no_verdict(skew_s: float) -> None:
     pair = Pair()
     crooked = ManualClock(pair.clock.time_s + skew_s)
     check = TicketCheck(place(), crooked)

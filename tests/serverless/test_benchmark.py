@@ -33,7 +33,7 @@ def write_trace(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_any_folder_of_traces_plays_and_every_policy_is_told_of(tmp_path: Path) -> None:
+def test_40_any_folder_of_traces_plays_and_every_policy_is_told_of(tmp_path: Path) -> None:
     write_trace(tmp_path)
     scenarios = tmp_path / "scenarios.toml"
     scenarios.write_text(SCENARIO)

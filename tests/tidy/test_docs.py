@@ -10,7 +10,7 @@ import pytest
 
 from mercato.cli.main import COMMANDS
 from mercato.cli.tree import tree
-from scripts import write_docs
+from scripts import behaviours, write_docs
 
 ROOT = Path(__file__).parents[2]
 PAPERS = sorted(
@@ -47,6 +47,16 @@ def code(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("name", sorted(write_docs.PAGES))
 def test_a_drawn_page_is_what_the_code_says(name: str) -> None:
     assert (write_docs.DOCS / name).read_text() == write_docs.PAGES[name](), "run `make docs`"
+
+
+def test_each_behaviour_of_the_engine_is_shown_by_a_test_of_its_number() -> None:
+    assert len(behaviours.BEHAVIOURS) == 41
+    bare = {number for number, tests in behaviours.shown().items() if not tests}
+    assert bare == BARE
+
+
+BARE: set[int] = {38, 39}
+"""Behaviours that no test shows yet. The set may only shrink."""
 
 
 def test_the_drawn_schema_is_of_these_migrations() -> None:
