@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 13dfa762c4a4b00b
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 29817ba84d47f510
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -172,7 +172,7 @@ CREATE TABLE public.contracts (
     CONSTRAINT contracts_disk_price_check CHECK ((disk_price >= 0)),
     CONSTRAINT contracts_down_price_check CHECK ((down_price >= 0)),
     CONSTRAINT contracts_gpu_rate_check CHECK ((gpu_rate >= 0)),
-    CONSTRAINT contracts_kind_check CHECK ((kind = ANY (ARRAY['ondemand'::text, 'reserved'::text, 'bid'::text]))),
+    CONSTRAINT contracts_kind_check CHECK ((kind = ANY (ARRAY['ondemand'::text, 'reserved'::text, 'bid'::text, 'background'::text]))),
     CONSTRAINT contracts_up_price_check CHECK ((up_price >= 0))
 );
 

@@ -76,6 +76,23 @@ def test_outbid_inside_a_real_container_and_back_with_its_files(real: Market) ->
         ann.ok(f"destroy instance {mine} -y")
 
 
+def test_the_hosts_own_job_makes_way_in_real_containers(real: Market) -> None:
+    with real.official("host") as host, real.official("renter") as ann:
+        host.ok(f"set defjob 1 --image {real.image} --args sleep 1000")
+        jobs = [row["id"] for row in host.raw("show instances")]
+        for job in jobs:
+            until(host, job, actual_status="running")
+        offer = eventually(lambda: ann.raw("search offers -n num_gpus=1"))[0]["id"]
+        mine = ann.raw(f"create instance {offer} --image {real.image} --disk 4 --ssh")
+        until(ann, mine["new_contract"], actual_status="running")
+        assert [shown(host, job)["cur_state"] for job in jobs].count("stopped") == 1
+        ann.ok(f"destroy instance {mine['new_contract']} -y")
+        for job in jobs:
+            until(host, job, actual_status="running")
+        host.ok("remove defjob 1")
+        assert eventually(lambda: host.raw("show instances") == [])
+
+
 def notice(client: Official, instance: int) -> dict[str, Any] | None:
     """What stands in the file of notices inside; None while there is none."""
     text = executed(client, instance, "cat /run/mercato/notice.json || true").strip()

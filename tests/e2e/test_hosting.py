@@ -125,3 +125,29 @@ def test_what_it_earns(host: Official, renter: Official, two: int) -> None:
     assert host.raw(f"show earnings -m {two}")["per_day"]
     assert '"num_deleted"' in host.ok(f"cleanup machine {two}").out.replace("'", '"')
     assert "reports: []" in host.ok(f"reports {two}").out
+
+
+def test_its_own_job_runs_where_nobody_rents(host: Official, renter: Official, two: int) -> None:
+    host.ok(f"set defjob {two} --price_gpu 0.12 --image debian --args sleep 1000")
+    (row,) = host.raw(f"show machine {two}")
+    assert (row["bid_image"], row["bid_image_args"]) == ("debian", ["sleep", "1000"])
+    assert row["min_bid_price"] == 0.12
+
+    def jobs(status: str) -> bool:
+        rows = host.raw("show instances")
+        mine = [row for row in rows if row["machine_id"] == two]
+        right = all(one["rental_type"] == "background" and one["dph_total"] == 0 for one in mine)
+        return right and [one["actual_status"] for one in mine] == [status] * 2
+
+    assert eventually(lambda: jobs("running"))
+    (row,) = host.raw(f"show machine {two}")
+    assert (row["gpu_occupancy"], row["current_rentals_resident"]) == ("x x", 0)
+    offer = offered(renter, two, min_bid=0.24)[0]["id"]
+    made = renter.raw(f"create instance {offer} --image debian --disk 10")["new_contract"]
+    assert eventually(lambda: renter.raw(f"show instance {made}")["actual_status"] == "running")
+    assert not jobs("running")
+    renter.ok(f"destroy instance {made} -y")
+    assert eventually(lambda: jobs("running"))
+    host.ok(f"remove defjob {two}")
+    assert "no background job" in host.refused(f"remove defjob {two}")
+    assert "404: " in renter.refused(f"set defjob {two} --image debian")

@@ -1,10 +1,11 @@
-"""`mercato machines, list, unlist`: what a host does."""
+"""`mercato machines, list, unlist, job`: what a host does."""
 
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 from mercato.cli.command import Argument, Option, group
+from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_line, print_table
 from mercato.cli.text import money
 from mercato.cli.tree import speaks
@@ -137,3 +138,37 @@ def unlist(session: Session, machine: Machine) -> None:
     from mercato.sdk import calls
 
     session.do(calls.unlist_machine(machine), f"Machine {machine} is off sale.")
+
+
+@speaks(app, "job", passes_on=True)
+def job(
+    session: Session,
+    machine: Machine,
+    image: Annotated[str | None, Argument(help="What to run.")] = None,
+    arguments: Annotated[tuple[str, ...], Argument(help="For the image's entrypoint.")] = (),
+    *,
+    price: Annotated[
+        float | None, Option("--price", help="What a GPU and hour is worth: bids begin there.")
+    ] = None,
+    disk: Annotated[float, Option("--disk", help="GB for each slice.")] = 10.0,
+    remove: Annotated[bool, Option("--remove", help="End the job instead.")] = False,
+) -> None:
+    """Run an image on all GPUs of a machine that nobody rents; any renter displaces it.
+
+    For example:
+
+        mercato job --price 0.05 3 miner:2 --threads 4
+
+        mercato job --remove 3
+    """
+    from mercato.sdk import calls
+
+    if remove:
+        session.do(calls.remove_job(machine), f"The job of machine {machine} ends.")
+    elif image is None:
+        raise Trouble("say which image to run, or --remove")
+    else:
+        session.do(
+            calls.set_job(machine, image, arguments, price=price, disk_gb=disk),
+            f"Machine {machine} runs {image} wherever nobody rents: mercato ps",
+        )

@@ -43,6 +43,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "join-token": Command("hosting", "host", "a token with which a machine joins as yours"),
     "list": Command("hosting", "host", "put a machine on sale, or change its prices"),
     "unlist": Command("hosting", "host", "take a machine off sale"),
+    "job": Command("hosting", "host", "what a machine runs while nobody rents it"),
     "agent": Command("agents", "host", "join this machine to a market, run its agent"),
     "serve": Command("serving", "run", "run the control plane"),
     "database": Command("databases", "run", "psql, pg_dump, pg_restore on the embedded database"),

@@ -139,6 +139,8 @@ def explain(outcome: Outcome, claims: Mapping[ContractId, Claim]) -> str:
     if outcome.why is Reason.ON_DEMAND:
         return f"Its GPUs went to {winners}, which no bid can displace; {queue}."
     mine = claims[outcome.contract]
+    if mine.kind is Kind.BACKGROUND:
+        return f"Displaced by {winners}, as the host's own job always is; {queue}."
     return f"Outbid at ${_per_gpu(mine):.6g} a GPU and hour by {winners}; {queue}."
 
 

@@ -279,6 +279,34 @@ def unlist_machine(machine: int) -> Call[None]:
     return Call("DELETE", f"/machines/{machine}/asks/", done, body={})
 
 
+def set_job(
+    machine: int,
+    image: str,
+    args: Sequence[str] = (),
+    *,
+    price: float | None = None,
+    disk_gb: float = 10.0,
+) -> Call[None]:
+    """Have a machine run an image on all GPUs that nobody rents; any renter displaces it.
+
+    `price` is what a GPU and hour of it is worth in dollars: bids on the machine begin there at
+    the least. `disk_gb` is for each smallest slice of the machine.
+    """
+    body = {
+        "machine": machine,
+        "image": image,
+        "args": list(args),
+        "price_gpu": price,
+        "disk": disk_gb,
+    }
+    return Call("PUT", "/machines/create_bids/", done, body=body)
+
+
+def remove_job(machine: int) -> Call[None]:
+    """End what a machine runs while nobody rents it."""
+    return Call("DELETE", f"/machines/{machine}/defjob/", done, body={}, repeatable=False)
+
+
 def delete_machine(machine: int) -> Call[None]:
     """Forget a machine that nobody rents."""
     return Call("POST", f"/machines/{machine}/force_delete/", done, body={})

@@ -4,11 +4,22 @@ from typing import Final
 
 import msgspec
 
-from mercato.control.flows import bidding, clearing, enforcing, limiting, ordering, pricing, sealing
+from mercato.control.flows import (
+    background,
+    bidding,
+    clearing,
+    enforcing,
+    limiting,
+    ordering,
+    pricing,
+    renting,
+    sealing,
+)
 from mercato.control.flows.limiting import Wish
 from mercato.control.store.standing_orders import StoredOrder
 from mercato.market.contract import Contract
 from mercato.market.ids import ContractId
+from mercato.market.launch import Launch
 from mercato.market.limits import Action, Limit, Period, Scope
 from mercato.market.money import NanoUsd, NanoUsdPerHour, nano
 from tests.control.flows.deeds import ANEW, NOTHING, NOW, REFUSED, Deed, Table, running, stopped
@@ -66,6 +77,50 @@ def catch_up(market: Market) -> Deed:
     agent, _ = _outbid(market)
     agent.report(T0 + 130_000)
     return lambda tx: clearing.catch_up(tx, agent.machine, T0 + 131_000)
+
+
+# --- The host's own job --------------------------------------------------------------------------
+
+
+def _job(image: str = "miner", dollars: str = "0.20") -> background.Job:
+    price = NanoUsdPerHour(nano(dollars))
+    return background.Job(launch=Launch(image=image, ssh=False), disk_mb=10_000, price=price)
+
+
+def _mining(market: Market) -> Agent:
+    """A machine let only as a whole, which its own host's job has."""
+    agent = market.machine(4, min_chunk=4)
+    minted = [market.mint()]
+    market.db.run_now(
+        background.set_job,
+        *(market.host, agent.machine, _job(), minted, T0),
+        house=market.house,
+    )
+    agent.settle(T0)
+    agent.report(T0 + 5_000)
+    return agent
+
+
+@of(background.set_job, NOTHING)
+def set_job(market: Market) -> Deed:
+    agent = market.machine(4, min_chunk=4)
+    minted, job, house = [market.mint()], _job(), market.house
+    return lambda tx: background.set_job(
+        tx, market.host, agent.machine, job, minted, NOW, house=house
+    )
+
+
+@of(background.remove_job, REFUSED)
+def remove_job(market: Market) -> Deed:
+    agent = _mining(market)
+    return lambda tx: background.remove_job(tx, market.host, agent.machine, NOW)
+
+
+@of(renting.rent, REFUSED)
+def rent_what_a_job_holds(market: Market) -> Deed:
+    agent = _mining(market)
+    offer, minted, house = market.offer(agent, 1), market.mint(), market.house
+    return lambda tx: renting.rent(tx, market.renter, offer, request(), NOW, minted, house=house)
 
 
 # --- Limits ---------------------------------------------------------------------------------------

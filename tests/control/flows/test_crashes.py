@@ -34,6 +34,7 @@ INSIDE: Final = {
     "clearing.clear": "wherever who wants or holds GPUs changes",
     "clearing.pause": "in catch_up",
     "clearing.warn_again": "in observe",
+    "hosting.mine": "only reads",
     "limiting.forecast": "wherever money moves",
     "limiting.left": "only reads",
     "limiting.mine": "only reads",

@@ -55,7 +55,7 @@ class MachineRow(msgspec.Struct, frozen=True, kw_only=True):
     gpu_name: str
     gpu_ram: int
     gpu_occupancy: str
-    """One letter for each GPU: D on-demand, R reserved, I interruptible, x free."""
+    """One letter for each GPU: D on-demand, R reserved, I interruptible, x rented by nobody."""
     driver_version: str | None
     cuda_max_good: float
     cpu_name: str
@@ -94,6 +94,9 @@ class MachineRow(msgspec.Struct, frozen=True, kw_only=True):
     start_date: float
     end_date: float | None
     duration: str | None
+    bid_image: str | None
+    """What its host's own job runs while nobody rents; None when it has none."""
+    bid_image_args: list[str] | None
     current_rentals_running: int
     current_rentals_resident: int
     earn_hour: float
@@ -154,6 +157,8 @@ def machine_row(view: MachineView) -> MachineRow:
         start_date=seconds(view.joined_at_ms),
         end_date=seconds(view.end_at_ms),
         duration=view.duration,
+        bid_image=view.job.image if view.job else None,
+        bid_image_args=list(view.job.args) if view.job else None,
         current_rentals_running=sum(one != "x" for one in occupied),
         current_rentals_resident=view.rentals,
         earn_hour=dollars(view.gpu_rate),
@@ -288,7 +293,7 @@ def _list(
     )
     price = asking.prices.disk
     if asked.vol_price is not None:
-        price = NanoUsdPerGbMonth(_price("vol_price", asked.vol_price, OTHER_PRICE_MAX))
+        price = NanoUsdPerGbMonth(checked_price("vol_price", asked.vol_price, OTHER_PRICE_MAX))
     if size_mb > 0:
         volumes.list_volumes(tx, host, machine, size_mb, price, now_ms, rules)
     return listing, extended
@@ -307,15 +312,19 @@ def _bid_terms(tx: Tx, machine: MachineId, asked: Asking, rules: Rules) -> BidTe
 
 
 def _prices(asked: Asking, price_gpu: float) -> Prices:
-    gpu = _price("price_gpu", price_gpu, GPU_PRICE_MAX)
+    gpu = checked_price("price_gpu", price_gpu, GPU_PRICE_MAX)
     least = asked.price_min_bid
     return Prices(
         gpu=NanoUsdPerHour(gpu),
-        disk=NanoUsdPerGbMonth(_price("price_disk", _or(asked.price_disk, 0.10), OTHER_PRICE_MAX)),
-        up=NanoUsdPerGb(_price("price_inetu", _or(asked.price_inetu, 0.0), OTHER_PRICE_MAX)),
-        down=NanoUsdPerGb(_price("price_inetd", _or(asked.price_inetd, 0.0), OTHER_PRICE_MAX)),
+        disk=NanoUsdPerGbMonth(
+            checked_price("price_disk", _or(asked.price_disk, 0.10), OTHER_PRICE_MAX)
+        ),
+        up=NanoUsdPerGb(checked_price("price_inetu", _or(asked.price_inetu, 0.0), OTHER_PRICE_MAX)),
+        down=NanoUsdPerGb(
+            checked_price("price_inetd", _or(asked.price_inetd, 0.0), OTHER_PRICE_MAX)
+        ),
         bid_floor=NanoUsdPerHour(
-            gpu if least is None else _price("price_min_bid", least, GPU_PRICE_MAX)
+            gpu if least is None else checked_price("price_min_bid", least, GPU_PRICE_MAX)
         ),
     )
 
@@ -324,7 +333,12 @@ def _or(price: float | None, default: float) -> float:
     return default if price is None else price
 
 
-def _price(name: str, price: float, most: float) -> int:
+def checked_price(name: str, price: float, most: float) -> int:
+    """Dollars as nano-dollars.
+
+    Raises:
+        InvalidPrice: naming the price, when it is below nothing or a slip of the keyboard.
+    """
     if not 0 <= price <= most:
         raise errors.InvalidPrice(f"{name} must be from 0 to {most:g} dollars, and not {price}.")
     return nano(price)
@@ -347,7 +361,7 @@ class MinBid(msgspec.Struct, frozen=True, kw_only=True):
 
 async def set_min_bid(call: Call, asked: MinBid) -> Done:
     """Set the least that a bid may offer for a GPU of a machine."""
-    floor = NanoUsdPerHour(_price("price", asked.price, GPU_PRICE_MAX))
+    floor = NanoUsdPerHour(checked_price("price", asked.price, GPU_PRICE_MAX))
     await call.services.db.run(
         hosting.set_min_bid, call.account, MachineId(asked.id), floor, call.now_ms
     )

@@ -9,6 +9,7 @@ from typing import Final
 
 from mercato.control.api import (
     accounts,
+    background,
     bidding,
     creating,
     earnings,
@@ -188,6 +189,8 @@ HOSTING: Final = (
     Route("PUT", f"{V0}/machines/create_asks", P.MACHINE_WRITE, hosting.list_machine),
     Route("DELETE", f"{V0}/machines/{{id}}/asks", P.MACHINE_WRITE, hosting.unlist_machine),
     Route("PUT", f"{V0}/machines/{{id}}/minbid", P.MACHINE_WRITE, hosting.set_min_bid),
+    Route("PUT", f"{V0}/machines/create_bids", P.MACHINE_WRITE, background.set_job),
+    Route("DELETE", f"{V0}/machines/{{id}}/defjob", P.MACHINE_WRITE, background.remove_job),
     Route("PUT", f"{V0}/machines/{{id}}/cleanup", P.MACHINE_WRITE, hosting.clean_up),
     Route("POST", f"{V0}/machines/{{id}}/force_delete", P.MACHINE_WRITE, hosting.delete_machine),
     Route("GET", f"{V0}/machines/{{id}}/reports", P.MACHINE_READ, hosting.list_reports),
@@ -310,8 +313,6 @@ NOT_YET: Final = tuple(
         ("PUT", "commands/rsync", P.INSTANCE_WRITE),
         ("POST", "commands/rclone", P.INSTANCE_WRITE),
         ("DELETE", "commands/rclone", P.INSTANCE_WRITE),
-        ("PUT", "machines/create_bids", P.MACHINE_WRITE),
-        ("DELETE", "machines/{id}/defjob", P.MACHINE_WRITE),
         ("PUT", "machines/defrag_offers", P.MACHINE_WRITE),
         ("GET", "metrics/gpu/current", P.MACHINE_READ),
         ("GET", "metrics/gpu/history", P.MACHINE_READ),

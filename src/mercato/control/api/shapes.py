@@ -11,7 +11,7 @@ import msgspec
 from mercato.control.api.times import clock, seconds
 from mercato.control.secrets_box import SecretsBox
 from mercato.control.store.views import InstanceView
-from mercato.market.contract import Kind
+from mercato.market.contract import FIRM, Kind
 from mercato.market.instance import Actual, Intended, State
 from mercato.market.launch import Launch
 from mercato.market.money import (
@@ -254,7 +254,7 @@ def _status(view: InstanceView) -> dict[str, Any]:
     running, stopped = Intended.RUNNING.value, Intended.STOPPED.value
     holds = view.held > 0
     # Clients know an outbid instance by three words that say it is stopped, though it waits to run.
-    outbid = view.kind is Kind.INTERRUPTIBLE and (view.pausing or not holds)
+    outbid = view.kind not in FIRM and (view.pausing or not holds)
     wanted = running if view.intended is Intended.RUNNING and not outbid else stopped
     return {
         "state": state.label,

@@ -107,6 +107,8 @@ def _stop_who_cannot_pay(
         contract = scene.contracts[outcome.contract]
         if outcome.gpus is None or contract.id in holders:
             continue
+        if contract.terms.kind is Kind.BACKGROUND:
+            continue  # nobody pays for it
         tx.queue(f"account:{contract.renter}")
         why = metering.unaffordable(tx, contract, now_ms, rules)
         if why is not None:
@@ -138,7 +140,7 @@ def _follow(
     before, terms = scene.standings.get(contract.id), scene.terms[contract.id]
     if before is not None and before.pausing and contract.id not in scene.held.values():
         before = msgspec.structs.replace(before, pausing=False)
-    notice = _notice(terms, claim, rules) if scene.machine.offline_since_ms is None else None
+    notice = _notice(terms, claim.kind, rules) if scene.machine.offline_since_ms is None else None
     after, change = follow(before, claim, outcome, notice, now_ms)
     if _can_have(scene, after, contract.id):
         assert after.promised is not None
@@ -153,7 +155,10 @@ def _follow(
     match change:
         case Change.YIELDS:
             assert outcome.why is not None
+            assert after.pauses_at_ms is not None
             tell(tx, contract, "instance_outbid", outcome.why, after.message, now_ms)
+            if after.pauses_at_ms <= now_ms:
+                pause(tx, scene.machine, contract, after, now_ms)
         case Change.KEPT:
             tell(tx, contract, "instance_kept", scene.instances[contract.id].reason, _KEPT, now_ms)
         case Change.GRANTED | None:
@@ -196,9 +201,9 @@ def _grant(tx: Tx, scene: _Scene, contract: Contract, gpus: tuple[int, ...], now
         tell(tx, contract, "instance_resumed", Reason.RESUMED, message, now_ms)
 
 
-def _notice(terms: BidTerms, claim: Claim, rules: Rules) -> Notice:
+def _notice(terms: BidTerms, kind: Kind, rules: Rules) -> Notice:
     """How long a holder is warned: the host's own job not at all."""
-    notice_ms = 0 if claim.kind is Kind.BACKGROUND else terms.notice_ms
+    notice_ms = 0 if kind is Kind.BACKGROUND else terms.notice_ms
     return Notice(notice_ms=notice_ms, end_ms=rules.end_ms)
 
 
@@ -260,8 +265,8 @@ _BECAUSE: Final = {
 
 def warn_again(tx: Tx, machine: Machine, now_ms: int, rules: Rules = STANDARD) -> None:
     """Begin every notice anew on a machine that could not be heard: nobody inside heard of it."""
-    terms = standings.bid_terms_on(tx, machine.id)
+    terms, signed = standings.bid_terms_on(tx, machine.id), contracts.live_on(tx, machine.id)
     for contract_id, standing in standings.on(tx, machine.id).items():
         if standing.yields_at_ms is not None and not standing.pausing:
-            notice = Notice(notice_ms=terms[contract_id].notice_ms, end_ms=rules.end_ms)
+            notice = _notice(terms[contract_id], signed[contract_id].terms.kind, rules)
             standings.write(tx, machine.id, contract_id, noticed(standing, notice, now_ms))

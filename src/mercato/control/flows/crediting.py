@@ -15,6 +15,7 @@ from mercato.control.flows.house import STANDARD, Rules
 from mercato.control.store import burns, contracts, deposits, events, instances, payments
 from mercato.control.store import volumes as stored_volumes
 from mercato.control.store.events import Event
+from mercato.control.store.instances import Instance
 from mercato.market import errors
 from mercato.market.credit import Position, Stage, Thresholds, kept_for_disks, stage
 from mercato.market.ids import AccountId
@@ -152,12 +153,7 @@ def _long_warned(tx: Tx, account: AccountId, now_ms: int, rules: Rules) -> bool:
 def _stop(tx: Tx, account: AccountId, now: Position, rules: Rules) -> int:
     """Stop what draws on credit, as of the moment at which only what disks need was left."""
     dry_ms = now.fell_to_ms(kept_for_disks(now, rules.credit))
-    prepaid = deposits.left(tx, account)
-    running = [
-        one
-        for one in instances.live_of(tx, account)
-        if one.intended is Intended.RUNNING and one.id not in prepaid
-    ]
+    running = [one for one in _on_credit(tx, account) if one.intended is Intended.RUNNING]
     for one in running:
         end_meter(tx, contracts.get(tx, one.id), metering.GPU, dry_ms, now.at_ms, rules)
         renting.stop(tx, account, one.id, now.at_ms, Reason.NO_CREDIT)
@@ -165,11 +161,20 @@ def _stop(tx: Tx, account: AccountId, now: Position, rules: Rules) -> int:
 
 
 def _destroy(tx: Tx, account: AccountId, now_ms: int) -> int:
-    prepaid = deposits.left(tx, account)
-    live = [one for one in instances.live_of(tx, account) if one.id not in prepaid]
+    live = _on_credit(tx, account)
     for one in live:
         renting.destroy(tx, account, one.id, now_ms, Reason.NO_CREDIT)
     kept = stored_volumes.live_of(tx, account)
     for volume in kept:
         volumes.delete(tx, account, volume.id, now_ms, Reason.NO_CREDIT)
     return len(live) + len(kept)
+
+
+def _on_credit(tx: Tx, account: AccountId) -> list[Instance]:
+    """What credit pays for: neither what a deposit does, nor a host's own on its own machine."""
+    prepaid = deposits.left(tx, account)
+    return [
+        one
+        for one in instances.live_of(tx, account)
+        if one.id not in prepaid and contracts.get(tx, one.id).host != account
+    ]

@@ -121,7 +121,7 @@ def list_machine(
         InvalidPrice: when a price cannot be asked.
         InvalidRequest: when the smallest slice, end date or discount cannot be.
     """
-    machine = _mine(tx, host, machine_id)
+    machine = mine(tx, host, machine_id)
     _check(machine, asking, now_ms)
     stands = listings.on_sale(tx, machine_id)
     bids = asking.bids or (stands.listing.bids if stands is not None else rules.bids)
@@ -155,7 +155,7 @@ def unlist_machine(tx: Tx, host: AccountId, machine_id: MachineId, now_ms: int) 
     Raises:
         NotFound: when the host has no such machine.
     """
-    machine = _mine(tx, host, machine_id)
+    machine = mine(tx, host, machine_id)
     if not listings.close(tx, machine_id, now_ms):
         return False
     volume_listings.close(tx, machine_id, now_ms)
@@ -174,7 +174,7 @@ def set_min_bid(
         Conflict: when it is not on sale.
         InvalidPrice: when it cannot be asked.
     """
-    _mine(tx, host, machine_id)
+    mine(tx, host, machine_id)
     stands = listings.on_sale(tx, machine_id)
     if stands is None:
         raise errors.Conflict(f"Machine {machine_id} is not listed; list it first.")
@@ -203,7 +203,7 @@ def delete_machine(tx: Tx, host: AccountId, machine_id: MachineId, now_ms: int) 
         NotFound: when the host has no such machine.
         Conflict: while it has contracts.
     """
-    machine = _mine(tx, host, machine_id)
+    machine = mine(tx, host, machine_id)
     left = contracts.live_on(tx, machine_id)
     if left:
         raise errors.Conflict(
@@ -240,7 +240,7 @@ def verify(tx: Tx, machine_id: MachineId, verification: str, now_ms: int) -> Non
     machines.changed(tx, machine_id)
 
 
-def _mine(tx: Tx, host: AccountId, machine_id: MachineId) -> Machine:
+def mine(tx: Tx, host: AccountId, machine_id: MachineId) -> Machine:
     """The host's machine, with its queue held."""
     found = machines.get(tx, machine_id)
     if found is None or found.host_id != host or found.deleted_at_ms is not None:

@@ -63,6 +63,8 @@ class RentRequest(msgspec.Struct, frozen=True, kw_only=True):
     new_volume: VolumeRequest | None = None
     """A volume to be rented with it, on the same machine, and mounted at `new_volume_path`."""
     new_volume_path: str = ""
+    background: bool = False
+    """It is the host's own job, which everybody displaces."""
     bills_loading: bool = False
     """Whether GPU time begins as its host loads it, as for workers, or as it runs."""
     template: tuple[TemplateId, str] | None = None
@@ -209,15 +211,16 @@ def _terms(listing: Listing, offer: Offer, request: RentRequest, *, own: bool) -
     """The terms, frozen. A host pays nothing for its own machine."""
     free = 0 if own else 1
     gpu = offer.gpu if request.bid is None else request.bid
+    kind = Kind.ON_DEMAND if request.bid is None else Kind.INTERRUPTIBLE
     return Terms(
-        kind=Kind.ON_DEMAND if request.bid is None else Kind.INTERRUPTIBLE,
+        kind=Kind.BACKGROUND if request.background else kind,
         gpu=type(gpu)(gpu * free),
         disk=type(offer.disk)(offer.disk * free),
         up=type(offer.up)(offer.up * free),
         down=type(offer.down)(offer.down * free),
         disk_mb=request.disk_mb,
         platform_fee_ppm=listing.platform_fee_ppm,
-        end_at_ms=listing.end_at_ms,
+        end_at_ms=None if request.background else listing.end_at_ms,
     )
 
 

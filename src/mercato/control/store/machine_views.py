@@ -7,6 +7,7 @@ import msgspec
 from mercato.control.db import Tx
 from mercato.market.hardware import Hardware
 from mercato.market.ids import AccountId, MachineId
+from mercato.market.launch import Launch
 
 
 class MachineView(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +41,9 @@ class MachineView(msgspec.Struct, frozen=True, kw_only=True):
     held: dict[str, str]
     """Kind of contract by GPU index, for every GPU that somebody holds."""
     rentals: int
-    """Instances on it that are not destroyed."""
+    """Instances of renters on it that are not destroyed."""
+    job: Launch | None
+    """What its host runs on it while nobody rents."""
     rentals_resident_mb: int
     gpu_rate: int
     """What its running instances pay an hour."""
@@ -57,8 +60,12 @@ select m.id, m.host_id, m.hardware, m.verification, m.seen_at_ms, m.agent_versio
        (select coalesce(jsonb_object_agg(h.gpu::text, c.kind), '{}'::jsonb)
           from gpu_holds h join contracts_now c on c.id = h.contract_id
          where h.machine_id = m.id) as held,
-       (select count(*) from instances i
-         where i.machine_id = m.id and i.destroyed_at_ms is null) as rentals,
+       (select count(*) from instances i join contracts c on c.id = i.id
+         where i.machine_id = m.id and i.destroyed_at_ms is null
+           and c.kind <> 'background') as rentals,
+       (select i.launch from instances i join contracts c on c.id = i.id
+         where i.machine_id = m.id and i.intended <> 'destroyed' and i.destroyed_at_ms is null
+           and c.kind = 'background' order by i.id limit 1) as job,
        (select coalesce(sum(c.disk_mb), 0)::bigint
           from live_contracts v join contracts c on c.id = v.id
          where v.machine_id = m.id) as rentals_resident_mb,

@@ -29,7 +29,7 @@ class Sale(msgspec.Struct, frozen=True, kw_only=True):
     listing: Listing | None
     """None when nothing of it can be had: not listed, offline, deleted, never heard."""
     held: dict[int, ContractId]
-    """Contract by GPU index, for every GPU that somebody holds."""
+    """Contract by GPU index, for every GPU that somebody rents: not the host's own job."""
     firm: frozenset[int]
     """GPUs that no bid can have: on-demand and reserved contracts hold them, or will."""
     claims: tuple[Claim, ...]
@@ -46,7 +46,8 @@ select m.id, m.host_id, m.hardware, m.verification, m.generation, m.joined_at_ms
        l.id as listing_id, l.gpu, l.disk, l.up, l.down, l.bid_floor, l.min_chunk, l.end_at_ms,
        l.credit_discount_max, l.platform_fee_ppm, l.listed_at_ms,
        (select coalesce(jsonb_object_agg(h.gpu::text, h.contract_id), '{}'::jsonb)
-          from gpu_holds h where h.machine_id = m.id) as held,
+          from gpu_holds h join contracts c on c.id = h.contract_id
+         where h.machine_id = m.id and c.kind <> 'background') as held,
        array(select h.gpu from gpu_holds h join contracts_now c on c.id = h.contract_id
               where h.machine_id = m.id and c.kind in ('ondemand', 'reserved')
              union
