@@ -82,7 +82,7 @@ async def test_many_sessions_at_once(visitor: Visitor, house: House) -> None:
 
 
 async def test_a_command_whose_visitor_has_gone_is_hung_up(visitor: Visitor) -> None:
-    words = visitor.ssh_words("trap 'echo hung > /tmp/up; exit' HUP; echo on; sleep 60 & wait")
+    words = visitor.ssh_words("trap 'echo hung > /tmp/up; exit' HUP; sleep 60 & echo on; wait")
     program = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
     assert program.stdout is not None
     assert await program.stdout.readline() == b"on\n"
