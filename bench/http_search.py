@@ -1,9 +1,9 @@
 """Searches a second over HTTP, beside the same server returning the same bytes all the time.
 
 Run as `.venv/bin/python bench/http_search.py`. One server process with 20,000 offers, one process
-that asks over 16 connections as fast as it is answered; runs of all kinds take turns. Every search
-is another query; in one kind for the same disk, as clients ask, in the other each for another, so
-that every row has another price.
+that asks over 16 connections as fast as it is answered; runs of all kinds take turns. In one kind
+all ask the same, in the others every search is another query: for the same disk, as clients ask, or
+each for another, so that every row has another price.
 """
 
 import asyncio
@@ -43,8 +43,9 @@ SECONDS = 4.0
 ROUNDS = 5
 PATH = "/api/v0/bundles/"
 KINDS = {
-    "known": "search, rows shown before",
-    "new": "search, every row put together anew",
+    "same": "the same search",
+    "other": "another search every time",
+    "new": "and every row put together anew",
     "route": "a route with the same bytes",
     "bare": "the bare server with the same bytes",
 }
@@ -82,7 +83,7 @@ def main() -> None:
         "Searching offers over HTTP",
         f"{len(offers)} offers of {len(offers[0])} fields, {len(answer) / 1_000:.0f} kB, of "
         f"{OFFERS:,}; {CONNECTIONS} connections, {ROUNDS} runs of {SECONDS:g} s of each kind in "
-        "turn, asked and answered on the same cores. Every search is another query. The shares "
+        "turn, asked and answered on the same cores. The shares "
         "compare the server's processor time for an answer, which other work on the machine "
         "disturbs least.",
         [
@@ -112,7 +113,7 @@ def query(number: int, disk_gb: float) -> dict[str, Any]:
     return {
         **DEFAULTS,
         "num_gpus": {"gte": 1},
-        "disk_space": {"gte": 10 + number % 1_000 / 100},
+        "disk_space": {"gte": 10 + number / 10_000},
         "allocated_storage": disk_gb,
         "order": [["dph_total", "asc"]],
         "type": "on-demand",
@@ -125,8 +126,11 @@ async def load(address: str, process: psutil.Process, kind: str) -> Run:
     loop = asyncio.get_running_loop()
     host, _, port = address.removeprefix("http://").partition(":")
     path = {"route": "/constant", "bare": "/bare"}.get(kind, PATH)
-    disks = (8.0 if kind == "known" else 8.0 + number / 1_000 for number in itertools.count())
-    bodies = [msgspec.json.encode(query(number, next(disks))) for number in range(5_000)]
+    numbers = [0] if kind == "same" else range(5_000)
+    bodies = [
+        msgspec.json.encode(query(number, 8.0 + number / 1_000 if kind == "new" else 8.0))
+        for number in numbers
+    ]
     requests = itertools.cycle(
         b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\nContent-Length: %d"
         b"\r\n\r\n%b" % (path.encode(), host.encode(), len(body), body)

@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mercato.catalog.index import Index
-from mercato.catalog.language import parse, parse_text
+from mercato.catalog.language import KNOWN_MAX, Queries, parse, parse_text
 from mercato.catalog.schema import Column, Kind, Schema
 from mercato.market.errors import InvalidQuery
 
@@ -19,6 +19,7 @@ SCHEMA = Schema(
         Column("gpus", Kind.INT),
         Column("name", Kind.STRING, fold=lambda text: text.replace("_", " ").replace("-", " ")),
         Column("external", Kind.BOOL, missing=0.0),
+        Column("free", Kind.BOOL),
     ),
     text_units={"price": 1_000.0},
 )
@@ -28,6 +29,7 @@ ROW = st.fixed_dictionaries(
         "gpus": st.none() | st.integers(0, 4),
         "name": st.none() | st.sampled_from(["A 1", "A-1", "B", "C"]),
         "external": st.none() | st.booleans(),
+        "free": st.none() | st.booleans(),
     }
 )
 VALUES = {
@@ -35,6 +37,7 @@ VALUES = {
     "gpus": st.integers(0, 4),
     "name": st.sampled_from(["A_1", "B", "D"]),
     "external": st.booleans(),
+    "free": st.booleans() | st.just(7),
 }
 OPERATION = st.sampled_from(["eq", "neq", "gt", "gte", "lt", "lte"])
 PART = st.sampled_from(sorted(VALUES)).flatmap(
@@ -79,23 +82,24 @@ def test_same_ids_as_a_plain_reading(
 ) -> None:
     index = Index(SCHEMA)
     rows: dict[int, dict[str, Any]] = {}
-    for upserted, removed in changes:
+    body = {name: {operator: value} for name, (operator, value) in parts}
+    query = parse({**body, "order": [["price", "desc" if descending else "asc"]]}, SCHEMA)
+    sign = -1 if descending else 1
+    for upserted, removed in [({}, set()), *changes]:
         index.change(upserted, removed)
         rows = {row: of for row, of in rows.items() if row not in removed} | upserted
-    body = {name: {operator: value} for name, (operator, value) in parts}
-    matching = [
-        row
-        for row, of in rows.items()
-        if all(holds(of, name, *next(iter(asked.items()))) for name, asked in body.items())
-    ]
-    sign = -1 if descending else 1
-    expected = sorted(
-        matching,
-        key=lambda row: (rows[row]["price"] is None, sign * (rows[row]["price"] or 0), row),
-    )
-    query = parse({**body, "order": [["price", "desc" if descending else "asc"]]}, SCHEMA)
-    assert index.search_ids(query, 0) == expected
-    assert msgspec.json.decode(index.search(query, 0)) == [rows[row] for row in expected]
+        matching = [
+            row
+            for row, of in rows.items()
+            if all(holds(of, name, *next(iter(asked.items()))) for name, asked in body.items())
+        ]
+        expected = sorted(
+            matching,
+            key=lambda row: (rows[row]["price"] is None, sign * (rows[row]["price"] or 0), row),
+        )
+        assert index.search_ids(query, 0) == expected
+        for _ in range(2):
+            assert msgspec.json.decode(index.search(query, 0)) == [rows[row] for row in expected]
 
 
 JSON = st.recursive(
@@ -112,6 +116,30 @@ def test_nonsense_is_only_ever_refused(body: dict[str, Any], text: str) -> None:
     for make in (lambda: body, lambda: parse_text(text, SCHEMA)):
         with contextlib.suppress(InvalidQuery):
             index.search(parse(make(), SCHEMA), 0)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.dictionaries(FIELD, JSON | st.dictionaries(OPERATION, JSON)), max_size=2))
+def test_a_query_that_is_remembered_is_what_would_be_understood(
+    bodies: list[dict[str, Any]],
+) -> None:
+    queries = Queries(SCHEMA)
+    for body in [*bodies, *bodies]:
+        with contextlib.suppress(InvalidQuery):
+            query, fresh = queries.read(body), parse(body, SCHEMA)
+            assert repr(query) == repr(fresh)
+            assert queries.read(body) is query
+
+
+def test_words_that_look_alike_are_not_taken_for_each_other() -> None:
+    queries = Queries(SCHEMA)
+    alike: list[object] = [1, True, "1", 1.5, "true", float("inf")]
+    read = [queries.read({"name": {"eq": value}}).predicates[0].value for value in alike]
+    assert read == ["1", "True", "1", "1.5", "true", "inf"]
+    assert not queries.read({"name": None}).predicates
+    for number in range(2 * KNOWN_MAX):
+        queries.read({"gpus": number})
+    assert len(queries._known) <= KNOWN_MAX
 
 
 def test_refusals_name_what_was_wrong() -> None:

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mercato.catalog import shown
-from mercato.catalog.schema import Ask
-from mercato.catalog.shown import Shown
+from mercato.catalog.language import parse
+from mercato.catalog.schema import Ask, Schema
+from mercato.catalog.shown import Answers, Shown
 
 
 @given(
@@ -42,3 +43,21 @@ def test_the_rows_kept_are_not_too_many() -> None:
         assert kept._count == sum(map(len, kept._kept.values())) <= shown.KEPT_MAX
     assert Ask(0, 8.0, "on-demand", 19) in kept._kept
     assert Ask(0, 8.0, "on-demand", 0) not in kept._kept
+
+
+def test_answers_are_kept_until_a_row_changes_and_are_not_too_many() -> None:
+    answers = Answers()
+    schema = Schema(columns=())
+    ask = Ask(0, 8.0, "on-demand")
+    one, other = parse({}, schema), parse({}, schema)
+    answers.keep(one, ask, [b"{}"])
+    assert answers.given(one, ask) == [b"{}"]
+    assert answers.given(other, ask) is None, "another query, though it says the same"
+    assert answers.given(one, Ask(0, 9.0, "on-demand")) is None
+    answers.forget()
+    assert answers.given(one, ask) is None
+    for _ in range(100):
+        answers.keep(parse({}, schema), ask, [b"{}"] * 1_000)
+        assert sum(1 + len(rows) for rows in answers._given.values()) <= shown.KEPT_MAX
+    answers.keep(one, ask, [b"{}"] * (shown.KEPT_MAX + 1))
+    assert answers.given(one, ask) is None

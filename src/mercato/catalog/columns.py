@@ -1,10 +1,12 @@
 """The values of a catalog's rows by column, each column in the smallest form that loses nothing.
 
-A row has a place, the same in every column. Truths are bytes and texts are the codes of words, both
-with -1 for null; numbers are 64-bit floats with NaN for null.
+A row has a place, the same in every column. Texts are the codes of words with -1 for null; numbers
+are 64-bit floats with NaN for null. All truths of a row together are the bits of one number, two
+for each column, so that a search which asks for several of them, as most do, looks once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -22,8 +24,12 @@ Row = Mapping[str, object]
 _FIRST_ROOM: Final = 64
 _FEW: Final = 8
 """So many equalities are quicker one by one than looked up together."""
+_TRUTHS: Final = "truths"
+"""Where the truths are among the columns; no column has this name."""
+_TRUTHS_MAX: Final = 32
+_EITHER: Final = 0b11
+"""A truth's bits: none for null, the first for false, the second for true."""
 _FORM: Final[dict[Kind, type[np.generic]]] = {
-    Kind.BOOL: np.int8,
     Kind.STRING: np.int32,
     Kind.INT: np.float64,
     Kind.FLOAT: np.float64,
@@ -36,6 +42,17 @@ _COMPARE: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Truths:
+    """Several truths that are wanted at once, as bits."""
+
+    asked: np.uint64
+    wanted: np.uint64
+
+
+Test = Predicate | Truths
+
+
 class Columns:
     """The columns of a schema, with room for more rows than there are."""
 
@@ -45,14 +62,24 @@ class Columns:
         known = schema.columns + schema.hidden
         self.stored = tuple(one for one in known if one.compute is None)
         self._named = {one.name: one for one in known}
+        truths = [one.name for one in self.stored if one.kind is Kind.BOOL]
+        assert len(truths) <= _TRUTHS_MAX, "a row's truths are the bits of one number"
+        self._shifts = {name: np.uint64(2 * nth) for nth, name in enumerate(truths)}
         self._values: dict[str, NDArray[np.generic]] = {
-            one.name: np.zeros(_FIRST_ROOM, dtype=_FORM[one.kind]) for one in self.stored
+            one.name: np.zeros(_FIRST_ROOM, dtype=_FORM[one.kind])
+            for one in self.stored
+            if one.kind is not Kind.BOOL
         }
+        self._values[_TRUTHS] = np.zeros(_FIRST_ROOM, dtype=np.uint64)
         self._words = {one.name: _Words() for one in self.stored if one.kind is Kind.STRING}
 
     def read(self, rows: Sequence[Row]) -> dict[str, NDArray[np.generic]]:
         """What rows say, by column, to be put in place; nothing is changed but the known words."""
-        return {one.name: self._read(one, rows) for one in self.stored}
+        read = {one.name: self._read(one, rows) for one in self.stored}
+        bits = np.zeros(len(rows), dtype=np.uint64)
+        for name, shift in self._shifts.items():
+            bits |= read.pop(name).astype(np.uint64) << shift
+        return {**read, _TRUTHS: bits}
 
     def put(self, places: Places, values: Mapping[str, NDArray[np.generic]]) -> None:
         """Write what `read` made at these places."""
@@ -84,10 +111,20 @@ class Columns:
         return known[name]
 
     def _plain(self, column: Column, at: slice | Places) -> Floats:
-        values = self._values[column.name][at]
+        values = self._stored(column, at)
         if values.dtype == np.float64:
-            return np.asarray(values)
+            return values
         return np.where(values == -1, np.nan, values)
+
+    def _stored(self, column: Column, at: slice | Places) -> NDArray[Any]:
+        """A column's values there as they are kept; truths as 1, 0 and -1 for null."""
+        if column.kind is not Kind.BOOL:
+            return self._values[column.name][at]
+        bits = self._truths(at) >> self._shifts[column.name] & np.uint64(_EITHER)
+        return np.subtract(bits.astype(np.int8), 1)
+
+    def _truths(self, at: slice | Places) -> NDArray[np.uint64]:
+        return np.asarray(self._values[_TRUTHS][at], dtype=np.uint64)
 
     def ranks(self, column: Column, at: slice | Places, ask: Ask) -> Floats:
         """Values by which rows are ordered: numbers as they are, texts by the alphabet."""
@@ -96,11 +133,31 @@ class Columns:
         ranks: Floats = self._words[column.name].ranks[self._values[column.name][at]]
         return ranks
 
-    def holds(self, predicate: Predicate, at: slice | Places, ask: Ask) -> Mask:
-        """Where a predicate holds; a null is only ever equal to a null."""
-        column, operator, wanted = predicate.column, predicate.operator, predicate.value
+    def tests(self, predicates: Iterable[Predicate]) -> list[Test]:
+        """The predicates, those that ask for a truth as one test."""
+        rest: list[Test] = []
+        truths: dict[str, float] = {}
+        for one in predicates:
+            name, value = one.column.name, one.value
+            plain = name in self._shifts and name not in truths and one.operator == "eq"
+            if plain and isinstance(value, float) and value in {0.0, 1.0}:
+                truths[name] = value
+            else:
+                rest.append(one)
+        if not truths:
+            return rest
+        asked = sum(_EITHER << int(self._shifts[name]) for name in truths)
+        wanted = sum((1 + int(value)) << int(self._shifts[name]) for name, value in truths.items())
+        return [Truths(np.uint64(asked), np.uint64(wanted)), *rest]
+
+    def holds(self, test: Test, at: slice | Places, ask: Ask) -> Mask:
+        """Where a test holds; a null is only ever equal to a null."""
+        if isinstance(test, Truths):
+            mask: Mask = np.equal(self._truths(at) & test.asked, test.wanted)
+            return mask
+        column, operator, wanted = test.column, test.operator, test.value
         values: NDArray[Any] = (
-            self._values[column.name][at]
+            self._stored(column, at)
             if column.compute is None
             else self.numbers(column.name, at, ask)
         )
@@ -115,7 +172,7 @@ class Columns:
             table = self._words[column.name].compared(operator, str(wanted))
             return np.asarray(table[values], dtype=np.bool_)
         assert isinstance(wanted, float), "the language made it a number"
-        mask: Mask = np.asarray(_COMPARE[operator](values, wanted), dtype=np.bool_)
+        mask = np.asarray(_COMPARE[operator](values, wanted), dtype=np.bool_)
         # A null truth is -1, which is less than false; a null number compares as false already.
         return mask & ~_null(values) if column.kind is Kind.BOOL else mask
 
@@ -125,8 +182,9 @@ class Columns:
             code = self._words[column.name].code
             codes = [-1 if one is None else code(column.fold(str(one))) for one in found]
             return np.array(codes, dtype=np.int32)
-        null = -1 if column.kind is Kind.BOOL else np.nan
-        numbers = [null if one is None else one for one in found]
+        if column.kind is Kind.BOOL:
+            return np.array([0 if one is None else 1 + bool(one) for one in found], dtype=np.uint8)
+        numbers = [np.nan if one is None else one for one in found]
         assert all(isinstance(one, int | float) for one in numbers), f"{column.name} holds numbers"
         return np.array(numbers, dtype=_FORM[column.kind])
 
@@ -169,10 +227,11 @@ class _Words:
 def _among(values: NDArray[Any], wanted: Sequence[float]) -> Mask:
     if len(wanted) > _FEW:
         return np.asarray(np.isin(values, wanted), dtype=np.bool_)
-    found: Mask = np.zeros(len(values), dtype=np.bool_)
-    for nth, one in enumerate(wanted):
-        held = np.asarray(values == one, dtype=np.bool_)
-        found = held if nth == 0 else found | held
+    if not wanted:
+        return np.zeros(len(values), dtype=np.bool_)
+    found: Mask = np.equal(values, wanted[0])
+    for one in wanted[1:]:
+        found |= np.equal(values, one)
     return found
 
 

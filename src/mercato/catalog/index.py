@@ -16,7 +16,7 @@ from mercato.catalog.language import Query
 from mercato.catalog.rankings import Log, Ranking
 from mercato.catalog.schema import Ask, Schema
 from mercato.catalog.searching import Search, Way
-from mercato.catalog.shown import Shown
+from mercato.catalog.shown import Answers, Shown
 
 RANKED: Final = 4_096
 """Fewer rows are not worth a ranking."""
@@ -48,6 +48,7 @@ class Index:
         """By column and whether it descends; None while it is only asked for."""
         self._idle: dict[tuple[str, bool], int] = {}
         self._kept = Shown(self._spliced)
+        self._answers = Answers()
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -59,6 +60,7 @@ class Index:
             encoded = [self._encoded(row) for row in upserted.values()]
             values = self._columns.read(list(upserted.values()))
             with self._lock:
+                self._answers.forget()
                 for row in removed:
                     self._remove(row)
                 places = np.array([self._placed(row) for row in upserted], dtype=np.intp)
@@ -73,10 +75,20 @@ class Index:
 
     def search(self, query: Query, now_ms: int, seed: int = 0) -> bytes:
         """The JSON array of the rows that match, in the query's order."""
+        return array(self.rows(query, now_ms, seed))
+
+    def rows(self, query: Query, now_ms: int, seed: int = 0) -> Sequence[bytes]:
+        """The rows that match, each as JSON, in the query's order.
+
+        To ask with the same `Query` object again costs next to nothing until a row changes.
+        """
         ask = Ask(now_ms, query.storage_gb, query.rental, seed)
         with self._lock:
-            places = self._matching(query, ask)
-            return b"[" + b",".join(self._shown(places, ask)) + b"]"
+            rows = self._answers.given(query, ask)
+            if rows is None:
+                rows = self._shown(self._matching(query, ask), ask)
+                self._answers.keep(query, ask, rows)
+            return rows
 
     def search_ids(self, query: Query, now_ms: int, seed: int = 0) -> list[int]:
         """The ids of the rows that match, in the query's order; ties by id."""
@@ -189,3 +201,10 @@ class Index:
             joint = b"," if len(row) > 1 and len(members) > 2 else b""
             made.append(row + joint + members[1:])
         return made
+
+
+def array(rows: Sequence[bytes], before: bytes = b"[", after: bytes = b"]") -> bytes:
+    """Rows as one text between these two; they are many, so they are copied only once."""
+    if len(rows) < 2:
+        return b"".join((before, *rows, after))
+    return b",".join((before + rows[0], *rows[1:-1], rows[-1] + after))

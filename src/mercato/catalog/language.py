@@ -11,6 +11,9 @@ from mercato.market.errors import InvalidQuery
 DEFAULT_LIMIT: Final = 64
 LARGEST_LIMIT: Final = 10_000
 DEFAULT_STORAGE_GB: Final = 8.0
+KNOWN_MAX: Final = 1_024
+KNOWN_WORDS_MAX: Final = 4_096
+"""So many queries, each written in so many letters at most, are remembered."""
 OPERATORS: Final = frozenset({"eq", "neq", "gt", "gte", "lt", "lte", "in", "notin"})
 ANY: Final = frozenset({"any", "*", "?"})
 RENTALS: Final = {
@@ -42,9 +45,9 @@ class Predicate:
     value: Scalar | tuple[Scalar, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Query:
-    """A search that was understood; every predicate must hold.
+    """A search that was understood; every predicate must hold. It is equal to itself alone.
 
     `order` names columns with whether they descend; `storage_gb` is the disk to price.
     """
@@ -86,6 +89,31 @@ def parse(body: object, schema: Schema) -> Query:
         RENTALS[rental],
         storage_gb,
     )
+
+
+class Queries:
+    """Queries of one schema, the same object for the same words as long as it is remembered."""
+
+    def __init__(self, schema: Schema) -> None:
+        """Begin with none."""
+        self._schema = schema
+        self._known: dict[str, Query] = {}
+
+    def read(self, body: Mapping[str, object]) -> Query:
+        """The search that a JSON body asks for, understood only once.
+
+        Raises:
+            InvalidQuery: as `parse` does.
+        """
+        words = repr(body)  # tells apart whatever `parse` does: 1, 1.0, true and "1"
+        query = self._known.get(words)
+        if query is None:
+            query = parse(body, self._schema)
+            if len(self._known) >= KNOWN_MAX:
+                self._known = {}
+            if len(words) <= KNOWN_WORDS_MAX:
+                self._known[words] = query
+        return query
 
 
 def parse_text(text: str, schema: Schema) -> dict[str, object]:

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from mercato.catalog.columns import Columns, Floats, Mask, Places
-from mercato.catalog.language import Predicate, Query
+from mercato.catalog.columns import Columns, Floats, Mask, Places, Test, Truths
+from mercato.catalog.language import Query
 from mercato.catalog.rankings import BLOCK, Log, Ranking
 from mercato.catalog.schema import Ask, Column, Kind
 
@@ -24,6 +24,8 @@ GATHER_BELOW: Final = 1 / 16
 """When a smaller share is left, looking at those alone is quicker than looking at everything."""
 WALKED_SHARE: Final = 1 / 16
 """A ranking is of use when no larger share of it has to be walked along."""
+SORTED: Final = 512
+"""So many are sorted whole in less time than it takes to find the best of them first."""
 _EVERYTHING: Final = 1.0
 _NONE: Final = np.zeros(0, dtype=np.intp)
 
@@ -67,7 +69,7 @@ class Search:
         The first blocks are simply tried: most searches are broad, and a guess costs more. To go
         on, a guess must say that it is worth it.
         """
-        ordered = [(one, _EVERYTHING) for one in self.query.predicates]
+        ordered = [(one, _EVERYTHING) for one in self._tests()]
         found = log.changed(ranking.since)
         found = self._left(found[found < len(self.ids)], ordered)
         few, guessed = len(self.ids) < SMALL, False
@@ -77,9 +79,9 @@ class Search:
             if np.isnan(edge):
                 return None
             if len(found) >= self.query.limit:
-                found, worst = self._kept(found)
+                found, worst = self._best(found, self.query.order, self.query.limit)
                 if worst < edge:
-                    return self.best(found)
+                    return found
             if start >= stop:
                 ordered, met = self._by_share()
                 if few or guessed or self._reach(way, met) > WALKED_SHARE:
@@ -108,69 +110,80 @@ class Search:
         ordered, _ = self._by_share()
         mask: Mask | None = None
         left = _EVERYTHING
-        for nth, (predicate, share) in enumerate(ordered):
+        for nth, (test, share) in enumerate(ordered):
             if left < GATHER_BELOW:
                 assert mask is not None
                 return self.best(self._left(np.flatnonzero(mask), ordered[nth:]))
-            held = self.columns.holds(predicate, slice(0, len(self.ids)), self.ask)
+            held = self.columns.holds(test, slice(0, len(self.ids)), self.ask)
             mask = held if mask is None else np.logical_and(mask, held, out=mask)
             left *= share
         return self.best(np.arange(len(self.ids)) if mask is None else np.flatnonzero(mask))
 
     def best(self, places: Places) -> Places:
         """As many of the places as are wanted, in the query's order; ties by id."""
-        return self._best(places, self.query.order, self.query.limit)
+        return self._best(places, self.query.order, self.query.limit)[0]
 
-    def _best(self, places: Places, order: Sequence[tuple[Column, bool]], limit: int) -> Places:
-        if len(places) <= limit or limit == 0:
-            return self._sorted(places, order)[:limit]
+    def _best(
+        self, places: Places, order: Sequence[tuple[Column, bool]], limit: int
+    ) -> tuple[Places, float]:
+        """The best of the places, and the first key of the worst of these; NaN for none."""
+        if len(places) <= max(limit, SORTED) or limit == 0:
+            return self._sorted(places, order, limit)
         keys = self._keys(places, order[0]) if order else self.ids[places].astype(np.float64)
-        worst = np.partition(keys, limit - 1)[limit - 1]
+        worst = float(np.partition(keys, limit - 1)[limit - 1])
         if np.isnan(worst):
             surely, perhaps = ~np.isnan(keys), np.isnan(keys)
         else:
             surely, perhaps = keys < worst, keys == worst
-        first = self._sorted(places[surely], order)
-        if not order:
-            return np.concatenate([first, places[perhaps]])[:limit]
-        return np.concatenate([first, self._best(places[perhaps], order[1:], limit - len(first))])
+        first, _ = self._sorted(places[surely], order, limit)
+        rest = places[perhaps]
+        if order:
+            rest, _ = self._best(rest, order[1:], limit - len(first))
+        return np.concatenate([first, rest])[:limit], worst
 
-    def _sorted(self, places: Places, order: Sequence[tuple[Column, bool]]) -> Places:
+    def _sorted(
+        self, places: Places, order: Sequence[tuple[Column, bool]], limit: int
+    ) -> tuple[Places, float]:
         keys = [self._keys(places, one) for one in reversed(order)]
-        return places[np.lexsort([self.ids[places], *keys])]
+        ranked = np.lexsort([self.ids[places], *keys])[:limit]
+        worst = float(keys[-1][ranked[-1]]) if keys and len(ranked) else np.nan
+        return places[ranked], worst
 
     def _keys(self, places: Places, by: tuple[Column, bool]) -> Floats:
         column, descending = by
         ranks = self.columns.ranks(column, places, self.ask)
         return -ranks if descending else ranks
 
-    def _kept(self, places: Places) -> tuple[Places, float]:
-        """Those that can still be among the best, and the key of the worst that is."""
-        keys = self._keys(places, self.query.order[0])
-        worst = float(np.partition(keys, self.query.limit - 1)[self.query.limit - 1])
-        return (places, np.inf) if np.isnan(worst) else (places[keys <= worst], worst)
+    def _tests(self) -> list[Test]:
+        return self.columns.tests(self.query.predicates)
 
-    def _left(self, places: Places, ordered: Sequence[tuple[Predicate, float]]) -> Places:
-        for predicate, _ in ordered:
-            places = places[self.columns.holds(predicate, places, self.ask)]
+    def _left(self, places: Places, ordered: Sequence[tuple[Test, float]]) -> Places:
+        for test, _ in ordered:
+            if not len(places):
+                break
+            places = places[self.columns.holds(test, places, self.ask)]
         return places
 
-    def _by_share(self) -> tuple[list[tuple[Predicate, float]], Places]:
-        """The predicates, each with the share of rows that meets it, and the sample that meets all.
+    def _by_share(self) -> tuple[list[tuple[Test, float]], Places]:
+        """The tests, each with the share of rows that meets it, and the sample that meets all.
 
         Those that fewest meet come first, but for computed ones, which cost more.
         """
         if len(self.ids) < SMALL:
-            return [(one, _EVERYTHING) for one in self.query.predicates], _NONE
+            return [(one, _EVERYTHING) for one in self._tests()], _NONE
         some = self._sample()
         met = np.ones(SAMPLE, dtype=np.bool_)
         shares = []
-        for predicate in self.query.predicates:
-            held = self.columns.holds(predicate, some, self.ask)
+        for test in self._tests():
+            held = self.columns.holds(test, some, self.ask)
             met &= held
-            shares.append((predicate, max(float(held.mean()), 1 / SAMPLE)))
-        shares.sort(key=lambda one: one[1] + (one[0].column.compute is not None))
+            shares.append((test, max(float(held.mean()), 1 / SAMPLE)))
+        shares.sort(key=lambda one: one[1] + _is_computed(one[0]))
         return shares, some[met]
 
     def _sample(self) -> Places:
         return np.linspace(0, len(self.ids) - 1, SAMPLE).astype(np.intp)
+
+
+def _is_computed(test: Test) -> bool:
+    return not isinstance(test, Truths) and test.column.compute is not None

@@ -1,5 +1,7 @@
 """Rows as they were shown for a request, kept so that they need not be put together again.
 
+Whole answers are kept too, for as long as no row changes: many clients ask the same.
+
 Requests that say the same beside their filters see the same rows the same way. A row that has
 changed is another object, by which what was made of the old one is known to be out of date.
 """
@@ -7,6 +9,7 @@ changed is another object, by which what was made of the old one is known to be 
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from mercato.catalog.language import Query
 from mercato.catalog.schema import Ask
 
 KEPT_MAX: Final = 8_192
@@ -50,3 +53,31 @@ class Shown:
         self._count += len(kept)
         while self._count > KEPT_MAX:
             self._count -= len(self._kept.pop(next(iter(self._kept))))
+
+
+class Answers:
+    """The rows that answered queries, true until any row changes."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._given: dict[tuple[Query, Ask], list[bytes]] = {}
+        self._count = 0
+
+    def given(self, query: Query, ask: Ask) -> list[bytes] | None:
+        """What this query was answered; None when that is not known."""
+        return self._given.get((query, ask))
+
+    def keep(self, query: Query, ask: Ask, rows: list[bytes]) -> None:
+        """Give the same answer to the same query from now on."""
+        weight = 1 + len(rows)
+        if self._count + weight > KEPT_MAX:
+            self.forget()
+        if weight <= KEPT_MAX:
+            self._given[query, ask] = rows
+            self._count += weight
+
+    def forget(self) -> None:
+        """Some row has changed."""
+        if self._given:
+            self._given = {}
+            self._count = 0

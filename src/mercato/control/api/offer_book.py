@@ -8,14 +8,15 @@ compared with those known here: a change that nobody told of is found then.
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import psycopg
 import psycopg_pool
 import structlog
 
-from mercato.catalog.index import Index
-from mercato.catalog.language import parse
+from mercato.catalog.index import Index, array
+from mercato.catalog.language import Queries
 from mercato.control.api.offer_fields import OFFERS, Standing, row_of
 from mercato.control.api.shapes import UNPROVEN_RELIABILITY
 from mercato.control.clock import Clock
@@ -56,6 +57,7 @@ class OfferBook:
         self._changed = changed
         self._clock = clock
         self._index = Index(OFFERS)
+        self._queries = Queries(OFFERS)
         self._known: dict[MachineId, tuple[int, bool]] = {}
         self._ids: dict[MachineId, frozenset[int]] = {}
         self._models: set[tuple[str, int]] = set()
@@ -74,19 +76,24 @@ class OfferBook:
         self._dirty.update(machines)
         self._poked.set()
 
-    def search(self, body: Mapping[str, Any], searcher: int) -> bytes:
+    def search(
+        self, body: Mapping[str, Any], searcher: int, before: bytes = b"[", after: bytes = b"]"
+    ) -> bytes:
         """The JSON array of the offers that a query of an account (0: of nobody) finds.
+
+        `before` and `after` take the place of its brackets and what stands around them.
 
         Raises:
             InvalidQuery: when the query names no known field, operator or value.
         """
         now_ms = self._minute_ms()
-        return self._index.search(parse(body, OFFERS), now_ms, _seed(searcher, now_ms))
+        rows = self._index.rows(self._queries.read(body), now_ms, _seed(searcher, now_ms))
+        return array(rows, before, after)
 
     def ids(self, body: Mapping[str, Any], searcher: int) -> list[int]:
         """The ids of the offers that a query finds, in its order."""
         now_ms = self._minute_ms()
-        return self._index.search_ids(parse(body, OFFERS), now_ms, _seed(searcher, now_ms))
+        return self._index.search_ids(self._queries.read(body), now_ms, _seed(searcher, now_ms))
 
     def _minute_ms(self) -> int:
         """When this minute began: within it an offer is shown as it was before."""
@@ -164,7 +171,12 @@ class OfferBook:
 
 def _seed(searcher: int, now_ms: int) -> int:
     """The luck of an account: the same for an hour, so that what it sees stays as it was."""
-    told = f"{searcher}:{now_ms // HOUR_MS}".encode()
+    return _luck(searcher, now_ms // HOUR_MS)
+
+
+@lru_cache(1_024)
+def _luck(searcher: int, hour: int) -> int:
+    told = f"{searcher}:{hour}".encode()
     return int.from_bytes(hashlib.blake2b(told, digest_size=8).digest())
 
 

@@ -39,8 +39,7 @@ class Offers(msgspec.Struct, frozen=True, kw_only=True):
 def _found(call: Call, query: dict[str, Any]) -> bytes:
     if len(query) > QUERY_FIELDS_MAX:
         raise errors.InvalidQuery(f"A query has at most {QUERY_FIELDS_MAX} fields.")
-    found = call.services.offers.search(query, _searcher(call))
-    return b"".join((b'{"success":true,"offers":', found, b"}"))
+    return call.services.offers.search(query, _searcher(call), b'{"success":true,"offers":[', b"]}")
 
 
 def _searcher(call: Call) -> int:
