@@ -147,7 +147,7 @@ class Database:
             try:
                 with self._pool.connection() as conn, _standing_in(conn, topics):
                     tx = Tx(conn, queued=set(topics))
-                    with conn.transaction():
+                    with _transaction(conn):
                         result = flow(tx, *args, **kwargs)
                 break
             except _QueueFirst as turn:
@@ -168,13 +168,35 @@ class Database:
 
 
 def _configure(conn: psycopg.Connection[Row]) -> None:
-    """Have every transaction serializable, and statements planned once.
-
-    From their second time on: a rolled-back transaction has the driver forget all of them.
-    """
-    conn.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
+    """Have statements planned once, from their second time on."""
     conn.prepare_threshold = 1
     conn.prepared_max = STATEMENTS_PREPARED_MAX
+
+
+@contextmanager
+def _transaction(conn: psycopg.Connection[Row]) -> Iterator[None]:
+    """Commit what is done within, or roll it back when that raises.
+
+    The driver's own transactions forget every prepared statement when they roll back, for the sake
+    of those that make tables; ours make none, every refusal is a rollback, and planning all anew
+    after each costs more than the rest of a transaction.
+    """
+    _say(conn, b"begin isolation level serializable")
+    try:
+        yield
+    except BaseException:
+        if not conn.closed:
+            conn.pgconn.exec_(b"rollback")
+        raise
+    _say(conn, b"commit")
+
+
+def _say(conn: psycopg.Connection[Row], command: bytes) -> None:
+    result = conn.pgconn.exec_(command)
+    if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
+        state = result.error_field(psycopg.pq.DiagnosticField.SQLSTATE)
+        kind = psycopg.errors.lookup(state.decode()) if state else psycopg.OperationalError
+        raise kind(result.get_error_message())
 
 
 @contextmanager

@@ -51,6 +51,7 @@ INSIDE: Final = {
     "settling.payouts_due": "only reads",
     "sealing.statement": "only reads",
     "desired.desired": "only reads",
+    "desired.look": "only reads",
     "desired.sealed": "only reads",
     "ending.end_meter": "in run_down and look",
     "lasting.extend": "in list_machine's caller",

@@ -85,7 +85,7 @@ def test_an_instance_and_its_new_volume_are_rented_together_or_not_at_all(market
     agent = market.machine(2)
     wish = VolumeRequest(offer=listed(market, agent), size_mb=10 * GB, name="models")
     signed = market.rent(market.offer(agent, 1), new_volume=wish, new_volume_path="/models")
-    mounts = market.db.run_now(stored.mounts_of, signed.contract.id)
+    mounts = market.db.run_now(stored.mounts_of, [signed.contract.id])[signed.contract.id]
     assert [mount.path for mount in mounts] == ["/models"]
     before = market.db.run_now(contracts.disk_mb_on, agent.machine)
     with pytest.raises(errors.OfferTaken):

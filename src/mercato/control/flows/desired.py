@@ -9,9 +9,10 @@ from mercato.control.secrets_box import SecretsBox
 from mercato.control.store import contracts, holds, instances, secrets, standings, volumes
 from mercato.control.store.instances import Instance
 from mercato.control.store.machines import Machine
+from mercato.control.store.volumes import StoredVolume
 from mercato.market.contract import Contract
 from mercato.market.hardware import Hardware
-from mercato.market.ids import AccountId, ContractId
+from mercato.market.ids import AccountId, ContractId, MachineId
 from mercato.market.instance import Intended
 from mercato.market.launch import JupyterWish, Launch, Login
 from mercato.market.money import MS_PER_S
@@ -68,26 +69,54 @@ def unsealed(instance: Instance, box: SecretsBox) -> tuple[Launch, str]:
     return launch, secret.key
 
 
-def desired(tx: Tx, machine: Machine, box: SecretsBox) -> Desired:
+class OnMachine(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rows say is, or should be, on one machine."""
+
+    instances: list[Instance]
+    volumes: list[StoredVolume]
+    contracts: dict[ContractId, Contract]
+    """Those of both."""
+    holders: frozenset[ContractId]
+    standings: dict[ContractId, Standing]
+
+
+def look(tx: Tx, machine: MachineId) -> OnMachine:
+    """Read off the rows what is, or should be, on a machine."""
+    return OnMachine(
+        instances=instances.live_on(tx, machine),
+        volumes=volumes.live_on(tx, machine),
+        contracts=contracts.live_on(tx, machine),
+        holders=frozenset(holds.on(tx, machine).values()),
+        standings=standings.on(tx, machine),
+    )
+
+
+def desired(tx: Tx, machine: Machine, there: OnMachine, box: SecretsBox) -> Desired:
     """Everything that should be on a machine. What is not named should not exist."""
-    holders = set(holds.on(tx, machine.id).values())
-    signed = contracts.live_on(tx, machine.id)
-    wanted = [
-        _instance(tx, instance, signed[instance.id], machine.hardware, box)
-        for instance in instances.live_on(tx, machine.id)
-        if instance.intended is not Intended.DESTROYED
-    ]
-    stand = standings.on(tx, machine.id)
+    wanted = [one for one in there.instances if one.intended is not Intended.DESTROYED]
+    ids = [one.id for one in wanted]
+    keys = instances.ssh_keys(tx, ids) if ids else {}
+    mounts = volumes.mounts_of(tx, ids) if ids else {}
     return Desired(
         machine=machine.id,
         generation=machine.generation,
         instances=tuple(
-            _as_it_stands(one, stand.get(ContractId(one.id)), holds_gpus=one.id in holders)
+            _as_it_stands(
+                msgspec.structs.replace(
+                    _instance(one, there.contracts[one.id], machine.hardware, box),
+                    ssh_keys=tuple(keys[one.id]),
+                    mounts=tuple(Mount(volume=it.volume, path=it.path) for it in mounts[one.id]),
+                ),
+                there.standings.get(one.id),
+                holds_gpus=one.id in there.holders,
+            )
             for one in wanted
         ),
         volumes=tuple(
-            DesiredVolume(id=one.id, size_mb=signed[one.id].terms.disk_mb, clone_of=one.clone_of)
-            for one in volumes.live_on(tx, machine.id)
+            DesiredVolume(
+                id=one.id, size_mb=there.contracts[one.id].terms.disk_mb, clone_of=one.clone_of
+            )
+            for one in there.volumes
             if one.deleted_at_ms is None
         ),
     )
@@ -117,8 +146,9 @@ def _as_it_stands(
 
 
 def _instance(
-    tx: Tx, instance: Instance, contract: Contract, hardware: Hardware, box: SecretsBox
+    instance: Instance, contract: Contract, hardware: Hardware, box: SecretsBox
 ) -> DesiredInstance:
+    """An instance as its own rows say, without keys and mounts."""
     launch, key = unsealed(instance, box)
     share = len(contract.gpus) / hardware.gpu_count
     ram_mb = int(hardware.cpu.ram_mb * share)
@@ -140,15 +170,11 @@ def _instance(
         ),
         hostname=launch.hostname,
         onstart=launch.onstart,
-        ssh_keys=instances.ssh_keys(tx, instance.id),
         gpus=instance.gpus or contract.gpus,
         cpus=hardware.cpu.cores * share,
         ram_mb=ram_mb,
         shm_mb=int(ram_mb * SHM_SHARE),
         disk_mb=contract.terms.disk_mb,
-        mounts=tuple(
-            Mount(volume=one.volume, path=one.path) for one in volumes.mounts_of(tx, instance.id)
-        ),
     )
 
 

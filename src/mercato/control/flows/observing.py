@@ -10,9 +10,9 @@ from typing import Final
 
 from mercato.control.db import Tx
 from mercato.control.flows import clearing, metering, volumes
-from mercato.control.flows.desired import desired
+from mercato.control.flows.desired import OnMachine, desired, look
 from mercato.control.flows.house import House
-from mercato.control.store import contracts, events, holds, instances, machines, standings
+from mercato.control.store import contracts, events, holds, instances, machines, segments
 from mercato.control.store.events import Event
 from mercato.control.store.instances import Instance
 from mercato.control.store.machines import Machine
@@ -39,18 +39,19 @@ def observe(
     if machine.deleted_at_ms is not None:
         raise errors.NotFound(f"Machine {machine_id} was taken off this market; join again.")
     if observed.generation <= machine.observed_generation:
-        return desired(tx, machine, house.box)
+        return desired(tx, machine, look(tx, machine_id), house.box)
     machines.saw(tx, machine_id, observed, now_ms)
     if observed.hardware != machine.hardware:
         _take_hardware(tx, machine, observed, now_ms)
     if machine.offline_since_ms is not None:
         _back(tx, machine, now_ms, house)
+    there = look(tx, machine_id)
     if observed.sees:
-        _take_instances(tx, machine, observed, now_ms, house)
-        volumes.observe(tx, machine, observed, now_ms)
-    current = machines.get(tx, machine_id)
-    assert current is not None
-    return desired(tx, current, house.box)
+        _take_instances(tx, machine, there, observed, now_ms, house)
+        volumes.observe(tx, machine, there.volumes, observed, now_ms)
+    if machines.was_changed(tx, machine_id):  # seldom; most reports say what is known
+        machine, there = machines.at_front(tx, machine_id), look(tx, machine_id)
+    return desired(tx, machine, there, house.box)
 
 
 # --- The machine ----------------------------------------------------------------------------------
@@ -103,28 +104,29 @@ def _tell_host(tx: Tx, machine: Machine, kind: str, message: str, now_ms: int) -
 
 
 def _take_instances(
-    tx: Tx, machine: Machine, observed: Observed, now_ms: int, house: House
+    tx: Tx, machine: Machine, there: OnMachine, observed: Observed, now_ms: int, house: House
 ) -> None:
     seen = {ContractId(one.id): one for one in observed.instances}
-    signed = contracts.live_on(tx, machine.id)
-    holders = set(holds.on(tx, machine.id).values())
-    stand = standings.on(tx, machine.id)
     told = observed.desired_generation >= machine.generation
+    ids = [one.id for one in there.instances]
+    meters = segments.kinds_running(tx, ids) if ids else set()
     freed = False
-    for instance in instances.live_on(tx, machine.id):
+    for instance in there.instances:
         one = seen.get(instance.id) or _absent(instance)
         _write(tx, instance, one, now_ms)
-        holder, standing = instance.id in holders, stand.get(instance.id)
-        contract = clearing.charged(signed[instance.id], standing)
+        holder, standing = instance.id in there.holders, there.standings.get(instance.id)
+        signed = there.contracts[instance.id]
+        contract = clearing.charged(signed, standing)
         pausing = standing is not None and standing.pausing
         may_run = holder and instance.intended is Intended.RUNNING and not pausing
-        _meter(tx, machine, instance, one, contract, now_ms, may_run=may_run)
+        metered = (instance.id, metering.GPU) in meters
+        _meter(tx, machine, instance, one, contract, now_ms, metered=metered, may_run=may_run)
         if holder and _ended(tx, machine, instance, one, contract, standing, now_ms):
             freed = True
         if holder and _let_go(tx, instance, one, may_run=may_run, told=told):
             freed = True
         if told and instance.intended is Intended.DESTROYED and one.actual is Actual.ABSENT:
-            metering.post_bytes(tx, signed[instance.id], now_ms)
+            metering.post_bytes(tx, signed, now_ms)
             holds.release(tx, instance.id)
             instances.gone(tx, instance.id, now_ms)
             freed = True
@@ -161,7 +163,7 @@ def _write(tx: Tx, instance: Instance, one: ObservedInstance, now_ms: int) -> No
         instances.saw(tx, one, now_ms)
 
 
-def _meter(
+def _meter(  # noqa: PLR0913 - what the report, the rows and the market say of one instance
     tx: Tx,
     machine: Machine,
     instance: Instance,
@@ -169,6 +171,7 @@ def _meter(
     contract: Contract,
     now_ms: int,
     *,
+    metered: bool,
     may_run: bool,
 ) -> None:
     """Have the GPU meter run exactly while the container is proven to, or a worker to load."""
@@ -177,10 +180,10 @@ def _meter(
     wanted = one.revision >= instance.revision and one.boots >= instance.boots
     restarted = instance.actual is Actual.RUNNING and one.started_at_ms != instance.started_at_ms
     changed = False
-    if not runs or restarted:
+    if metered and (not runs or restarted):
         proven_ms = machine.proven_at_ms if machine.proven_at_ms is not None else now_ms
         changed = metering.close_meter(tx, contract, metering.GPU, proven_ms, now_ms)
-    if runs and wanted and may_run:
+    if runs and wanted and may_run and (changed or not metered):
         changed = metering.open_meter(tx, contract, metering.GPU, now_ms) or changed
     if changed:
         metering.forecast(tx, contract.renter, now_ms)

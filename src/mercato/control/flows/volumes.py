@@ -291,11 +291,13 @@ def expire(tx: Tx, volume_id: ContractId, now_ms: int, rules: Rules = STANDARD) 
 # --- Reports --------------------------------------------------------------------------------------
 
 
-def observe(tx: Tx, machine: Machine, observed: Observed, now_ms: int) -> None:
+def observe(
+    tx: Tx, machine: Machine, live: list[StoredVolume], observed: Observed, now_ms: int
+) -> None:
     """Take what a machine's report says of its volumes; those told to end and gone are over."""
     seen = {one.id: one for one in observed.volumes}
     told = observed.desired_generation >= machine.generation
-    for volume in volumes.live_on(tx, machine.id):
+    for volume in live:
         one = seen.get(volume.id)
         if one is not None:
             before = (volume.ready_at_ms is not None, volume.message, volume.used_mb)

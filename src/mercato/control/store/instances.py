@@ -235,13 +235,16 @@ def posted_bytes(tx: Tx, contract: ContractId, up_bytes: int, down_bytes: int) -
     )
 
 
-def ssh_keys(tx: Tx, contract: ContractId) -> tuple[str, ...]:
-    """The public keys that open it, in the order in which they were attached."""
-    rows = tx.all(
-        "select public_key from instance_ssh_keys where contract_id = %s order by ssh_key_id",
-        contract,
-    )
-    return tuple(row["public_key"] for row in rows)
+def ssh_keys(tx: Tx, contracts: list[ContractId]) -> dict[ContractId, list[str]]:
+    """The public keys that open each, in the order in which they were attached."""
+    found: dict[ContractId, list[str]] = {contract: [] for contract in contracts}
+    for row in tx.all(
+        "select contract_id, public_key from instance_ssh_keys where contract_id = any(%s)"
+        " order by ssh_key_id",
+        contracts,
+    ):
+        found[row["contract_id"]].append(row["public_key"])
+    return found
 
 
 def attach_account_keys(tx: Tx, contract: ContractId, account: AccountId) -> None:

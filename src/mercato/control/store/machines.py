@@ -99,6 +99,11 @@ def changed(tx: Tx, machine: MachineId) -> None:
     tx.poke(f"machine:{machine}")
 
 
+def was_changed(tx: Tx, machine: MachineId) -> bool:
+    """Whether this transaction changed what should be on a machine."""
+    return f"machine:{machine}" in tx.pokes
+
+
 def saw(tx: Tx, machine: MachineId, observed: Observed, now_ms: int) -> None:
     """Write a proof of life; the machine is not offline."""
     tx.run(

@@ -49,6 +49,15 @@ def running(tx: Tx, contract: ContractId, kind: str) -> Segment | None:
     return msgspec.convert(row, Segment) if row else None
 
 
+def kinds_running(tx: Tx, contracts: list[ContractId]) -> set[tuple[ContractId, str]]:
+    """Which meters of some contracts run now: each contract with the kind of the meter."""
+    rows = tx.all(
+        "select contract_id, kind from segments where contract_id = any(%s) and to_ms is null",
+        contracts,
+    )
+    return {(ContractId(row["contract_id"]), row["kind"]) for row in rows}
+
+
 def running_of(tx: Tx, renter: AccountId) -> list[Segment]:
     """Every meter that runs for a renter."""
     rows = tx.all(

@@ -174,12 +174,15 @@ def mount(tx: Tx, instance: ContractId, mounts: tuple[Mount, ...]) -> None:
         )
 
 
-def mounts_of(tx: Tx, instance: ContractId) -> tuple[Mount, ...]:
-    """What an instance mounts."""
-    rows = tx.all(
-        "select volume_id, path from mounts where instance_id = %s order by path", instance
-    )
-    return tuple(Mount(volume=ContractId(row["volume_id"]), path=row["path"]) for row in rows)
+def mounts_of(tx: Tx, instances: list[ContractId]) -> dict[ContractId, list[Mount]]:
+    """What each instance mounts."""
+    found: dict[ContractId, list[Mount]] = {instance: [] for instance in instances}
+    for row in tx.all(
+        "select instance_id, volume_id, path from mounts where instance_id = any(%s) order by path",
+        instances,
+    ):
+        found[row["instance_id"]].append(Mount(volume=row["volume_id"], path=row["path"]))
+    return found
 
 
 def used_by(tx: Tx, volume: ContractId) -> list[ContractId]:
