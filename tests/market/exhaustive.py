@@ -22,7 +22,7 @@ Placing = Mapping[int, Gpus]
 def places(gpus: int, claim: Claim) -> list[Gpus]:
     """Everywhere a claim can be met."""
     if claim.anywhere and not claim.holds:
-        return slices(gpus, len(claim.gpus))
+        return list(slices(gpus, len(claim.gpus)))
     return [claim.gpus]
 
 

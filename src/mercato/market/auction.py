@@ -14,7 +14,7 @@ and may go `anywhere` competes for every slice of the same size.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
-from fractions import Fraction
+from functools import cached_property
 from math import lcm
 from typing import Final
 
@@ -24,7 +24,7 @@ from mercato.market.contract import FIRM, Kind
 from mercato.market.ids import ContractId
 from mercato.market.instance import Reason
 from mercato.market.money import NanoUsdPerHour, dollars, nano
-from mercato.market.placing import EXACT_GPUS_MAX, Gpus, Wish, exact, greedy, is_slice
+from mercato.market.placing import EXACT_GPUS_MAX, Gpus, Wish, bits, exact, greedy, is_slice
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +192,8 @@ class _Field:
         self.strength = {number: self._strength(claim) for number, claim in claims.items()}
         self.strongest = sorted(claims, key=self.strength.__getitem__, reverse=True)
         """All numbers, the strongest first."""
+        shapes = {claim.gpus for claim in claims.values()}
+        self._exact = gpus <= EXACT_GPUS_MAX and all(is_slice(gpus, shape) for shape in shapes)
 
     def worth(self, placed: Iterable[int]) -> int:
         """What the bids among the placed offer an hour together."""
@@ -201,17 +203,19 @@ class _Field:
             if self.claims[number].kind is Kind.INTERRUPTIBLE
         )
 
-    def place(self, blocked: Gpus = ()) -> dict[int, Gpus]:
-        """Who should hold which GPUs, when nobody gets the `blocked`."""
-        shapes = {claim.gpus for claim in self.claims.values()}
-        if self.gpus <= EXACT_GPUS_MAX and all(is_slice(self.gpus, shape) for shape in shapes):
-            return self.exactly(blocked)
-        order = sorted(self.claims, key=self._greed, reverse=True)
-        return greedy(self.gpus, ((number, self._wish(number, 0)) for number in order), blocked)
+    def place(self, blocked: Gpus = (), but: int | None = None) -> dict[int, Gpus]:
+        """Who should hold which GPUs, when nobody gets the `blocked`, nor one claim anything."""
+        if self._exact:
+            return self.exactly(blocked, but)
+        wishes = ((number, wish) for number, wish in self._greediest if number != but)
+        return greedy(self.gpus, wishes, blocked)
 
-    def exactly(self, blocked: Gpus = ()) -> dict[int, Gpus]:
+    def exactly(self, blocked: Gpus = (), but: int | None = None) -> dict[int, Gpus]:
         """The best placing, whatever it takes; every claim must be for a slice."""
-        return exact(self.gpus, self._weighed(), blocked)
+        among = self.strongest
+        if but is not None:
+            among = [number for number in self._next if number != but]
+        return exact(self.gpus, self._weighed(self._contenders(among)), blocked)
 
     def _strength(self, claim: Claim) -> _Strength:
         tier = self._tier(claim)
@@ -225,32 +229,44 @@ class _Field:
             return _Tier.BACKGROUND
         return _Tier.SAFE if claim.holds and claim.safe_until_ms > self.now_ms else _Tier.BID
 
-    def _greed(self, number: int) -> tuple[int, Fraction, bool, int, int]:
+    def _greed(self, number: int) -> _Strength:
         """The order of the greedy way: as by strength, but by price over the root of the size."""
-        claim = self.claims[number]
-        tier, _, holds, newness, contract = self.strength[number]
-        worth = Fraction(0 if tier is _Tier.FIRM else claim.price**2, len(claim.gpus))
-        return (tier, worth, holds, newness, contract)
+        tier, per_gpu, holds, newness, contract = self.strength[number]
+        return (tier, per_gpu * self.claims[number].price, holds, newness, contract)
+
+    @cached_property
+    def _greediest(self) -> list[tuple[int, Wish]]:
+        """All claims as the greedy way takes them."""
+        order = sorted(self.claims, key=self._greed, reverse=True)
+        return [(number, self._wish(number, 0)) for number in order]
+
+    @cached_property
+    def _next(self) -> list[int]:
+        """The claims that can win when any one of them is left out, the strongest first."""
+        return self._contenders(self.strongest, spare=1)
 
     def _wish(self, number: int, weight: int) -> Wish:
         claim = self.claims[number]
         return Wish(weight, claim.gpus, claim.anywhere and not claim.holds)
 
-    def _contenders(self) -> list[int]:
-        """The claims that can win, the weakest first: of each slice one, or as many as roam."""
+    def _contenders(self, strongest_first: Iterable[int], spare: int = 0) -> list[int]:
+        """The claims that can win, in their order: of each slice one, or as many as can roam.
+
+        `spare` more of each.
+        """
         room: dict[Gpus | int, int] = {}
         found = []
-        for number in self.strongest:
+        for number in strongest_first:
             claim = self.claims[number]
             size, roams = len(claim.gpus), claim.anywhere and not claim.holds
             among = size if roams else claim.gpus
-            left = room.get(among, self.gpus // size if roams else 1)
+            left = room.get(among, spare + (self.gpus // size if roams else 1))
             if left:
                 found.append(number)
                 room[among] = left - 1
-        return found[::-1]
+        return found
 
-    def _weighed(self) -> dict[int, Wish]:
+    def _weighed(self, contenders: Iterable[int]) -> dict[int, Wish]:
         """The claims that can win, with weights whose sums compare as the rules say.
 
         A weight is a number of several fields, each wide enough that no sum carries into the next:
@@ -259,10 +275,12 @@ class _Field:
         holders before all others.
         """
         wishes: dict[int, Wish] = {}
-        contenders = self._contenders()
+        tiers: dict[int, list[int]] = {tier: [] for tier in _Tier}
+        for number in contenders:
+            tiers[self.strength[number][0]].append(number)
         held_bits, shift = self.gpus.bit_length(), 0
-        for tier in _Tier:
-            mine = [number for number in contenders if self.strength[number][0] == tier]
+        for tier, strongest_first in tiers.items():
+            mine = strongest_first[::-1]
             if tier is not _Tier.FIRM:
                 mine.sort(key=lambda number: self.strength[number][3:])
             total, count = 0, len(mine)
@@ -288,19 +306,18 @@ def _price(field: _Field, number: int, placed: Mapping[int, Gpus]) -> NanoUsdPer
     claim = field.claims[number]
     if claim.kind is not Kind.INTERRUPTIBLE or not claim.uniform:
         return claim.price
-    rest = {at: one for at, one in field.claims.items() if at != number}
-    without = _Field(field.gpus, rest, field.now_ms).place()
-    kept_out = field.worth(without) - (field.worth(placed) - claim.price)
+    without = field.worth(field.place(but=number))
+    kept_out = without - (field.worth(placed) - claim.price)
     return NanoUsdPerHour(min(claim.price, max(claim.floor, kept_out)))
 
 
 def _losers(field: _Field, placed: Mapping[int, Gpus]) -> dict[int, Outcome]:
     """The outcomes of those that have no place."""
     losers = [number for number in field.strongest if number not in placed]
-    winners = [(field.claims[at], set(placed[at])) for at in field.strongest if at in placed]
+    winners = [(field.claims[at], bits(placed[at])) for at in field.strongest if at in placed]
     takers: dict[Gpus, tuple[tuple[ContractId, ...], Reason]] = {}
     for wanted in {field.claims[number].gpus for number in losers}:
-        by = [claim for claim, has in winners if not has.isdisjoint(wanted)]
+        by = [claim for claim, has in winners if has & bits(wanted)]
         firm = any(claim.kind in FIRM for claim in by)
         why = Reason.ON_DEMAND if firm else Reason.OUTBID if by else Reason.HOST
         takers[wanted] = (tuple(claim.contract for claim in by), why)
@@ -321,8 +338,11 @@ def _losers(field: _Field, placed: Mapping[int, Gpus]) -> dict[int, Outcome]:
 
 def _positions(strongest_first: Sequence[Claim]) -> Iterator[tuple[int, int]]:
     """Each with its place among those that want some of the same GPUs, from 1."""
-    shapes = {claim.gpus for claim in strongest_first}
-    near = {one: [other for other in shapes if not set(one).isdisjoint(other)] for one in shapes}
+    shapes = {claim.gpus: bits(claim.gpus) for claim in strongest_first}
+    near = {
+        one: [other for other, theirs in shapes.items() if theirs & mine]
+        for one, mine in shapes.items()
+    }
     before = dict.fromkeys(shapes, 1)
     for number, claim in enumerate(strongest_first):
         yield number, number + 1 if claim.anywhere else before[claim.gpus]

@@ -16,6 +16,7 @@ total: whoever it turns away meets, on the GPUs that the best plan gave, a wish 
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from itertools import accumulate
 from typing import Final, NamedTuple
 
@@ -44,13 +45,20 @@ class Wish(NamedTuple):
     roams: bool
 
 
-def slices(total: int, size: int) -> list[Gpus]:
+@lru_cache
+def slices(total: int, size: int) -> tuple[Gpus, ...]:
     """Every slice of `size` GPUs of a machine that has `total`."""
     if size == total:
-        return [tuple(range(total))]
+        return (tuple(range(total)),)
     if size & (size - 1):
-        return []
-    return [tuple(range(at, at + size)) for at in range(0, total - size + 1, size)]
+        return ()
+    return tuple(tuple(range(at, at + size)) for at in range(0, total - size + 1, size))
+
+
+@lru_cache(maxsize=4_096)
+def bits(gpus: Gpus) -> int:
+    """GPUs as the bits of a number, so that whether two lots overlap is one operation."""
+    return sum(1 << gpu for gpu in gpus)
 
 
 def is_slice(total: int, gpus: Gpus) -> bool:
@@ -62,15 +70,17 @@ def greedy(
     total: int, wishes: Iterable[tuple[int, Wish]], taken: Collection[int] = ()
 ) -> dict[int, Gpus]:
     """Meet numbered wishes in their order, each on its own GPUs or, if it roams, the first free."""
-    busy = set(taken)
+    every = (1 << total) - 1
+    free = every & ~bits(tuple(taken))
     placed: dict[int, Gpus] = {}
     for number, wish in wishes:
-        places = [wish.gpus, *(slices(total, len(wish.gpus)) if wish.roams else ())]
-        there = (place for place in places if place[-1] < total)
-        free = next((place for place in there if busy.isdisjoint(place)), None)
-        if free is not None:
-            placed[number] = free
-            busy.update(free)
+        if not free:
+            break
+        places = (wish.gpus, *(slices(total, len(wish.gpus)) if wish.roams else ()))
+        found = next((place for place in places if not bits(place) & ~free), None)
+        if found is not None:
+            placed[number] = found
+            free &= ~bits(found)
     return placed
 
 
@@ -88,7 +98,9 @@ def exact(total: int, wishes: Mapping[int, Wish], blocked: Collection[int] = ())
     ]
     best_weight, best_plan = -1, None
     for counts, (pinned_weight, plan) in tree.root().items():
-        weight = pinned_weight + sum(sum_of[counts >> shift & _COUNT] for shift, sum_of in sums)
+        weight = pinned_weight
+        for shift, sum_of in sums:
+            weight += sum_of[counts >> shift & _COUNT]
         if weight > best_weight:
             best_weight, best_plan = weight, plan
     placed: dict[int, Gpus] = {}
@@ -230,7 +242,8 @@ class _Tree:
             for counts_right, (weight_right, plan_right) in right.items():
                 counts = counts_left + counts_right
                 weight = weight_left + weight_right
-                if counts not in table or weight >= table[counts][0]:
+                known = table.get(counts)
+                if known is None or weight >= known[0]:
                     table[counts] = (weight, (plan_left, plan_right))
         for shift, enough in self._scarce:
             table = {
