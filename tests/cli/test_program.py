@@ -47,6 +47,8 @@ def _leaves(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]
     for name in group.list_commands(context):
         found = group.get_command(context, name)
         assert found is not None, name
+        if found.hidden:
+            continue
         if isinstance(found, click.Group):
             yield from _leaves(found, f"{path} {name}")
         else:
@@ -57,6 +59,8 @@ def test_every_command_has_help_with_an_example() -> None:
     leaves = dict(_leaves(tree(), "mercato"))
     assert len(leaves) > len(COMMANDS)
     for path, command in leaves.items():
+        names = [each.name for each in command.params]
+        assert len(names) == len(set(names)), f"{path} has two parameters of one name"
         text = command.get_help(click.Context(command, info_name=path))
         assert path in text.removeprefix(f"Usage: {path}"), f"{path} --help shows no example"
 

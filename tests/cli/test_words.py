@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mercato.cli.billing import folded, lines
 from mercato.cli.errors import Trouble
 from mercato.cli.inside import fresh, ssh_command
 from mercato.cli.keys import public_key
 from mercato.cli.text import money, number, span
-from mercato.sdk.shapes import Instance
+from mercato.sdk.shapes import Charge, Instance
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,7 @@ from mercato.sdk.shapes import Instance
         (0.000123, "$0.000123"),
         (0.25, "$0.2500"),
         (1234.5, "$1,234.50"),
+        (-3, "-$3.0000"),
     ],
 )
 def test_money_has_as_many_digits_as_it_takes(dollars: float | None, text: str) -> None:
@@ -114,3 +116,16 @@ def test_a_public_key_is_given_or_found(tmp_path: Path, monkeypatch: pytest.Monk
     assert public_key(" ssh-rsa BBBB ") == "ssh-rsa BBBB"
     with pytest.raises(Trouble, match="nowhere"):
         public_key(str(tmp_path / "nowhere"))
+
+
+def test_a_bill_has_one_line_a_kind_and_the_same_sum() -> None:
+    def part(source: str, amount: float, start: float) -> Charge:
+        return Charge(source=source, amount=amount, start=start, end=start + 1)
+
+    whole = Charge(items=[part("gpu", 1.0, 0), *(part("bwu", 0.25, at) for at in (5, 3, 4))])
+    [shown] = folded([whole])
+    assert [(each.source, each.amount, each.start, each.end) for each in shown.items] == [
+        ("gpu", 1.0, 0, 1),
+        ("bwu", 0.75, 3, 6),
+    ]
+    assert len(lines([whole])) == 5

@@ -5,20 +5,21 @@ from typing import Annotated
 
 from mercato.cli.command import Argument, Option, group
 from mercato.cli.hosting import print_machines
+from mercato.cli.paying import print_payments
 from mercato.cli.session import Session, print_json, print_line, print_table
 from mercato.cli.text import money, span
 from mercato.cli.tree import speaks
 
 app = group("mercato")
 admin = group("admin", "What an operator does.", below=app)
-users = group("users", "Accounts: list, add.", below=admin)
+users = group("users", "Accounts.", below=admin)
 
 
-@speaks(users, "list")
+@speaks(users, "ls")
 def list_users(session: Session) -> None:
     """Every account, with its credit.
 
-    Example: mercato admin users list
+    Example: mercato admin users ls
     """
     from mercato.sdk import admin_calls
 
@@ -82,6 +83,73 @@ def credit(
     session.do(
         admin_calls.add_credit(account, amount, name),
         f"Account {account} has {money(amount)} more ({name}).",
+    )
+
+
+payments = group("payments", "Payments that wait for you.", below=admin)
+
+Payment = Annotated[int, Argument(metavar="PAYMENT", help="The payment's id.")]
+
+
+@speaks(payments, "ls")
+def list_payments(
+    session: Session,
+    *,
+    provider: Annotated[str, Option("--provider", help="Whose: manual are yours.")] = "manual",
+) -> None:
+    """The payments of everybody that wait; those by hand wait for you.
+
+    Example: mercato admin payments ls
+    """
+    from mercato.sdk import admin_calls
+
+    session.give(
+        admin_calls.waiting_payments(provider),
+        lambda rows: print_payments(rows, "No payment waits."),
+    )
+
+
+@speaks(payments, "settle")
+def settle(
+    session: Session,
+    payment: Payment,
+    *,
+    failed: Annotated[str | None, Option("--failed", help="It failed, and why.")] = None,
+    reference: Annotated[str, Option("--reference", help="Your books' name for it.")] = "",
+) -> None:
+    """Say that a payment by hand has arrived, or was paid out; or that it failed.
+
+    For example:
+
+        mercato admin payments settle 17 --reference 'bank 2031-04-07'
+
+        mercato admin payments settle 18 --failed 'the account is closed'
+    """
+    from mercato.sdk import admin_calls
+
+    session.give(
+        admin_calls.settle_payment(
+            payment, succeeded=failed is None, reference=reference, failure=failed or ""
+        ),
+        lambda now: print_line(f"Payment {now.id} of {money(now.amount)} {now.state}."),
+    )
+
+
+@speaks(payments, "refund")
+def refund(
+    session: Session,
+    payment: Payment,
+    amount: Annotated[float, Argument(help="Dollars.")],
+) -> None:
+    """Give back a part of a payment, from credit that is neither spent nor needed.
+
+    Example: mercato admin payments refund 17 20
+    """
+    from mercato.sdk import admin_calls
+
+    session.give(
+        admin_calls.refund_payment(payment, amount),
+        lambda now: print_line(f"Payment {now.id} gives back {money(now.amount)}: {now.state}."),
     )
 
 

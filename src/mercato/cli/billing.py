@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from mercato.cli.command import Argument, Option, command, deepened, group
 from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_json, print_line, print_table
-from mercato.cli.text import money, span
+from mercato.cli.text import moment, money, span
 from mercato.cli.tree import speaks
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ app = group("mercato")
 def bill(
     session: Session,
     days: Annotated[float, Option("--days", help="How far to look back.")] = 30.0,
+    *,
+    detail: Annotated[bool, Option("--detail", help="Every line by itself.")] = False,
 ) -> None:
     """Your credit, and what each rental cost: GPU, disk and traffic.
 
@@ -38,7 +40,8 @@ def bill(
         print_json({"credit": user.credit, "balance": user.balance, "charges": charges})
         return
     print_line(f"Credit: {money(user.credit)}")
-    print_table(("WHAT", "SPAN>", "AMOUNT>", "DESCRIPTION"), lines(charges), "Nothing was charged.")
+    rows = lines(charges if detail else folded(charges))
+    print_table(("WHAT", "SPAN>", "AMOUNT>", "DESCRIPTION"), rows, "Nothing was charged.")
     print_line(f"Total: {money(sum(each.amount for each in charges))}")
 
 
@@ -53,7 +56,62 @@ def lines(charges: Sequence["Charge"], depth: int = 0) -> list[tuple[str, str, s
     return rows
 
 
+def folded(charges: Sequence["Charge"]) -> list["Charge"]:
+    """The same charges, with what each is made of in one line a kind."""
+    import msgspec
+
+    return [msgspec.structs.replace(each, items=_by_kind(each.items)) for each in charges]
+
+
+def _by_kind(items: Sequence["Charge"]) -> list["Charge"]:
+    import msgspec
+
+    kinds: dict[str | None, list[Charge]] = {}
+    for each in items:
+        kinds.setdefault(each.source, []).append(each)
+    return [
+        rows[0]
+        if len(rows) == 1
+        else msgspec.structs.replace(
+            rows[0],
+            start=min((row.start for row in rows if row.start is not None), default=None),
+            end=max((row.end for row in rows if row.end is not None), default=None),
+            amount=sum(row.amount for row in rows),
+            description=f"{len(rows)} lines; mercato bill --detail shows each",
+            items=[],
+        )
+        for rows in kinds.values()
+    ]
+
+
 below_bill = deepened(app, "bill")
+
+
+@speaks(below_bill, "invoices")
+def invoices(
+    session: Session,
+    *,
+    days: Annotated[float, Option("--days", help="How far to look back.")] = 365.0,
+) -> None:
+    """What came into or left your credit other than for rentals: payments, gifts, deposits.
+
+    Example: mercato bill invoices --days 31
+    """
+    now = time.time()  # noqa: TID251 - a person asks about the days before this moment
+    moved = session.market.invoices(now - days * 86_400, now + 86_400)
+    if session.raw:
+        print_json({"invoices": moved})
+        return
+    print_table(
+        ("WHEN", "WHAT", "AMOUNT>", "DESCRIPTION"),
+        [(moment(each.start), each.type, money(_gained(each)), each.description) for each in moved],
+        "Nothing came in or left.",
+    )
+
+
+def _gained(moved: "Charge") -> float:
+    """What the credit gained: of all but gifts the API tells what was paid for it."""
+    return moved.amount if moved.type == "transfer" else -moved.amount
 
 
 @speaks(below_bill, "download")

@@ -60,6 +60,17 @@ def deepened(below: click.Group, name: str) -> click.Group:
         invoke_without_command=True,
     )
     below.add_command(made)
+    # Whoever has learned that other groups list with `ls` tries it here too.
+    made.add_command(
+        _Verbatim(
+            "ls",
+            callback=does,
+            params=was.params,
+            help=was.help,
+            context_settings=_CONTEXT,
+            hidden=True,
+        )
+    )
     return made
 
 
@@ -162,4 +173,9 @@ class _Verbatim(click.Command):
 
 
 class _Group(_Verbatim, click.Group):
-    """A group of commands."""
+    """A group of commands; `list` is understood where there is `ls`."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        found = super().get_command(ctx, cmd_name)
+        return super().get_command(ctx, "ls") if found is None and cmd_name == "list" else found

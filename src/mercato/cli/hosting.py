@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
-from mercato.cli.command import Argument, Option, group
+from mercato.cli.command import Argument, Option, deepened, group
 from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_line, print_table
 from mercato.cli.text import money
@@ -63,6 +63,46 @@ def print_machines(rows: Iterable["MachineRow"], empty: str) -> None:
         ],
         empty,
     )
+
+
+below_machines = deepened(app, "machines")
+
+
+@speaks(below_machines, "min-bid")
+def min_bid(
+    session: Session,
+    machine: Machine,
+    price: Annotated[float, Argument(help="Dollars per GPU and hour.")],
+) -> None:
+    """Set the least that a bid may offer; bids that hold GPUs keep theirs.
+
+    Example: mercato machines min-bid 3 0.12
+    """
+    from mercato.sdk import lasting_calls
+
+    session.give(lasting_calls.set_min_bid(machine, price), print_line)
+
+
+@speaks(below_machines, "cleanup")
+def clean_up(session: Session, machine: Machine) -> None:
+    """Have a machine's agent remove what belongs to no contract.
+
+    Example: mercato machines cleanup 3
+    """
+    from mercato.sdk import lasting_calls
+
+    session.give(lasting_calls.clean_up(machine), print_line)
+
+
+@speaks(below_machines, "rm")
+def remove(session: Session, machine: Machine) -> None:
+    """Forget a machine that nobody rents; to come back it joins anew.
+
+    Example: mercato machines rm 3
+    """
+    from mercato.sdk import calls
+
+    session.do(calls.delete_machine(machine), f"Machine {machine} is forgotten.")
 
 
 @speaks(app, "join-token")

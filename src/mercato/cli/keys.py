@@ -10,15 +10,15 @@ from mercato.cli.session import Session, print_line, print_table
 from mercato.cli.tree import speaks
 
 app = group("mercato")
-api = group("key", "Your API keys: list, create, rm.", below=app)
+api = group("key", "Your API keys.", below=app)
 ssh = group("ssh-key", "The public keys that open your instances.", below=app)
 
 
-@speaks(api, "list")
+@speaks(api, "ls")
 def list_api(session: Session) -> None:
     """Your API keys, without their secrets.
 
-    Example: mercato key list
+    Example: mercato key ls
     """
     from mercato.sdk import calls
 
@@ -73,11 +73,11 @@ def remove_api(session: Session, key: Annotated[int, Argument(help="The key's id
     session.do(calls.delete_api_key(key), f"Key {key} is revoked.")
 
 
-@speaks(ssh, "list")
+@speaks(ssh, "ls")
 def list_ssh(session: Session) -> None:
     """Your public keys.
 
-    Example: mercato ssh-key list
+    Example: mercato ssh-key ls
     """
     from mercato.sdk import calls
 

@@ -1,5 +1,6 @@
 """`mercato rent, ps, show, start, stop, reboot, rm`: a rental from the outside."""
 
+import shlex
 import time
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -37,6 +38,9 @@ def rent(  # noqa: PLR0913 - a rental has these parts, each an option
     env: Annotated[
         str | None, Option("--env", "-e", help="Docker style: '-e A=1 -p 8080:8080'")
     ] = None,
+    volume: Annotated[
+        tuple[str, ...], Option("--volume", "-v", help="Mount a volume of yours: V.12:/data")
+    ] = (),
     onstart: Annotated[
         str | None, Option("--onstart", help="A shell command to run on every start.")
     ] = None,
@@ -76,7 +80,8 @@ def rent(  # noqa: PLR0913 - a rental has these parts, each an option
             image=image,
             template=template,
             disk_gb=disk,
-            env=env,
+            env=" ".join([env or "", *(f"-v {shlex.quote(each)}" for each in volume)]).strip()
+            or None,
             onstart=onstart,
             label=label,
             runtype=f"jupyter_direct {runtype}" if jupyter else runtype,
@@ -192,6 +197,21 @@ def reboot(session: Session, instances: Instances) -> None:
 
     for instance in instances:
         session.do(calls.reboot(instance), f"Instance {instance} is rebooting.")
+
+
+@speaks(app, "label")
+def label(
+    session: Session,
+    instance: Instance,
+    text: Annotated[str, Argument(help="The name; '' for none.")],
+) -> None:
+    """Give an instance a name of your own.
+
+    Example: mercato label 7 training
+    """
+    from mercato.sdk import calls
+
+    session.do(calls.label(instance, text), f"Instance {instance} is called {text!r}.")
 
 
 @speaks(app, "rm")

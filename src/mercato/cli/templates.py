@@ -10,11 +10,11 @@ app = group("mercato")
 template = group("template", "What rentals run, under a name.", below=app)
 
 
-@speaks(template, "list")
+@speaks(template, "ls")
 def list_templates(session: Session) -> None:
     """Your templates and the public ones.
 
-    Example: mercato template list
+    Example: mercato template ls
     """
     from mercato.sdk import calls
 

@@ -10,6 +10,8 @@ def money(dollars: float | None) -> str:
     """`$1.23`, and as many digits as it takes for less than a cent."""
     if dollars is None:
         return "-"
+    if dollars < 0:
+        return f"-{money(-dollars)}"
     if dollars and abs(dollars) < 0.01:
         return f"${dollars:.6f}"
     return f"${dollars:,.2f}" if abs(dollars) >= 100 else f"${dollars:.4f}"

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from mercato.sdk.call import Call, done, many, one
+from mercato.sdk.money_calls import Payment
 from mercato.sdk.shapes import Machine
 
 
@@ -65,3 +66,23 @@ def verify(machine: int, verification: str = "verified") -> Call[None]:
 def loops() -> Call[list[LoopReport]]:
     """The background loops of the replica that answers."""
     return Call("GET", "/admin/loops/", many(LoopReport, "loops"))
+
+
+def waiting_payments(provider: str = "manual") -> Call[list[Payment]]:
+    """The payments of everybody that wait; those by hand are the operator's to make."""
+    query = {"provider": provider}
+    return Call("GET", "/admin/payments/", many(Payment, "payments"), query=query)
+
+
+def settle_payment(
+    payment: int, *, succeeded: bool, reference: str = "", failure: str = ""
+) -> Call[Payment]:
+    """Say what became of a payment that was made by hand."""
+    body = {"succeeded": succeeded, "reference": reference, "failure": failure}
+    return Call("PUT", f"/admin/payments/{payment}/", one(Payment), body=body)
+
+
+def refund_payment(payment: int, amount: float) -> Call[Payment]:
+    """Give back a part of a payment from credit that is neither spent nor needed."""
+    path = f"/admin/payments/{payment}/refund/"
+    return Call("POST", path, one(Payment), body={"amount": amount}, repeatable=False)

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
-from mercato.sdk import admin_calls, bid_calls, calls, endpoint_calls
+from mercato.sdk import (
+    admin_calls,
+    bid_calls,
+    calls,
+    endpoint_calls,
+    lasting_calls,
+    money_calls,
+    notice_calls,
+    trade_calls,
+)
 from mercato.sdk.serverless import AsyncEndpoint, Endpoint
 from mercato.sdk.transport import Awaiting, Blocking
 
@@ -134,12 +143,56 @@ class Mercato:
     decisions = _Does(endpoint_calls.decisions)
     endpoint_workers = _Does(endpoint_calls.endpoint_workers)
     endpoint_logs = _Does(endpoint_calls.endpoint_logs)
+    payments = _Does(money_calls.payments)
+    pay_in = _Does(money_calls.pay_in)
+    pay_out_to = _Does(money_calls.pay_out_to)
+    use_earnings = _Does(money_calls.use_earnings)
+    transfer_credit = _Does(money_calls.transfer_credit)
+    set_thresholds = _Does(money_calls.set_thresholds)
+    earnings = _Does(money_calls.earnings)
+    webhooks = _Does(notice_calls.webhooks)
+    add_webhook = _Does(notice_calls.add_webhook)
+    change_webhook = _Does(notice_calls.change_webhook)
+    remove_webhook = _Does(notice_calls.remove_webhook)
+    test_webhook = _Does(notice_calls.test_webhook)
+    rotate_webhook_secret = _Does(notice_calls.rotate_webhook_secret)
+    told = _Does(notice_calls.told)
+    notifications = _Does(notice_calls.notifications)
+    orders = _Does(trade_calls.orders)
+    place_order = _Does(trade_calls.place_order)
+    cancel_order = _Does(trade_calls.cancel_order)
+    prices = _Does(trade_calls.prices)
+    price_history = _Does(trade_calls.price_history)
+    depth = _Does(trade_calls.depth)
+    survival = _Does(trade_calls.survival)
+    search_volumes = _Does(trade_calls.search_volumes)
+    volumes = _Does(trade_calls.volumes)
+    create_volume = _Does(trade_calls.create_volume)
+    clone_volume = _Does(trade_calls.clone_volume)
+    delete_volume = _Does(trade_calls.delete_volume)
+    sell_volumes = _Does(trade_calls.sell_volumes)
+    withdraw_volumes = _Does(trade_calls.withdraw_volumes)
+    price_increases = _Does(lasting_calls.price_increases)
+    answer_price_increase = _Does(lasting_calls.answer_price_increase)
+    maintenances = _Does(lasting_calls.maintenances)
+    announce_maintenance = _Does(lasting_calls.announce_maintenance)
+    cancel_maintenance = _Does(lasting_calls.cancel_maintenance)
+    set_min_bid = _Does(lasting_calls.set_min_bid)
+    clean_up = _Does(lasting_calls.clean_up)
+    update_instance = _Does(lasting_calls.update_instance)
+    variables = _Does(lasting_calls.variables)
+    create_variable = _Does(lasting_calls.create_variable)
+    change_variable = _Does(lasting_calls.change_variable)
+    delete_variable = _Does(lasting_calls.delete_variable)
     accounts = _Does(admin_calls.accounts)
     create_account = _Does(admin_calls.create_account)
     add_credit = _Does(admin_calls.add_credit)
     all_machines = _Does(admin_calls.all_machines)
     verify = _Does(admin_calls.verify)
     loops = _Does(admin_calls.loops)
+    waiting_payments = _Does(admin_calls.waiting_payments)
+    settle_payment = _Does(admin_calls.settle_payment)
+    refund_payment = _Does(admin_calls.refund_payment)
 
     def endpoint(self, name: str, *, engine: str | None = None) -> Endpoint:
         """The endpoint of that name, to send requests to; see serverless.py.
@@ -168,6 +221,16 @@ class Mercato:
         after: str | None = None
         while True:
             page, after = self.send(calls.charges_page(first_day, last_day, after))
+            rows += page
+            if not after:
+                return rows
+
+    def invoices(self, first: float, last: float) -> list[Charge]:
+        """What came into or left the credit other than for rentals between two times."""
+        rows: list[Charge] = []
+        after: str | None = None
+        while True:
+            page, after = self.send(money_calls.invoices_page(first, last, after))
             rows += page
             if not after:
                 return rows
@@ -264,12 +327,56 @@ class AsyncMercato:
     decisions = _Awaits(endpoint_calls.decisions)
     endpoint_workers = _Awaits(endpoint_calls.endpoint_workers)
     endpoint_logs = _Awaits(endpoint_calls.endpoint_logs)
+    payments = _Awaits(money_calls.payments)
+    pay_in = _Awaits(money_calls.pay_in)
+    pay_out_to = _Awaits(money_calls.pay_out_to)
+    use_earnings = _Awaits(money_calls.use_earnings)
+    transfer_credit = _Awaits(money_calls.transfer_credit)
+    set_thresholds = _Awaits(money_calls.set_thresholds)
+    earnings = _Awaits(money_calls.earnings)
+    webhooks = _Awaits(notice_calls.webhooks)
+    add_webhook = _Awaits(notice_calls.add_webhook)
+    change_webhook = _Awaits(notice_calls.change_webhook)
+    remove_webhook = _Awaits(notice_calls.remove_webhook)
+    test_webhook = _Awaits(notice_calls.test_webhook)
+    rotate_webhook_secret = _Awaits(notice_calls.rotate_webhook_secret)
+    told = _Awaits(notice_calls.told)
+    notifications = _Awaits(notice_calls.notifications)
+    orders = _Awaits(trade_calls.orders)
+    place_order = _Awaits(trade_calls.place_order)
+    cancel_order = _Awaits(trade_calls.cancel_order)
+    prices = _Awaits(trade_calls.prices)
+    price_history = _Awaits(trade_calls.price_history)
+    depth = _Awaits(trade_calls.depth)
+    survival = _Awaits(trade_calls.survival)
+    search_volumes = _Awaits(trade_calls.search_volumes)
+    volumes = _Awaits(trade_calls.volumes)
+    create_volume = _Awaits(trade_calls.create_volume)
+    clone_volume = _Awaits(trade_calls.clone_volume)
+    delete_volume = _Awaits(trade_calls.delete_volume)
+    sell_volumes = _Awaits(trade_calls.sell_volumes)
+    withdraw_volumes = _Awaits(trade_calls.withdraw_volumes)
+    price_increases = _Awaits(lasting_calls.price_increases)
+    answer_price_increase = _Awaits(lasting_calls.answer_price_increase)
+    maintenances = _Awaits(lasting_calls.maintenances)
+    announce_maintenance = _Awaits(lasting_calls.announce_maintenance)
+    cancel_maintenance = _Awaits(lasting_calls.cancel_maintenance)
+    set_min_bid = _Awaits(lasting_calls.set_min_bid)
+    clean_up = _Awaits(lasting_calls.clean_up)
+    update_instance = _Awaits(lasting_calls.update_instance)
+    variables = _Awaits(lasting_calls.variables)
+    create_variable = _Awaits(lasting_calls.create_variable)
+    change_variable = _Awaits(lasting_calls.change_variable)
+    delete_variable = _Awaits(lasting_calls.delete_variable)
     accounts = _Awaits(admin_calls.accounts)
     create_account = _Awaits(admin_calls.create_account)
     add_credit = _Awaits(admin_calls.add_credit)
     all_machines = _Awaits(admin_calls.all_machines)
     verify = _Awaits(admin_calls.verify)
     loops = _Awaits(admin_calls.loops)
+    waiting_payments = _Awaits(admin_calls.waiting_payments)
+    settle_payment = _Awaits(admin_calls.settle_payment)
+    refund_payment = _Awaits(admin_calls.refund_payment)
 
     def endpoint(self, name: str, *, engine: str | None = None) -> AsyncEndpoint:
         """The endpoint of that name, to send requests to; see serverless.py.
@@ -298,6 +405,16 @@ class AsyncMercato:
         after: str | None = None
         while True:
             page, after = await self.send(calls.charges_page(first_day, last_day, after))
+            rows += page
+            if not after:
+                return rows
+
+    async def invoices(self, first: float, last: float) -> list[Charge]:
+        """What came into or left the credit other than for rentals between two times."""
+        rows: list[Charge] = []
+        after: str | None = None
+        while True:
+            page, after = await self.send(money_calls.invoices_page(first, last, after))
             rows += page
             if not after:
                 return rows

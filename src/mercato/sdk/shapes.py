@@ -105,7 +105,20 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     username: str = ""
     credit: float = 0
     balance: float = 0
+    earnings: float = 0
+    """What it earned as a host and has not been paid out."""
     host_agreement_accepted: bool | None = None
+    is_operator: bool = False
+    balance_threshold: float | None = None
+    """It is warned below this much credit."""
+    balance_threshold_enabled: bool = False
+    autobill_threshold: float | None = None
+    """Its card is charged below this much credit."""
+    autobill_amount: float | None = None
+    last4: str | None = None
+    """Of that card."""
+    has_payout: bool = False
+    """Whether it is known where earnings go."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
