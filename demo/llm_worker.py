@@ -1,5 +1,6 @@
 """A worker of the demonstration: a small language model on the CPU, and the PyWorker before it."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,9 +28,14 @@ def serve_model() -> xllamacpp.Server:
     parameters.n_ctx = 2_048 * AT_ONCE
     parameters.n_parallel = AT_ONCE
     parameters.port = PORT
+    # Two workers share this machine, and threads that wait for each other by spinning share badly.
+    parameters.cpuparams.n_threads = max(1, (os.cpu_count() or 1) // 2)
+    parameters.cpuparams.poll = 0
     return xllamacpp.Server(parameters)
 
 
 if __name__ == "__main__":
     server = serve_model()
-    run(openai.worker(f"http://127.0.0.1:{PORT}", name="smollm2", concurrency=2, tokens_each=16))
+    model = f"http://127.0.0.1:{PORT}"
+    # A short benchmark: a worker is to be awake soon, even on a busy machine.
+    run(openai.worker(model, name="smollm2", concurrency=2, tokens_each=8, rounds=2))

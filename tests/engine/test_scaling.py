@@ -234,6 +234,18 @@ async def test_21_an_offer_that_fails_is_left_and_the_next_is_tried() -> None:
     assert script.offers == list(range(20))
 
 
+async def test_21_what_was_just_rented_is_not_tried_again() -> None:
+    scene = await Scene(Endpoint(workers_min=0)).open()
+    market, script = Letting(scene, 2), Script(scene)
+    offers = scene.market.offers[scene.definition.groups[0].id]
+    script.next = [wanted(Kind.RENT, offer=1)]
+    await scene.pass_time(0.5)
+    assert market.count == 1
+    del offers[0]
+    await scene.pass_time(0.5)
+    assert script.offers == [2]
+
+
 async def test_24_there_are_never_more_workers_than_allowed() -> None:
     scene = await Scene(Endpoint(workers_min=0, workers_max=3)).open()
     await scene.staff(1, 2, 3)

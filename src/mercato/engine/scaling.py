@@ -167,6 +167,8 @@ class Scaling:
         outcome = await self._carry_out(offer.group, decision)
         if outcome == DONE:
             self._unseen.append(now_s)
+            # It is on offer no longer, and perhaps no other part of its machine is.
+            self._looks.pop(offer.group, None)
         else:
             self._cool_offers[offer.offer] = now_s + OFFER_COOLS_S
 

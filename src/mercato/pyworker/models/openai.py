@@ -33,15 +33,16 @@ def worker(
     name: str = "",
     concurrency: int = 10,
     tokens_each: int = 64,
+    rounds: int = 8,
 ) -> Worker:
     """A worker for the server at `model`; every request asks for the model called `name`, if given.
 
     Without a log the server is ready when `health` answers 200. The benchmark sends `concurrency`
-    completions of `tokens_each` tokens at once.
+    completions of `tokens_each` tokens at once, `rounds` times.
     """
     trial = {"prompt": PROMPT, "max_tokens": tokens_each}
     over = {"model": name} if name else {}
-    benchmark = Benchmark(payloads=[trial], concurrency=concurrency)
+    benchmark = Benchmark(payloads=[trial], concurrency=concurrency, rounds=rounds)
     return Worker(
         model=model,
         log=None if log is None else ModelLog(file=log, loaded=LOADED),
