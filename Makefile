@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: simulate help setup up dev check test laws ledger limits ordeal demo-serverless openapi docs bench
+.PHONY: simulate help setup up dev check test laws ledger limits race ordeal demo-serverless openapi docs bench
 BIN := .venv/bin
 DEMO ?= keep
 # The program that builds the environment is kept beside it.
@@ -49,6 +49,9 @@ ledger: setup ## A million random deeds of the ledger; sums, floors and bills af
 limits: setup ## A dollar's limit against 256 spenders at once (ROUNDS=1000, of seconds each)
 	@MERCATO_LIMIT_ROUNDS=$(or $(ROUNDS),1000) $(BIN)/pytest -q -k at_once \
 		tests/control/flows/test_limiting.py
+
+race: setup ## A thousand renters race for a hundred offers over HTTP
+	@MERCATO_RACE_RENTERS=1000 $(BIN)/pytest -q tests/control/api/test_racing.py
 
 ordeal: setup ## The official client while workers of either make are killed at random (SECONDS=1800)
 	@MERCATO_ORDEAL_S=$(or $(SECONDS),1800) $(BIN)/pytest -q -s tests/engine/test_official.py -k killed_at_random

@@ -5,9 +5,12 @@ again, so it has no other effect. What should happen after it commits is left on
 
 Where many transactions want the same thing (a machine's GPUs, an account's money) a flow says
 `tx.queue("machine:7")` before it reads what it decides on. When nobody else is at it, it goes on;
-else, or when it lost the race after all, it begins again at the end of a queue, in which it stands
-before its snapshot is taken: so it sees the winner's work at once instead of failing to serialize,
-again and again. docs/decisions/0004-transactions.md has the figures.
+else it begins again at the end of a queue, in which it stands before its snapshot is taken: so it
+sees the winner's work at once instead of failing to serialize, again and again.
+
+PostgreSQL also has transactions lose that only touched the same page of an index, as any two do
+that sign a contract. Whoever lost a race runs again while nobody who queues does, and so does not
+lose another to them. docs/decisions/0004-transactions.md and 0011 have the figures.
 """
 
 import threading
@@ -31,6 +34,9 @@ RETRIES_MAX: Final = 50
 CONNECTION_WAIT_S: Final = 60.0
 """How long a transaction waits for a free connection before it fails."""
 
+_EVERYBODY: Final[LiteralString] = "hashtextextended('everybody', 0)"
+"""The lock that all who queue share, and that who lost a race has for itself."""
+
 STATEMENTS_PREPARED_MAX: Final = 1_000
 """More than there are: when there are fewer places they push one another out."""
 
@@ -52,6 +58,8 @@ class Tx:
     """Topics: `machine:7` (what should be, or is on sale, there changed), `loop:credit`."""
     queued: set[str] = field(default_factory=set)
     """Topics of which this transaction has its turn until it ends."""
+    alone: bool = False
+    """It lost a race and has its turn of everything."""
 
     def all(self, sql: LiteralString, *args: object) -> list[Row]:
         """Every row of a query."""
@@ -78,9 +86,13 @@ class Tx:
 
     def queue(self, topic: str) -> None:
         """Go on only when nobody else is at `topic`; the transaction may begin anew for it."""
-        if topic in self.queued:
+        if self.alone or topic in self.queued:
             return
-        free = self.one("select pg_try_advisory_xact_lock(hashtextextended(%s, 0)) as free", topic)
+        free = self.one(
+            f"select pg_try_advisory_xact_lock_shared({_EVERYBODY})"
+            " and pg_try_advisory_xact_lock(hashtextextended(%s, 0)) as free",
+            topic,
+        )
         if free is None or not free["free"]:
             raise _QueueFirst(topic)
         self.queued.add(topic)
@@ -140,13 +152,13 @@ class Database:
         """The same, in the calling thread."""
         topics: set[str] = set()
         lost = 0
-        tx: Tx | None
+        tx: Tx
         result: T
         while True:
-            tx = None
+            alone = lost > 0
             try:
-                with self._pool.connection() as conn, _standing_in(conn, topics):
-                    tx = Tx(conn, queued=set(topics))
+                with self._pool.connection() as conn, _standing_in(conn, topics, alone=alone):
+                    tx = Tx(conn, queued=set(topics), alone=alone)
                     with _transaction(conn):
                         result = flow(tx, *args, **kwargs)
                 break
@@ -156,9 +168,6 @@ class Database:
                 lost += 1
                 if lost == RETRIES_MAX:
                     raise
-                if tx is not None:
-                    topics |= tx.queued
-        assert tx is not None
         with self._counting:
             self.tally.committed += 1
             self.tally.retried += lost
@@ -200,14 +209,21 @@ def _say(conn: psycopg.Connection[Row], command: bytes) -> None:
 
 
 @contextmanager
-def _standing_in(conn: psycopg.Connection[Row], topics: set[str]) -> Iterator[None]:
-    """Hold the session's advisory lock of every topic; in one order, so that nobody deadlocks."""
-    if not topics:
+def _standing_in(conn: psycopg.Connection[Row], topics: set[str], *, alone: bool) -> Iterator[None]:
+    """Hold the session's advisory lock of every topic, or of everything.
+
+    Taken in one order, so that nobody deadlocks; served in the order in which they came.
+    """
+    if not topics and not alone:
         yield
         return
     try:
-        for topic in sorted(topics):
-            conn.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (topic,))
+        if alone:
+            conn.execute(f"select pg_advisory_lock({_EVERYBODY})")
+        else:
+            conn.execute(f"select pg_advisory_lock_shared({_EVERYBODY})")
+            for topic in sorted(topics):
+                conn.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (topic,))
         yield
     finally:
         if not conn.closed:
