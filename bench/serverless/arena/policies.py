@@ -22,11 +22,13 @@ def _ours(policy: Policy, *, bids: float = 0.0) -> Callable[[World], Controller]
     return lambda world: Ours(world, endpoint(world.scenario, policy, bids=bids))
 
 
-AUTO: Final = "auto"
-POLICIES: Final[dict[str, Callable[[World], Controller]]] = {
-    AUTO: _ours(Policy.AUTO),
+OURS: Final[dict[str, Callable[[World], Controller]]] = {
+    "auto": _ours(Policy.AUTO),
     "queue": _ours(Policy.QUEUE),
     "vast": _ours(Policy.VAST),
+}
+POLICIES: Final[dict[str, Callable[[World], Controller]]] = {
+    **OURS,
     "knative_kpa": Knative,
     "ray_serve": Ray,
     "keda_hpa": Keda,

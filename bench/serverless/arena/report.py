@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
+from arena.policies import OURS, WITH_BIDS
 from arena.score import Score, geometric_mean, mean
 
 Results = dict[str, dict[str, list[Score]]]
@@ -16,7 +17,8 @@ MARGIN: Final = 60
 
 def markdown(results: Results, scenarios: Sequence[str]) -> str:
     """The summary, then each scenario's table."""
-    parts = ["## J, mean of the seeds\n", _summary(results, scenarios)]
+    parts = ["## J, mean of the seeds\n", _summary(results, scenarios), ""]
+    parts += _against_the_best(results, scenarios)
     for scenario in scenarios:
         bound = mean(one.bound for one in next(iter(results.values()))[scenario])
         parts += [f"\n## {scenario} (lower bound ${bound:.2f})\n", _table(results, scenario)]
@@ -41,6 +43,24 @@ def _summary(results: Results, scenarios: Sequence[str]) -> str:
             f"| {name} | {cells} | **{geometric_mean(j):.3f}** | {cost:.2f} | {within:.1%} |"
         )
     return "\n".join(lines)
+
+
+def _against_the_best(results: Results, scenarios: Sequence[str]) -> list[str]:
+    """Each of our own policies beside the best peer of each scenario, if peers were played."""
+    peers = [rows for name, rows in results.items() if name not in OURS and name not in WITH_BIDS]
+    if not peers:
+        return []
+    lines = [
+        "| J / best peer's J | " + " | ".join(scenarios) + " |",
+        "|---" * (len(scenarios) + 1) + "|",
+    ]
+    for name in OURS:
+        if name in results:
+            j = {scenario: mean(one.j for one in results[name][scenario]) for scenario in scenarios}
+            best = {s: min(mean(one.j for one in rows[s]) for rows in peers) for s in scenarios}
+            cells = " | ".join(f"{j[scenario] / best[scenario]:.2f}" for scenario in scenarios)
+            lines.append(f"| {name} / best | {cells} |")
+    return lines
 
 
 def _table(results: Results, scenario: str) -> str:
