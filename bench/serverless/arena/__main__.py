@@ -2,6 +2,7 @@
 
 import argparse
 import multiprocessing
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -49,7 +50,11 @@ def main() -> None:
     ]
     began_s = time.perf_counter()
     results = _play_all(jobs, traces, chosen.jobs)
-    took = f"{len(jobs)} runs on {chosen.jobs} processes took {time.perf_counter() - began_s:.0f} s"
+    wall_s, spent = time.perf_counter() - began_s, resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = (
+        f"{len(jobs)} runs on {chosen.jobs} processes took {wall_s:.0f} s, "
+        f"{spent.ru_utime + spent.ru_stime:.0f} s of CPU"
+    )
     ordered = {name: results[name] for name in names}
     text = markdown(ordered, [one.name for one in scenarios])
     print(text)
