@@ -62,6 +62,7 @@ def main() -> None:
     if not chosen.dry:
         chosen.results.mkdir(parents=True, exist_ok=True)
         header = (HERE / "results.head.md").read_text()
+        header += "![Dollars against late requests](serverless.svg)\n\n"
         foot = f"\n{took}. {where()}\n"
         (chosen.results / "serverless.md").write_text(header + text + foot)
         (chosen.results / "serverless.svg").write_text(plot(ordered, names))
