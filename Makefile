@@ -66,7 +66,7 @@ package: setup ## Build the worker's own package into dist/
 	@cd packages/pyworker && ../../$(BIN)/python -m hatchling build -t wheel -d ../../dist
 
 bench: setup ## Measure searching and accepting offers, beside others; tables in bench/results
-	@for each in search http_search accept auction standing memory cli_start; do \
+	@for each in search http_search accept create auction standing memory cli_start; do \
 	  $(BIN)/python bench/$$each.py || exit 1; done
 
 openapi: setup ## Write openapi/ again from the code

@@ -154,14 +154,19 @@ def _heard(text: str) -> Desired | Poke | Ask | None:
 
 
 async def _tell(line: aiohttp.ClientWebSocketResponse, host: Host) -> None:
-    """Report at once, on every change, and at least every period."""
+    """Report at once, on every change, and at least every period.
+
+    A change after a pause is told at once; only what follows closely is gathered.
+    """
+    loop = asyncio.get_running_loop()
     while True:
         host.changed.clear()
+        told_at_s = loop.time()
         await _send(line, await host.observe())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SYNC_PERIOD_S * 0.9):
                 await host.changed.wait()
-        await asyncio.sleep(CHANGES_GATHERED_S)
+        await asyncio.sleep(told_at_s + CHANGES_GATHERED_S - loop.time())
 
 
 async def _answer(line: aiohttp.ClientWebSocketResponse, host: Host, ask: Ask) -> None:

@@ -7,7 +7,7 @@ touched. Several agents may share an engine: each has its own owner name.
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,7 +89,10 @@ class DockerEngine:
                     await self._remove(docker, desired.id)
                 await ensure_image(docker, desired.image, desired.login, tell, fresh=bool(old))
                 tell("Creating the container")
-                await self._create(docker, desired, ports)
+                # Seeing to the firewall takes as long as making a container: both at once.
+                await _all(self._see_to_network(docker), self._create(docker, desired, ports))
+            else:
+                await self._see_to_network(docker)
             tell("Starting the container")
             await self._start(docker, desired)
 
@@ -101,6 +104,7 @@ class DockerEngine:
             if there is not None and there.gpus != desired.gpus:
                 gpus, requests = _joined(desired.gpus), self._gpu_requests(desired.gpus)
                 await docker_move.move(docker, self._name(desired.id), gpus, requests)
+            await self._see_to_network(docker)
             await self._start(docker, desired)
 
     async def stop(self, instance: int, grace_s: float = STOP_GRACE_S) -> None:
@@ -274,10 +278,13 @@ class DockerEngine:
             )
         await docker_move.forget(docker, self._name(instance))
 
+    async def _see_to_network(self, docker: aiodocker.Docker) -> None:
+        """Before each start: the network and its firewall may have been taken away meanwhile."""
+        self.trouble = await self._network.prepare(docker)
+
     async def _start(self, docker: aiodocker.Docker, desired: DesiredInstance) -> None:
         name = self._name(desired.id)
         container = docker.containers.container(name)
-        self.trouble = await self._network.prepare(docker)
         try:
             if desired.ssh:
                 path = environment.ONSTART_PATH
@@ -375,6 +382,13 @@ class DockerEngine:
 def _joined(gpus: Sequence[int]) -> str:
     """GPUs as a label says them."""
     return ",".join(map(str, gpus))
+
+
+async def _all(*work: Coroutine[None, None, None]) -> None:
+    """Do several things at once, every one to its end; the first that failed is raised."""
+    for outcome in await asyncio.gather(*work, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
 
 
 def _without_limit(docker: aiodocker.Docker) -> aiodocker.Docker:
