@@ -17,6 +17,7 @@ import httpx2
 import msgspec
 import pytest
 
+from tests.e2e.journey import eventually
 from tests.e2e.official import Official
 
 PROGRAMS = Path(sys.executable).parent
@@ -169,6 +170,43 @@ def pretend() -> Iterator[Market]:
     """Such a market for all whose tests leave it as they found it."""
     with pretended() as up:
         yield up
+
+
+def _asked(market: Market, role: str, method: str, path: str) -> Any:
+    headers = {"Authorization": f"Bearer {market.keys[role]}"}
+    answer = httpx2.request(method, f"{market.url}/api/v0/{path}/", headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def _rented(market: Market) -> set[int]:
+    return {one["id"] for one in _asked(market, "renter", "GET", "instances")["instances"]}
+
+
+def _held(market: Market) -> list[str]:
+    """How the GPUs of every machine are held."""
+    machines = _asked(market, "host", "GET", "machines")["machines"]
+    return [one["gpu_occupancy"] for one in machines]
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test in the shared market ends when no GPU is held that was free before it.
+
+    What it forgot to destroy is destroyed, so that it fails alone. A GPU is held until its host
+    tells that nothing is there any more.
+    """
+    if not {"pretend", "renter", "host"} & set(request.fixturenames):
+        yield
+        return
+    market = request.getfixturevalue("pretend")
+    rented, held = _rented(market), _held(market)
+    yield
+    left = _rented(market) - rented
+    for instance in left:
+        _asked(market, "renter", "DELETE", f"instances/{instance}")
+    eventually(lambda: _held(market) == held)
+    assert not left, f"the test leaves instances {sorted(left)}: destroy what it rents"
 
 
 @pytest.fixture(scope="session")
