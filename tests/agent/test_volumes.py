@@ -1,11 +1,13 @@
 """Volumes on a host: real directories, real Docker volumes, clones that are whole or not there."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from mercato.agent import volume_image
 from mercato.agent.engine import StepFailed
 from mercato.agent.plan import Make, Seen, plan
 from mercato.agent.sync import Host
@@ -37,8 +39,35 @@ def test_an_instance_is_made_when_its_volumes_are_there() -> None:
     assert plan({1: it}, Seen(sees=True, volumes=frozenset({9}))) == [Make(it)]
 
 
-async def test_a_clone_is_whole_or_not_there(tmp_path: Path) -> None:
-    store = VolumeStore(tmp_path / "volumes")
+def mounts(root: Path) -> list[str]:
+    """What is mounted below a directory."""
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    return [line.split()[1] for line in lines if line.split()[1].startswith(f"{root}/")]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> VolumeStore:
+    """A store of plain directories, as on a host that can do no better."""
+    made = VolumeStore(tmp_path / "volumes")
+    made.unbounded = "the test wants none"
+    return made
+
+
+@pytest.fixture
+async def bounded(tmp_path: Path) -> AsyncIterator[VolumeStore]:
+    """A store that keeps volumes within their size, and leaves nothing mounted."""
+    root = tmp_path / "volumes"
+    root.mkdir()
+    why = await volume_image.why_not(root)
+    if why:
+        pytest.skip(f"this machine cannot bound volumes: {why}")
+    made = VolumeStore(root)
+    yield made
+    await made.release()
+    assert mounts(root) == []
+
+
+async def test_a_clone_is_whole_or_not_there(store: VolumeStore, tmp_path: Path) -> None:
     assert store.ids() == frozenset()
     await store.make(DesiredVolume(id=1, size_mb=10))
     (store.path(1) / "kept").write_text("data")
@@ -55,6 +84,63 @@ async def test_a_clone_is_whole_or_not_there(tmp_path: Path) -> None:
     await store.remove(1)
     await store.remove(1)
     assert store.ids() == {2}
+
+
+async def test_nothing_outgrows_a_volume_nor_a_clone(bounded: VolumeStore, tmp_path: Path) -> None:
+    await bounded.make(DesiredVolume(id=1, size_mb=8))
+    path = await bounded.ready(1)
+    (path / "kept").write_text("data")
+    with pytest.raises(OSError, match="No space left"):
+        (path / "much").write_bytes(bytes(9_000_000))
+    (path / "much").unlink()
+    await bounded.make(DesiredVolume(id=2, size_mb=16, clone_of=1))
+    clone = await bounded.ready(2)
+    assert [one.name for one in clone.iterdir()] == ["kept"]
+    (clone / "much").write_bytes(bytes(9_000_000))
+    with pytest.raises(StepFailed, match="no space"):
+        await bounded.make(DesiredVolume(id=3, size_mb=4, clone_of=2))
+    assert bounded.ids() == {1, 2}
+    await bounded.remove(1)
+    await bounded.remove(1)
+    assert mounts(tmp_path) == [str(clone)]
+    await bounded.remove(2)
+    await bounded.remove(3)
+    assert list((tmp_path / "volumes").iterdir()) == []
+
+
+async def test_a_killed_agent_leaves_no_mount_and_loses_no_file(
+    bounded: VolumeStore, tmp_path: Path
+) -> None:
+    root = tmp_path / "volumes"
+    await bounded.make(DesiredVolume(id=1, size_mb=8))
+    path = await bounded.ready(1)
+    (path / "kept").write_text("data")
+    # Killed in the middle of a copy: its draft is mounted.
+    draft = root / "2.img.copying"
+    await volume_image.make(draft, 4, root / "2.copying")
+    await volume_image.mount(draft, root / "2.copying")
+    again = VolumeStore(root)
+    assert await again.look() == {1}
+    assert mounts(root) == [str(path)]
+    assert await again.ready(1) == path
+    assert mounts(root) == [str(path)], "what is mounted is not mounted over"
+    # A power cut: nothing is mounted by itself.
+    await volume_image.unmount(path)
+    assert await again.look() == {1}
+    assert ((await again.ready(1)) / "kept").read_text() == "data"
+    assert sorted(one.name for one in root.iterdir()) == ["1", "1.img"]
+
+
+@pytest.mark.docker
+async def test_in_a_container_a_full_volume_says_so(box: str, bounded: VolumeStore) -> None:  # noqa: ARG001 - for its being possible
+    volumes = (DesiredVolume(id=7, size_mb=8),)
+    async with living_host() as host:
+        host.take(told(1, volumes, mounting(wanted(1, image=box), (7, "/data"))))
+        await until_running(host, 1)
+        code, said = await inside(host, 1, "dd if=/dev/zero of=/data/much bs=1M count=9 2>&1")
+        assert (code, "No space left" in said) == (1, True)
+        code, said = await inside(host, 1, "rm /data/much; echo kept > /data/file; ls /data")
+        assert (code, said) == (0, "file\n")
 
 
 @pytest.mark.docker

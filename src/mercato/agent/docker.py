@@ -176,7 +176,7 @@ class DockerEngine:
 
     async def volumes(self) -> frozenset[int]:
         """Every volume of this agent that is whole."""
-        return self._store.ids()
+        return await self._store.look()
 
     async def make_volume(self, volume: DesiredVolume) -> None:
         """Make a volume, or copy the one of which it is a clone. Refuses with StepFailed."""
@@ -190,8 +190,11 @@ class DockerEngine:
 
     async def release_volumes(self) -> None:
         """Have the engine know no volume of ours any more; their data stays in their store."""
-        async with self._asking() as docker:
-            await docker_volumes.forget_all(docker, self._owner)
+        try:
+            async with self._asking() as docker:
+                await docker_volumes.forget_all(docker, self._owner)
+        finally:
+            await self._store.release()
 
     async def wait_for_change(self) -> None:
         """Return when the engine tells of an event in a container of ours."""
@@ -255,7 +258,7 @@ class DockerEngine:
     async def _bring_volumes(self, docker: aiodocker.Docker, desired: DesiredInstance) -> None:
         """Have the engine know the volumes that a container will mount; again changes nothing."""
         for mount in desired.mounts:
-            path = self._store.path(mount.volume)
+            path = await self._store.ready(mount.volume)
             name = self._volume_name(mount.volume)
             await docker_volumes.introduce(docker, name, path, self._owner)
 
@@ -285,6 +288,8 @@ class DockerEngine:
     async def _start(self, docker: aiodocker.Docker, desired: DesiredInstance) -> None:
         name = self._name(desired.id)
         container = docker.containers.container(name)
+        for mount in desired.mounts:
+            await self._store.ready(mount.volume)
         try:
             if desired.ssh:
                 path = environment.ONSTART_PATH
