@@ -131,7 +131,7 @@ def _once(  # noqa: PLR0913 - one argument for each column
     signed = renting.rent(tx, renter, offer, request, now_ms, minted, house=house)
     number = signed.contract.id
     replies.begin(tx, renter, memory, b"", now_ms)
-    replies.keep(tx, renter, memory, 200, str(number).encode())
+    replies.keep(tx, renter, memory, now_ms, 200, str(number).encode())
     instance = instances.get(tx, number)
     assert instance is not None
     return signed.contract, minted.instance_key, _standing(tx, instance)

@@ -3,9 +3,10 @@
 The official client repeats a request whose answer it lost. With the header, any change answers the
 second time what it answered the first. Rentals do so without it (creating.py).
 
-When the server died between the change and its answer, nobody knows the answer; but that there was
-a change is known, because every transaction of such a request that wrote anything says so itself.
-Then it is not made again, and the client is told to look.
+When the server died between the change and its answer, or lost its database while it committed,
+nobody knows the answer; but that there was a change is known, because every transaction of such a
+request that wrote anything says so itself. Then it is not made again, and the client is told to
+look.
 """
 
 import hashlib
@@ -17,9 +18,10 @@ import msgspec
 from starlette.responses import Response
 
 from mercato.control.api.call import Call
-from mercato.control.api.errors import KeyReused
+from mercato.control.api.errors import KeyReused, error_body, status_of
 from mercato.control.api.route import Route
 from mercato.control.db import Database, Tx
+from mercato.control.secrets_box import SecretsBox
 from mercato.control.store import replies
 from mercato.market import errors
 from mercato.market.ids import AccountId
@@ -48,24 +50,33 @@ class OutcomeUnknown(errors.Conflict):
     code: ClassVar[str] = "outcome_unknown"
 
 
+_LOST: Final = (
+    "The first request of this Idempotency-Key changed something, and its answer was lost. Look at "
+    "what is there; take a new key for what is missing."
+)
+
+
 class Marking(Database):
     """The database as a request with a key uses it: what it writes, it writes under the key."""
 
-    def __init__(self, db: Database, account: AccountId, key: str) -> None:
-        """Use the connections of `db`."""
+    def __init__(self, db: Database, account: AccountId, key: str, since_ms: int) -> None:
+        """Use the connections of `db`, for the request that has the key since `since_ms`."""
         self._db = db
-        self._account = account
-        self._key = key
+        self._of = (account, key, since_ms)
 
     def run_now(
         self, flow: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run `flow`; when it wrote anything, so does the key, in the same transaction."""
+        """Run `flow`; when it wrote anything, so does the key, in the same transaction.
+
+        Raises:
+            Conflict: when this request took so long that the key is another's by now.
+        """
 
         def marked(tx: Tx) -> T:
             result = flow(tx, *args, **kwargs)
-            if tx.wrote:
-                replies.took_effect(tx, self._account, self._key)
+            if tx.wrote and not replies.took_effect(tx, *self._of):
+                raise errors.Conflict("Another request of this Idempotency-Key has taken over.")
             return result
 
         return self._db.run_now(marked)
@@ -90,16 +101,26 @@ async def once(call: Call, route: Route, do: Callable[[Call], Awaitable[Response
         assert known.status is not None
         body = call.services.house.box.open(known.body or b"")
         return Response(body, known.status, media_type="application/json")
-    marking = replace(call.services, db=Marking(db, account, key))
+    claim = (account, key, call.now_ms)
+    marking = replace(call.services, db=Marking(db, *claim))
+    box = call.services.house.box
     try:
         response = await do(replace(call, services=marking))
+        # Sealed, as an answer can hold a new key.
+        sealed = box.seal(bytes(response.body).decode())
+        await db.run(replies.keep, *claim, response.status_code, sealed)
     except BaseException:
-        await db.run(replies.drop, account, key)
+        await db.run(_give_up, *claim, box)
         raise
-    # Sealed, as an answer can hold a new key.
-    sealed = call.services.house.box.seal(bytes(response.body).decode())
-    await db.run(replies.keep, account, key, response.status_code, sealed)
     return response
+
+
+def _give_up(tx: Tx, account: AccountId, key: str, since_ms: int, box: SecretsBox) -> None:
+    """Let a request be tried again that changed nothing; of one that did, say so from now on."""
+    if not replies.drop(tx, account, key, since_ms):
+        lost = error_body(OutcomeUnknown.code, _LOST)
+        status = status_of(OutcomeUnknown(_LOST))
+        replies.keep(tx, account, key, since_ms, status, box.seal(lost.decode()))
 
 
 def _claim(
@@ -114,9 +135,6 @@ def _claim(
         if now_ms - known.at_ms < AT_WORK_MS:
             raise errors.Conflict("The first request of this Idempotency-Key is still at work.")
         if known.took_effect:
-            raise OutcomeUnknown(
-                "The first request of this Idempotency-Key changed something, and its answer was "
-                "lost. Look at what is there; take a new key for what is missing."
-            )
+            raise OutcomeUnknown(_LOST)
     replies.begin(tx, account, key, digest, now_ms)
     return None

@@ -42,31 +42,51 @@ def begin(tx: Tx, account: AccountId, key: str, digest: bytes, now_ms: int) -> N
     )
 
 
-def took_effect(tx: Tx, account: AccountId, key: str) -> None:
-    """Write, in the transaction that does it, that a request changes something."""
-    tx.run(
-        "update replies set took_effect = true where account_id = %s and key = %s"
-        " and not took_effect",
-        account,
-        key,
+def took_effect(tx: Tx, account: AccountId, key: str, since_ms: int) -> bool:
+    """Write, in the transaction that does it, that the request of `since_ms` changes something.
+
+    Returns:
+        False when the key is no longer this request's.
+    """
+    return (
+        tx.run(
+            "update replies set took_effect = true"
+            " where account_id = %s and key = %s and at_ms = %s",
+            account,
+            key,
+            since_ms,
+        )
+        > 0
     )
 
 
-def keep(tx: Tx, account: AccountId, key: str, status: int, body: bytes) -> None:
-    """Write what it came to."""
+def keep(tx: Tx, account: AccountId, key: str, since_ms: int, status: int, body: bytes) -> None:
+    """Write what the request of `since_ms` came to, unless that is written."""
     tx.run(
-        "update replies set status = %s, body = %s where account_id = %s and key = %s",
+        "update replies set status = %s, body = %s"
+        " where account_id = %s and key = %s and at_ms = %s and status is null",
         status,
         body,
         account,
         key,
+        since_ms,
     )
 
 
-def drop(tx: Tx, account: AccountId, key: str) -> None:
-    """Forget a request that came to nothing: it may be tried again."""
-    tx.run(
-        "delete from replies where account_id = %s and key = %s and not took_effect", account, key
+def drop(tx: Tx, account: AccountId, key: str, since_ms: int) -> bool:
+    """Forget the request of `since_ms` if it came to nothing: it may be tried again.
+
+    A transaction of it that is still being committed is waited for: it has written to this row.
+    """
+    return (
+        tx.run(
+            "delete from replies"
+            " where account_id = %s and key = %s and at_ms = %s and not took_effect",
+            account,
+            key,
+            since_ms,
+        )
+        > 0
     )
 
 
