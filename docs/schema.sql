@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 29817ba84d47f510
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 079365a791209879
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -766,6 +766,13 @@ ALTER TABLE public.templates ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.traffic (
+    endpoint_id bigint NOT NULL,
+    minute_ms bigint NOT NULL,
+    fence bigint NOT NULL,
+    seconds jsonb NOT NULL
+);
+
 CREATE TABLE public.transfers (
     cause text NOT NULL,
     debit text NOT NULL,
@@ -1007,6 +1014,9 @@ ALTER TABLE ONLY public.templates
 ALTER TABLE ONLY public.templates
     ADD CONSTRAINT templates_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.traffic
+    ADD CONSTRAINT traffic_pkey PRIMARY KEY (endpoint_id, minute_ms, fence);
+
 ALTER TABLE ONLY public.transfers
     ADD CONSTRAINT transfers_pkey PRIMARY KEY (cause);
 
@@ -1111,6 +1121,8 @@ CREATE INDEX standings_pauses_at_ms_idx ON public.standings USING btree (pauses_
 CREATE INDEX standings_safe_until_ms_idx ON public.standings USING btree (safe_until_ms) WHERE (safe_until_ms > 0);
 
 CREATE INDEX templates_creator_id_idx ON public.templates USING btree (creator_id) WHERE (deleted_at_ms IS NULL);
+
+CREATE INDEX traffic_minute_ms_idx ON public.traffic USING btree (minute_ms);
 
 CREATE INDEX transfers_account_id_at_ms_idx ON public.transfers USING btree (account_id, at_ms);
 
@@ -1313,6 +1325,9 @@ ALTER TABLE ONLY public.standings
 
 ALTER TABLE ONLY public.templates
     ADD CONSTRAINT templates_creator_id_fkey FOREIGN KEY (creator_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.traffic
+    ADD CONSTRAINT traffic_endpoint_id_fkey FOREIGN KEY (endpoint_id) REFERENCES public.endpoints(id);
 
 ALTER TABLE ONLY public.transfers
     ADD CONSTRAINT transfers_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);

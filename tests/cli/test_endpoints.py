@@ -101,3 +101,43 @@ def test_a_call_prints_what_the_worker_answered(mercato: Run) -> None:
         assert done.stdout == '{"text":"hello"}\n'
         assert "llm: waiting workers: 1 loading" in done.stderr
         assert person.says("endpoint", "call", "llm", "/x", "--stream") == '{"n":1}\n2\n'
+
+
+def test_what_if_shows_cost_and_waits_side_by_side(mercato: Run) -> None:
+    shown = {
+        "id": 3,
+        "endpoint_name": "llm",
+        "endpoint_state": "active",
+        "policy": "vast",
+        "target_util": 0.9,
+        "cold_mult": 2.5,
+        "max_workers": 4,
+        "max_queue_time": 30,
+        "target_queue_time": 10,
+    }
+    asked = [[1_800_000_000 + 20 * n, 2, 400.0] for n in range(60)]
+    traffic = {"seconds": asked, "gpu_price": 0.36, "storage_price": 0.02}
+    with answering() as server:
+        person = Person(mercato, server.url, "secret")
+        for answer in ({"results": [shown]}, traffic, [{"id": 1, "perf": 100.0, "slots": 4}]):
+            server.answer(200, answer)
+        done = person("endpoint", "whatif", "llm", "--days", "0.5", "--set", "min_load=90")
+    assert done.returncode == 0, done.stderr
+    head, plain, other, about = done.stdout.splitlines()
+    assert head.split()[:4] == ["PARAMETERS", "COST", "P50", "P95"]
+    assert plain.startswith("as it is")
+    assert other.startswith("min_load=90")
+    costs = [float(line.split("$")[1].split()[0]) for line in (plain, other)]
+    assert 0 < costs[0] < costs[1], "a floor of load costs more"
+    assert "100.0 units/s" in about
+    assert "replaying 120 requests" in done.stderr
+
+
+def test_what_if_refuses_what_it_cannot_play(renter: Person) -> None:
+    renter.says("endpoint", "create", "idle", "--max-workers", "1", "--cold-workers", "0")
+    renter.refuses("endpoint", "whatif", "idle", "--set", "target_util", form="target_util=0.8")
+    renter.refuses("endpoint", "whatif", "idle", "--set", "speed=3", names="max_workers")
+    renter.refuses("endpoint", "whatif", "idle", needs="--perf")
+    kind = ("--perf", "10", "--gpu-price", "0.3", "--storage-price", "0.01")
+    renter.refuses("endpoint", "whatif", "idle", *kind, why="nothing was asked")
+    renter.says("endpoint", "rm", "idle")

@@ -46,7 +46,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "ssh-key": Command("keys", "rent", "the public keys that open your instances"),
     "variable": Command("variables", "rent", "environment variables for all your instances"),
     "template": Command("templates", "rent", "what rentals run, under a name"),
-    "endpoint": Command("endpoints", "rent", "addresses that scale from zero, and why they scaled"),
+    "endpoint": Command("endpoint", "rent", "addresses that scale from zero, and why they scaled"),
     "worker-group": Command("worker_groups", "rent", "what an endpoint's workers run, and where"),
     "machines": Command("hosting", "host", "the machines that you host"),
     "join-token": Command("hosting", "host", "a token with which a machine joins as yours"),

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mercato.cli.command import Argument, Option, group
-from mercato.cli.endpoint_options import GROUP, given
-from mercato.cli.endpoints import Named, found
+from mercato.cli.endpoint.group import Named, found
+from mercato.cli.endpoint.options import GROUP, given
 from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_json, print_line, print_table
 from mercato.cli.tree import speaks

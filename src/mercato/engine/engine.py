@@ -97,9 +97,18 @@ class Engine:
         for endpoint, station in tuple(self.stations.items()):
             try:
                 await self.market.keep(endpoint, station.remember(), station.scaling.fence)
+                await self._record(endpoint, station)
             except _UNREACHABLE as error:
                 _log.warning("nothing can be kept", why=str(error))
                 return
+
+    async def _record(self, endpoint: EndpointId, station: Station) -> None:
+        """Have the minutes kept that are over; those that could not be are kept next time."""
+        traffic = station.desk.traffic
+        minutes = traffic.ended(self.clock.now_s())
+        if minutes:
+            await self.market.record(endpoint, minutes, station.scaling.fence)
+            traffic.forget(minutes)
 
     async def refresh(self) -> None:
         """See how the market is now; at most one look at a time."""

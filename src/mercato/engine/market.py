@@ -11,7 +11,7 @@ from mercato.market.ids import ContractId
 from mercato.serverless.decision import Decision
 from mercato.serverless.endpoint import EndpointId, GroupId
 from mercato.serverless.recruit import Candidate
-from mercato.wire.fleet import Fleet, Ownership
+from mercato.wire.fleet import Fleet, Minute, Ownership
 
 DONE = "done"
 """What `carry_out` says when a decision was carried out."""
@@ -67,4 +67,8 @@ class Market(Protocol):
 
     async def kept(self, endpoint: EndpointId) -> bytes | None:
         """What was kept last."""
+        ...
+
+    async def record(self, endpoint: EndpointId, minutes: Sequence[Minute], fence: int) -> None:
+        """Keep how much was asked; the same minute under the same fence is kept once."""
         ...

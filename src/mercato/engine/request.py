@@ -21,6 +21,7 @@ from mercato.engine.ledger import Where
 from mercato.engine.numbers import Numbers, given_ms, plausible
 from mercato.engine.post import Post
 from mercato.engine.signing import Signer
+from mercato.engine.traffic import Traffic
 from mercato.market.ids import ContractId
 from mercato.serverless.load import Load
 from mercato.serverless.queue import Request, RequestIdx
@@ -81,6 +82,7 @@ class Desk:
         """`look` is told of a worker that may be dead, and finds out; meanwhile it gets nothing."""
         self.fleet = fleet
         self.load = Load()
+        self.traffic = Traffic()
         self._signer = signer
         self._numbers = numbers
         self._clock = clock
@@ -154,6 +156,7 @@ class Desk:
 
     def _new(self, ask: Ask, now_s: float) -> RequestIdx:
         self.load.arrive(now_s, ask.cost)
+        self.traffic.arrive(now_s, ask.cost)
         return RequestIdx(self._numbers.next(self._clock.now_ms()))
 
     def _request(self, idx: RequestIdx, ask: Ask, now_s: float) -> Request:

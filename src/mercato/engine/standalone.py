@@ -24,7 +24,7 @@ from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint, EndpointId, Group, GroupId
 from mercato.serverless.recruit import Candidate
 from mercato.serverless.sharding import owner
-from mercato.wire.fleet import Definition, Fleet, Ownership, WorkerFact
+from mercato.wire.fleet import Definition, Fleet, Minute, Ownership, WorkerFact
 from mercato.wire.worker import shared_secret
 
 LEASE_S: Final = 3.5
@@ -77,6 +77,8 @@ class StandaloneMarket:
         self.carried_out: list[tuple[EndpointId, Decision, int, str]] = []
         """Endpoint, decision, fence and outcome of everything that was asked of this market."""
         self.rebooted: list[ContractId] = []
+        self.traffic: dict[tuple[EndpointId, int, int], Minute] = {}
+        """What was recorded, by endpoint, minute and fence."""
         self.reachable = True
         self.signing_file: Path | None = None
         self._keys: dict[str, str] = {}
@@ -267,6 +269,12 @@ class StandaloneMarket:
         """What was kept last."""
         self._reach()
         return self._memories.get(endpoint)
+
+    async def record(self, endpoint: EndpointId, minutes: Sequence[Minute], fence: int) -> None:
+        """Keep how much was asked; the same minute under the same fence is kept once."""
+        self._reach()
+        for one in minutes:
+            self.traffic.setdefault((endpoint, one.at_s, fence), one)
 
 
 def _from_file(file: Path | None, make: Callable[[], str]) -> str:

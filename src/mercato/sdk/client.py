@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mercato.sdk.call import Call
+    from mercato.sdk.endpoint_calls import Traffic
     from mercato.sdk.shapes import Charge, Instance
 
 P = ParamSpec("P")
@@ -235,6 +236,14 @@ class Mercato:
             if not after:
                 return rows
 
+    def traffic(self, endpoint: int, since: float, until: float) -> Traffic:
+        """How much was asked of an endpoint between two times, in seconds since the epoch."""
+        calls_of_days = [
+            endpoint_calls.traffic_of_day(endpoint, *span)
+            for span in endpoint_calls.spans(since, until)
+        ]
+        return endpoint_calls.joined([self.send(call) for call in calls_of_days])
+
     def logs(self, instance: int, *, tail: int = 1_000, daemon: bool = False) -> str:
         """The last `tail` lines of an instance's output, or of its host's log about it."""
         return self.transport.result(
@@ -418,6 +427,14 @@ class AsyncMercato:
             rows += page
             if not after:
                 return rows
+
+    async def traffic(self, endpoint: int, since: float, until: float) -> Traffic:
+        """How much was asked of an endpoint between two times, in seconds since the epoch."""
+        calls_of_days = [
+            endpoint_calls.traffic_of_day(endpoint, *span)
+            for span in endpoint_calls.spans(since, until)
+        ]
+        return endpoint_calls.joined([await self.send(call) for call in calls_of_days])
 
     async def logs(self, instance: int, *, tail: int = 1_000, daemon: bool = False) -> str:
         """The last `tail` lines of an instance's output, or of its host's log about it."""

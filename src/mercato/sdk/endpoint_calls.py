@@ -1,11 +1,13 @@
 """The calls of the public API about endpoints and worker groups, one function each."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from mercato.sdk.call import Call, done, many, one, whole
+
+DAY_S: Final = 86_400
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +102,21 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     """`done`, or why it could not be."""
 
 
+class Traffic(msgspec.Struct, frozen=True, kw_only=True):
+    """How much was asked of an endpoint, and what a worker of its costs in dollars an hour."""
+
+    seconds: list[tuple[int, int, float]] = []
+    """For each second with requests: seconds since the epoch, requests, their units."""
+    gpu_price: float | None = None
+    """Awake; None when it has no worker."""
+    storage_price: float | None = None
+
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return sum(requests for _, requests, _ in self.seconds)
+
+
 class Renewal(msgspec.Struct, frozen=True, kw_only=True):
     """How many workers are made anew, or left as they are."""
 
@@ -164,6 +181,30 @@ def decisions(
         many(Decided, "decisions"),
         query={"worker_id": worker, "limit": limit},
     )
+
+
+def traffic_of_day(endpoint: int, since: float, until: float) -> Call[Traffic]:
+    """How much was asked of an endpoint between two times, a day apart at most."""
+    query = {"since": since, "until": until}
+    return Call("GET", f"/endptjobs/{endpoint}/traffic/", one(Traffic), query=query)
+
+
+def joined(days: Sequence[Traffic]) -> Traffic:
+    """The traffic of one day after another."""
+    return Traffic(
+        seconds=[second for day in days for second in day.seconds],
+        gpu_price=days[-1].gpu_price if days else None,
+        storage_price=days[-1].storage_price if days else None,
+    )
+
+
+def spans(since: float, until: float) -> list[tuple[float, float]]:
+    """A span in parts of a day at most, in order."""
+    parts: list[tuple[float, float]] = []
+    while since < until:
+        parts.append((since, min(until, since + DAY_S)))
+        since = parts[-1][1]
+    return parts
 
 
 def endpoint_workers(endpoint: int) -> Call[list[Worker]]:

@@ -68,3 +68,21 @@ class Ownership(msgspec.Struct, frozen=True, kw_only=True):
     """With the fence of each lease: it rises with every change of hands."""
     others: Mapping[EndpointId, str]
     """Where the engines are that own the others."""
+
+
+class Second(msgspec.Struct, frozen=True):
+    """What was asked of an endpoint in one second."""
+
+    second: int
+    """Of its minute."""
+    requests: int
+    units: float
+    """Of all of them."""
+
+
+class Minute(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked of an endpoint in one minute; seconds without a request are left out."""
+
+    at_s: int
+    """Its beginning, in seconds since the epoch."""
+    seconds: list[Second]

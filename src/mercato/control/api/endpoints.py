@@ -20,23 +20,7 @@ from mercato.control.store.worker_groups import StoredGroup
 from mercato.market import errors
 from mercato.market.ids import AccountId
 from mercato.serverless.endpoint import Endpoint, EndpointId, EndpointState, GroupId, Policy
-
-WIRE: Final = {
-    "min_load": "load_min",
-    "min_cold_load": "pool_load_min",
-    "target_util": "utilisation",
-    "cold_mult": "pool_factor",
-    "cold_workers": "workers_min",
-    "max_workers": "workers_max",
-    "max_queue_time": "worker_wait_max_s",
-    "target_queue_time": "wait_aim_s",
-    "inactivity_timeout": "idle_before_zero_s",
-    "endpoint_state": "state",
-    "policy": "policy",
-    "late_weight": "late_weight",
-    "interruptible_share": "interruptible_share",
-}
-"""The API's name of each parameter, and ours; the last three are Mercato's own."""
+from mercato.wire.naming import PARAMETERS
 
 TEST_WORKERS_DEFAULT: Final = 3
 TEXT_MAX: Final = 16_384
@@ -122,7 +106,7 @@ class ByEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 def _row(endpoint: StoredEndpoint, house: House) -> EndpointRow:
     ours = msgspec.structs.asdict(endpoint.parameters)
-    shown: dict[str, Any] = {wire: ours[name] for wire, name in WIRE.items()}
+    shown: dict[str, Any] = {wire: ours[name] for wire, name in PARAMETERS.items()}
     return EndpointRow(
         id=endpoint.id,
         endpoint_name=endpoint.name,
@@ -134,7 +118,7 @@ def _row(endpoint: StoredEndpoint, house: House) -> EndpointRow:
 
 
 def _over(parameters: Endpoint, asked: Scaling) -> Endpoint:
-    given = {name: getattr(asked, wire) for wire, name in WIRE.items()}
+    given = {name: getattr(asked, wire) for wire, name in PARAMETERS.items()}
     changes = {name: value for name, value in given.items() if value is not None}
     return msgspec.structs.replace(parameters, **changes)
 

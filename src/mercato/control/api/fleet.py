@@ -5,7 +5,7 @@ anyone's rentals, and written down with its reason.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -32,6 +32,7 @@ from mercato.control.store import (
     endpoints,
     leases,
     templates,
+    traffic,
     worker_groups,
     workers,
 )
@@ -47,7 +48,7 @@ from mercato.serverless.decision import Decision
 from mercato.serverless.decision import Kind as Doing
 from mercato.serverless.endpoint import EndpointId, Group, GroupId
 from mercato.serverless.recruit import Candidate
-from mercato.wire.fleet import Definition, Fleet, Ownership, WorkerFact
+from mercato.wire.fleet import Definition, Fleet, Minute, Ownership, WorkerFact
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -118,6 +119,10 @@ class Recruiter:
     async def kept(self, endpoint: EndpointId) -> bytes | None:
         """What was kept last."""
         return await self._ask(leases.kept, endpoint)
+
+    async def record(self, endpoint: EndpointId, minutes: Sequence[Minute], fence: int) -> None:
+        """Keep how much was asked; the same minute under the same fence is kept once."""
+        await self._ask(traffic.record, endpoint, minutes, fence)
 
     async def renew(self, account: int, group: GroupId, *, cancel: bool) -> int:
         """Have a group's workers made anew one by one, or no longer; how many are concerned.

@@ -1,4 +1,4 @@
-"""What is recorded of endpoints: the decisions about their workers, each with its reason."""
+"""What is recorded of endpoints: decisions, each with its reason, and how much was asked."""
 
 from typing import Final
 
@@ -8,13 +8,17 @@ from mercato.control.api.call import Call
 from mercato.control.api.times import seconds
 from mercato.control.db import Tx
 from mercato.control.flows import serving
-from mercato.control.store import decisions
+from mercato.control.store import decisions, traffic, workers
 from mercato.control.store.decisions import StoredDecision
 from mercato.market import errors
 from mercato.market.ids import AccountId
+from mercato.market.money import MS_PER_S, NanoUsdPerGbMonth, dollars, storage_rate
 
 SHOWN_DEFAULT: Final = 50
 SHOWN_MAX: Final = 1_000
+DAY_S: Final = 86_400
+LATEST_S: Final = 10**11
+"""Later than any time: a number of seconds, not of milliseconds."""
 
 
 class WhichDecisions(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,3 +72,54 @@ async def list_decisions(call: Call, asked: WhichDecisions) -> Decisions:
 def _decisions(tx: Tx, account: AccountId, asked: WhichDecisions) -> list[StoredDecision]:
     mine = serving.my_endpoint(tx, account, asked.id)
     return decisions.latest(tx, mine.id, asked.worker_id, asked.limit)
+
+
+# --- Traffic --------------------------------------------------------------------------------------
+
+
+class WhichTraffic(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint and a span of at most a day, in seconds since the epoch."""
+
+    id: int
+    since: float
+    until: float
+
+
+class Traffic(msgspec.Struct, frozen=True, kw_only=True):
+    """How much was asked, and what the workers cost that there are."""
+
+    success: bool = True
+    seconds: list[tuple[int, int, float]]
+    """For each second with requests: seconds since the epoch, requests, their units."""
+    gpu_price: float | None
+    """Dollars an hour of a worker awake, on average; null when there is none."""
+    storage_price: float | None
+    """Dollars an hour of a worker's disk."""
+
+
+async def show_traffic(call: Call, asked: WhichTraffic) -> Traffic:
+    """Show how much was asked of an endpoint, second by second, for at most a day."""
+    if not 0 <= asked.since <= asked.until <= asked.since + DAY_S or asked.until > LATEST_S:
+        raise errors.InvalidRequest("until must be after since, by a day at most.")
+    return await call.services.db.run(_traffic, call.account, asked)
+
+
+def _traffic(tx: Tx, account: AccountId, asked: WhichTraffic) -> Traffic:
+    mine = serving.my_endpoint(tx, account, asked.id)
+    since_ms, until_ms = int(asked.since * MS_PER_S), int(asked.until * MS_PER_S)
+    mates = [one for one in workers.everything(tx) if one.endpoint_id == mine.id]
+    return Traffic(
+        seconds=[
+            (one.at_s + each.second, each.requests, each.units)
+            for one in traffic.between(tx, mine.id, since_ms, until_ms)
+            for each in one.seconds
+        ],
+        gpu_price=_average([one.gpu_rate for one in mates]),
+        storage_price=_average(
+            [storage_rate(NanoUsdPerGbMonth(one.disk_price), one.disk_mb) for one in mates]
+        ),
+    )
+
+
+def _average(rates: list[int]) -> float | None:
+    return dollars(sum(rates) // len(rates)) if rates else None

@@ -255,6 +255,7 @@ SERVERLESS: Final = (
     Route("PUT", f"{V0}/endptjobs/{{id}}", P.MISC, endpoints.change_endpoint),
     Route("DELETE", f"{V0}/endptjobs/{{id}}", P.MISC, endpoints.delete_endpoint),
     Route("GET", f"{V0}/endptjobs/{{id}}/decisions", P.MISC, recorded.list_decisions),
+    Route("GET", f"{V0}/endptjobs/{{id}}/traffic", P.MISC, recorded.show_traffic),
     Route("POST", "/update_workers", P.MISC, endpoints.update_workers),
     *(
         Route(method, f"{V0}/{name}{path}", P.MISC, handle, refused_in_body=method == "POST")

@@ -25,6 +25,7 @@ from mercato.control.store import (
     results,
     standing_orders,
     standings,
+    traffic,
     volumes,
     webhooks,
 )
@@ -95,6 +96,7 @@ def _sweep(tx: Tx, now_ms: int, kept_since_ms: int) -> Report:
         "clearings": clearings.forget_before(tx, kept_since_ms),
         "engines": leases.forget_before(tx, now_ms - MS_PER_HOUR),
         "decisions": decisions.forget_before(tx, kept_since_ms),
+        "traffic": traffic.forget_before(tx, kept_since_ms),
         "prices": price_hours.forget_before(tx, now_ms - pricing.KEPT_MS),
         "notices": webhooks.forget_before(tx, kept_since_ms),
         "replies": replies.forget_before(tx, now_ms - REPLIES_KEPT_MS),
