@@ -83,7 +83,7 @@ def test_what_cannot_be_is_refused_with_what_to_do(renter: Person) -> None:
     renter.refuses("endpoint", "create", "half", "--template", "nothing", why="template")
     assert "half" not in renter.says("endpoint", "ls"), "what could have no worker is not kept"
     renter.refuses(
-        *("endpoint", "workers", "there", "--wait", "--timeout", "0.1"), hint="endpoint why"
+        *("endpoint", "workers", "there", "--wait", "--timeout", "0"), hint="endpoint why"
     )
     renter.refuses("endpoint", "call", "there", "/x", "{", what="JSON")
     renter.refuses("endpoint", "call", "there", "/x", "[]", what="object")
