@@ -1,73 +1,47 @@
-"""How much memory an idle control plane holds; the aim is below 200 MiB.
+"""How much memory an idle control plane and an agent hold; the aims are 200 and 80 MiB.
 
-Run as `.venv/bin/python bench/memory.py`. A server as `mercato serve` starts it, without its
-database.
+Run as `.venv/bin/python bench/memory.py`. A market as `mercato up` starts it on a real Docker
+Engine, without its database: the server, and the agent connected and idle, then with ten instances.
 """
 
-import os
-import subprocess
-import sys
-import tempfile
 import threading
-import time
-from pathlib import Path
+from collections.abc import Sequence
 
-import httpx2
 import psutil  # type: ignore[import-untyped]
 
 from measure import Table, report
-from mercato.control.embedded import EmbeddedPostgres
+from running import eventually, market
 
-PORT = 18_417
-SETTLES_S = 5.0
+INSTANCES = 10
+SETTLES_S = 10.0
 
 
 def main() -> None:
-    with (
-        tempfile.TemporaryDirectory(prefix="mercato-bench-") as home,
-        EmbeddedPostgres(Path(home) / "database") as url,
-    ):
-        command = [sys.executable, "-m", "mercato.cli", "serve", "--data", home]
-        process = subprocess.Popen(
-            [*command, "--port", str(PORT)],
-            env={**os.environ, "DATABASE_URL": url},
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            until_ready(process)
-            threading.Event().wait(SETTLES_S)
-            seen = psutil.Process(process.pid).memory_full_info()
-        finally:
-            process.terminate()
-            process.wait()
+    with market() as up:
+        settle()
+        rows = [row("server", up.server()), row("agent, connected and idle", up.agent())]
+        made = [up.rent(offer, runtype="ssh_direct") for offer in up.offers()[:INSTANCES]]
+        eventually(lambda: {up.status(one) for one in made} == {"running"})
+        settle()
+        rows.append(row(f"agent with {INSTANCES} instances", up.agent()))
     report(
         __file__,
-        "Memory of an idle server",
-        "A control plane with an empty market, some seconds after its start.",
-        [
-            Table(
-                "",
-                ("what", "MiB"),
-                [
-                    ["resident", f"{seen.rss / 2**20:.0f}"],
-                    ["its own (USS)", f"{seen.uss / 2**20:.0f}"],
-                ],
-            )
-        ],
+        "Memory of an idle server and of an agent",
+        "A server with one machine, and the machine's agent on a Docker Engine, each "
+        f"{SETTLES_S:g} s after the last change. The instances are open to SSH.",
+        [Table("", ("process", "resident MiB", "its own (USS) MiB", "aim MiB"), rows)],
     )
 
 
-def until_ready(process: "subprocess.Popen[bytes]") -> None:
-    pause = threading.Event()
-    until = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            if httpx2.get(f"http://127.0.0.1:{PORT}/readyz").status_code == 200:
-                return
-        except httpx2.TransportError:
-            pass
-        pause.wait(0.1)
-    raise AssertionError("the server does not serve")
+def settle() -> None:
+    threading.Event().wait(SETTLES_S)
+
+
+def row(name: str, process: psutil.Process) -> Sequence[str]:
+    """What a process holds."""
+    seen = process.memory_full_info()
+    aim = "200" if name == "server" else "80"
+    return [name, f"{seen.rss / 2**20:.0f}", f"{seen.uss / 2**20:.0f}", aim]
 
 
 if __name__ == "__main__":

@@ -56,13 +56,18 @@ class Market:
     owner: str
     """What the agent's containers are labelled with."""
 
+    def server(self) -> psutil.Process:
+        """The process of the control plane."""
+        return self._child("serve")
+
     def agent(self) -> psutil.Process:
         """The process of the machine's agent."""
-        [one] = [
-            process
-            for process in self.processes.children(recursive=True)
-            if "mercato.agent.main" in process.cmdline() or "agent" in process.cmdline()[1:4]
-        ]
+        return self._child("agent")
+
+    def _child(self, verb: str) -> psutil.Process:
+        """The one that runs a command of `mercato`."""
+        children = self.processes.children(recursive=True)
+        [one] = [each for each in children if each.cmdline()[1:4] == ["-m", "mercato.cli", verb]]
         return one
 
     def offers(self) -> list[int]:
