@@ -43,12 +43,14 @@ class DockerEngine:
         public_ip: str,
         volumes: Path,
         way_home: WayHome | None = None,
+        no_gpus: str = "",
     ) -> None:
         """Prepare; nothing is asked of the engine yet.
 
         `owner` names this agent among all that may share the engine. `gpu_uuids` maps a GPU's index
         to its UUID; empty when the GPUs are only declared. Volumes are kept under `volumes`.
-        Instances reach a control plane on this host by `way_home`.
+        Instances reach a control plane on this host by `way_home`. `no_gpus`, where it is not
+        empty, is why no container gets a real GPU.
         """
         self._store = VolumeStore(volumes.resolve())
         self._network = InstanceNetwork(way_home)
@@ -56,13 +58,14 @@ class DockerEngine:
         self._machine = machine
         self._gpu_uuids = gpu_uuids
         self._public_ip = public_ip
+        self._no_gpus = no_gpus
         self._docker: aiodocker.Docker | None = None
         self._usage = UsageReader()
         self._info: dict[str, Any] = {}
         self._preparing = asyncio.Lock()
         self._quota = False
         self._events: aiodocker.channel.ChannelSubscriber | None = None
-        self.trouble = ""
+        self.trouble = no_gpus
         """What is wrong with this engine for the host to put right; empty when nothing is."""
 
     async def contents(self) -> tuple[Contained, ...]:
@@ -81,6 +84,7 @@ class DockerEngine:
         self, desired: DesiredInstance, ports: Mapping[str, int], tell: Callable[[str], None]
     ) -> None:
         """Get the image, make the container and start it, in the place of an older one."""
+        self._need_safe_gpus(desired)
         async with self._asking() as docker:
             await docker_move.recover(docker, self._name(desired.id))
             old = await self._inspect(docker, self._name(desired.id))
@@ -98,6 +102,7 @@ class DockerEngine:
 
     async def start(self, desired: DesiredInstance) -> None:
         """Start the container that is there, moved to other GPUs when it was on those before."""
+        self._need_safe_gpus(desired)
         async with self._asking() as docker:
             await docker_move.recover(docker, self._name(desired.id))
             there = await self._inspect(docker, self._name(desired.id))
@@ -242,7 +247,7 @@ class DockerEngine:
         backing = dict(info.get("DriverStatus") or []).get("Backing Filesystem", "")
         driver = info.get("Driver", "")
         self._quota = driver in _QUOTA_DRIVERS or (driver == "overlay2" and backing == "xfs")
-        self.trouble = await self._network.prepare(docker)
+        await self._see_to_network(docker)
         self._info = info
 
     async def _ours(self, docker: aiodocker.Docker) -> list[DockerContainer]:
@@ -281,9 +286,13 @@ class DockerEngine:
             )
         await docker_move.forget(docker, self._name(instance))
 
+    def _need_safe_gpus(self, desired: DesiredInstance) -> None:
+        if self._no_gpus and self._gpu_uuids and desired.gpus:
+            raise StepFailed(self._no_gpus)
+
     async def _see_to_network(self, docker: aiodocker.Docker) -> None:
         """Before each start: the network and its firewall may have been taken away meanwhile."""
-        self.trouble = await self._network.prepare(docker)
+        self.trouble = await self._network.prepare(docker) or self._no_gpus
 
     async def _start(self, docker: aiodocker.Docker, desired: DesiredInstance) -> None:
         name = self._name(desired.id)

@@ -30,10 +30,12 @@ from mercato.agent.door.server import SshDoor
 from mercato.agent.engine import Engine
 from mercato.agent.facts.machine import read_hardware
 from mercato.agent.facts.net import port_is_free, read_network
+from mercato.agent.facts.toolkit import read_toolkit
 from mercato.agent.hardware_file import BadHardwareFile, read_hardware_file
 from mercato.agent.memory import Memory
 from mercato.agent.pretend_engine import PretendEngine
 from mercato.agent.sync import Door, Host, NoDoor
+from mercato.agent.toolkit import refusal
 from mercato.agent.way_home import WayHome
 from mercato.market.hardware import Hardware
 
@@ -77,10 +79,13 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 async def join(url: str, token: str, data: Path, setup: Setup) -> int:
     """Make this machine known to a market and keep its key in `data`; its machine id.
 
-    Refuses with AgentTrouble: wrong token, unreachable market, joined before.
+    Refuses with AgentTrouble: wrong token, unreachable market, joined before, GPUs through a
+    toolkit that lets containers out.
     """
     _claim(data)
     hardware = await asyncio.to_thread(_hardware, setup)
+    if not setup.pretend and (why := await asyncio.to_thread(_no_gpus, hardware)):
+        raise AgentTrouble(why)
     joined = await client.join(url, token, hardware)
     identity = Identity(
         url=url,
@@ -122,14 +127,18 @@ async def run(
 ) -> None:
     """Be this machine's agent until cancelled. Containers outlive it unless `stop_all`.
 
-    `url` replaces the market's address given at joining. Refuses with AgentTrouble.
+    `url` replaces the market's address given at joining. Refuses with AgentTrouble; for GPUs whose
+    toolkit lets containers out only when no instance is here, which would be left alone.
     """
     identity = _identity(data)
     lock = _lock(data)
     memory = _memory(data)
     log = DaemonLog()
     hardware = await asyncio.to_thread(_hardware_since_joining, identity)
-    engine, make_door = _engine(identity, hardware, data, url or identity.url)
+    no_gpus = "" if identity.pretend else await asyncio.to_thread(_no_gpus, hardware)
+    if no_gpus and not memory.instances:
+        raise AgentTrouble(no_gpus)
+    engine, make_door = _engine(identity, hardware, data, url or identity.url, no_gpus)
     host = Host(
         machine=identity.machine,
         hardware=hardware,
@@ -166,7 +175,7 @@ async def run(
 
 
 def _engine(
-    identity: Identity, hardware: Hardware, data: Path, control_url: str
+    identity: Identity, hardware: Hardware, data: Path, control_url: str, no_gpus: str
 ) -> tuple[Engine, Callable[[Path], Door]]:
     """The engine of this machine, and what makes the way into its containers."""
     if identity.pretend:
@@ -179,8 +188,14 @@ def _engine(
         hardware.network.public_ip,
         volumes=data / "volumes",
         way_home=WayHome(control_url),
+        no_gpus=no_gpus,
     )
     return engine, lambda data: _door(data, engine)
+
+
+def _no_gpus(hardware: Hardware) -> str:
+    """Why this machine's GPUs may not be given to containers; empty when they may."""
+    return "" if hardware.simulated else refusal(read_toolkit())
 
 
 def _door(data: Path, engine: Engine) -> Door:
