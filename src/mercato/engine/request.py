@@ -59,6 +59,8 @@ class Ask(msgspec.Struct, kw_only=True):
     """Of a request that has asked before; 0 for a new one."""
     priority: int = 0
     deadline_s: float | None = None
+    chain: tuple[int, ...] = ()
+    """The beginning of its prompt (serverless/prefix.py), if it has one."""
 
 
 class _Held(msgspec.Struct, kw_only=True):
@@ -121,7 +123,7 @@ class Desk:
         if request is None:
             request = self._request(idx, ask, now_s)
             if not self.fleet.ledger.queue:
-                post = self._room(idx, now_s)
+                post = self._room(request, now_s)
                 if post is not None:
                     self._give(request, post, reply, now_s)
                     return idx
@@ -168,6 +170,7 @@ class Desk:
             priority=ask.priority,
             deadline_s=ask.deadline_s,
             polled_s=now_s,
+            chain=ask.chain,
         )
 
     def _failed(self, idx: RequestIdx, worker: ContractId, now_s: float) -> None:
@@ -190,20 +193,21 @@ class Desk:
         """Give the waiting requests to the workers that have room, in the queue's order."""
         queue = self.fleet.ledger.queue
         while (request := queue.peek()) is not None:
-            post = self._room(request.idx, now_s)
+            post = self._room(request, now_s)
             if post is None:
                 return
             queue.pop()
             held = self._held.pop(request.idx)
             self._give(request, post, held.reply, now_s)
 
-    def _room(self, idx: RequestIdx, now_s: float) -> Post | None:
+    def _room(self, request: Request, now_s: float) -> Post | None:
         router = self.fleet.router
-        avoid = self._avoid.get(idx)
+        avoid = self._avoid.get(request.idx)
         worker = None
         if avoid:
-            worker = router.pick({name for name, until_s in avoid.items() if until_s > now_s})
-        worker = worker or router.pick()
+            still = {name for name, until_s in avoid.items() if until_s > now_s}
+            worker = router.pick(still, request.chain)
+        worker = worker or router.pick(chain=request.chain)
         return None if worker is None else self.fleet.posts[worker.id]
 
     def _give(self, request: Request, post: Post, reply: Reply, now_s: float) -> None:

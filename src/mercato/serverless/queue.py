@@ -32,6 +32,8 @@ class Request(msgspec.Struct, kw_only=True):
     polled_s: float = 0.0
     """When its caller last asked for it."""
     queued: bool = True
+    chain: tuple[int, ...] = ()
+    """The beginning of its prompt (prefix.py); empty when it has none."""
 
 
 class _Line:

@@ -1,5 +1,8 @@
 """Which worker gets a request: one with a free slot, else the one with the least work left.
 
+A prompt whose beginning a worker has cached may go there instead, if that worker has room: where
+waiting and reading together take least.
+
 The router holds the ready workers of one endpoint in orders that a decision reads in logarithmic
 time: those with a free slot by preference, all by the seconds of work they have left. Entries are
 never searched for: an entry that no longer tells the truth is dropped when it comes up.
@@ -7,9 +10,15 @@ never searched for: an entry that no longer tells the truth is dropped when it c
 
 from collections.abc import Container
 from heapq import heapify, heappop, heappush
+from typing import Final
 
 from mercato.market.ids import ContractId
+from mercato.serverless.prefix import Chain, Prefixes
 from mercato.serverless.worker import Worker
+
+BLOCK_UNITS: Final = 128.0
+"""What reading a block of a prompt, some 512 tokens, takes beside writing: as much as so many
+units of work."""
 
 
 class Router:
@@ -23,6 +32,7 @@ class Router:
         """
         self.wait_max_s = wait_max_s
         self.pack = pack
+        self.prefixes = Prefixes()
         self._workers: dict[ContractId, Worker] = {}
         self._free: list[tuple[float, ContractId]] = []  # by price per performance
         self._waits: list[tuple[float, ContractId]] = []  # by seconds of work left
@@ -48,19 +58,37 @@ class Router:
         """Take a worker out of rotation; unknown ones are no error."""
         self._workers.pop(worker, None)
 
-    def pick(self, avoid: Container[ContractId] = ()) -> Worker | None:
-        """The worker for the next request; None when it should wait in the queue."""
-        if self.pack:
-            worker = self._first_free(avoid)
-            if worker is not None:
-                return worker
-        return self._least_wait(avoid)
+    def pick(self, avoid: Container[ContractId] = (), chain: Chain = ()) -> Worker | None:
+        """The worker for the next request; None when it should wait in the queue.
 
-    def assign(self, worker: Worker, cost: float) -> None:
-        """Count a request of `cost` as that worker's."""
+        `chain` tells the beginning of its prompt, if it has one (prefix.py).
+        """
+        worker = (self.pack and self._first_free(avoid)) or self._least_wait(avoid)
+        if worker and chain:
+            return self._closest(worker, avoid, chain)
+        return worker or None
+
+    def _closest(self, picked: Worker, avoid: Container[ContractId], chain: Chain) -> Worker:
+        """The one that answers a prompt soonest: the one picked for its room, or who has cached."""
+        best, depth = picked, self.prefixes.depth(picked.id, chain)
+        best_s = self._wait(picked) + (len(chain) - depth) * BLOCK_UNITS / picked.perf
+        for name, cached in self.prefixes.holders(chain):
+            worker = self._workers.get(name)
+            if worker is None or name in avoid:
+                continue
+            wait_s = self._wait(worker)
+            soon_s = wait_s + (len(chain) - cached) * BLOCK_UNITS / worker.perf
+            if wait_s <= self.wait_max_s and (soon_s, name) < (best_s, best.id):
+                best, best_s = worker, soon_s
+        return best
+
+    def assign(self, worker: Worker, cost: float, chain: Chain = ()) -> None:
+        """Count a request of `cost` as that worker's; what it begins with will be cached there."""
         worker.requests += 1
         worker.work += cost
         self._note(worker)
+        if chain:
+            self.prefixes.note(worker.id, chain)
 
     def release(self, worker: Worker, cost: float) -> None:
         """A request of `cost` is no longer that worker's: finished, failed or gone."""
