@@ -17,7 +17,7 @@ from aiodocker.containers import DockerContainer
 
 from mercato.agent import docker_files, docker_move, docker_volumes, environment, isolation, notice
 from mercato.agent import ports as port_rules
-from mercato.agent.docker_image import ensure_image
+from mercato.agent.docker_image import ensure_image, full_name
 from mercato.agent.docker_network import InstanceNetwork
 from mercato.agent.docker_session import DockerSession, hang_up_all
 from mercato.agent.docker_usage import UsageReader
@@ -341,7 +341,7 @@ class DockerEngine:
         }
         variables = environment.environment(desired, allocation, self._public_ip)
         config: dict[str, Any] = {
-            "Image": desired.image,
+            "Image": full_name(desired.image, desired.login),
             "Hostname": desired.hostname or f"C.{desired.id}",
             "Env": [f"{name}={value}" for name, value in variables.items()],
             "Labels": self._labels(desired),

@@ -54,16 +54,15 @@ async def ensure_image(
     What is here is used as it is; `fresh` asks the registry for a newer one first and is content
     with what is here when there is none to be had.
     """
-    here = await _is_here(docker, image)
+    name = full_name(image, login)
+    here = await _is_here(docker, name)
     if here and not fresh:
         return
     progress = PullProgress(image)
     tell(progress.heard({}))
     try:
         # An error in the middle of the stream is raised by aiodocker as one at its beginning is.
-        async for message in docker.images.pull(
-            _with_registry(image, login), auth=_auth(login), stream=True, timeout=None
-        ):
+        async for message in docker.images.pull(name, auth=_auth(login), stream=True, timeout=None):
             tell(progress.heard(message))
     except aiodocker.DockerError as error:
         if not here:
@@ -80,8 +79,8 @@ async def _is_here(docker: aiodocker.Docker, image: str) -> bool:
     return True
 
 
-def _with_registry(image: str, login: RegistryLogin | None) -> str:
-    """The image's name with its registry in it, which a login needs."""
+def full_name(image: str, login: RegistryLogin | None) -> str:
+    """The image's name as the engine knows it: with a login, that login's registry is in it."""
     first, slash, _ = image.partition("/")
     names_registry = bool(slash) and ("." in first or ":" in first or first == "localhost")
     if login is None or names_registry:
@@ -103,6 +102,6 @@ def _explained(image: str, complaint: str) -> str:
         return f"the host's disk is full: image {image} does not fit on it"
     if "not found" in said or "manifest unknown" in said:
         return f"image {image} was not found; check its name and tag"
-    if "denied" in said or "unauthorized" in said or "authentication" in said:
+    if any(word in said for word in ("denied", "unauthorized", "authentication", "no basic auth")):
         return f"image {image} cannot be read; if it is private, check the registry login: {said}"
     return f"image {image} could not be pulled: {said}"

@@ -1,0 +1,124 @@
+"""Private images from a real registry: a right login pulls, a wrong one says so, none is shown."""
+
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mercato.agent.memory import Memory
+from mercato.market.instance import Actual
+from mercato.wire.agent import DesiredInstance, RegistryLogin
+from tests.agent.builders import desired, wanted
+from tests.agent.real import living_host, new_engine, until_running, until_settled
+from tests.e2e.conftest import free_port
+from tests.e2e.journey import eventually
+
+pytestmark = pytest.mark.docker
+
+USER, PASSWORD, WRONG = "renter", "correct-horse", "battery-staple"
+HTPASSWD = f"{USER}:$2b$04$gZeBeoYoO.3qQ5Gt/6jWLeJILqIBuDeR89NEOlYTfD.ZPoO9dbyga\n"
+"""PASSWORD by bcrypt, which is all that a registry takes."""
+CONFIG = """
+version: 0.1
+storage: {{filesystem: {{rootdirectory: {home}/data}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+auth: {{htpasswd: {{realm: private, path: {home}/htpasswd}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def registry(box: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry on loopback that lets in one user, with `private:1` in it; its address."""
+    home, port = tmp_path_factory.mktemp("registry"), free_port()
+    (home / "htpasswd").write_text(HTPASSWD)
+    (home / "config.yml").write_text(CONFIG.format(home=home, port=port))
+    address = f"127.0.0.1:{port}"
+    with subprocess.Popen(
+        ["docker-registry", "serve", str(home / "config.yml")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            eventually(lambda: _asks_who(address))
+            _push(box, f"{address}/private:1", home)
+            yield address
+        finally:
+            process.terminate()
+
+
+def _asks_who(address: str) -> bool:
+    try:
+        urllib.request.urlopen(f"http://{address}/v2/", timeout=5)
+    except urllib.error.HTTPError as answer:
+        return answer.code == 401
+    except OSError:
+        return False
+    return False
+
+
+def _push(image: str, name: str, home: Path) -> None:
+    docker = ["docker", "--config", str(home)]
+    login = [*docker, "login", "--username", USER, "--password-stdin", name.partition("/")[0]]
+    subprocess.run(login, input=PASSWORD.encode(), check=True, capture_output=True)
+    subprocess.run(["docker", "tag", image, name], check=True)
+    subprocess.run([*docker, "push", "--quiet", name], check=True, capture_output=True)
+    subprocess.run(["docker", "rmi", name], check=True, capture_output=True)
+
+
+@pytest.fixture
+def image(registry: str) -> Iterator[str]:
+    """The private image, not on this machine."""
+    name = f"{registry}/private:1"
+    yield name
+    subprocess.run(["docker", "rmi", "--force", name], check=True, capture_output=True)
+
+
+def asking(image: str, login: RegistryLogin | None) -> DesiredInstance:
+    return msgspec.structs.replace(wanted(1, image=image), login=login)
+
+
+@pytest.mark.parametrize("named", ["by the image", "by the login"])
+async def test_a_right_login_pulls_and_is_shown_nowhere(
+    registry: str, image: str, named: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = image if named == "by the image" else "private:1"
+    login = RegistryLogin(registry=registry, user=USER, password=PASSWORD)
+    async with living_host(Memory(tmp_path / "memory")) as host:
+        host.take(desired(asking(asked, login)))
+        running = await until_running(host, 1)
+        container = _docker("inspect", *_containers())
+        assert "mercato.instance" in container
+        told = [running.message, str(await host.observe()), container, *capfd.readouterr()]
+    assert not any(PASSWORD in each for each in told)
+    assert PASSWORD.encode() not in (tmp_path / "memory").read_bytes()
+
+
+@pytest.mark.parametrize("login", ["wrong", "none"])
+async def test_without_the_right_login_the_message_says_what_to_check(
+    registry: str, image: str, login: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = RegistryLogin(registry=registry, user=USER, password=WRONG)
+    async with living_host(Memory(tmp_path / "memory")) as host:
+        host.take(desired(asking(image, given if login == "wrong" else None)))
+        refused = await until_settled(host, 1)
+        assert refused.actual is Actual.FAILED
+        assert f"image {image} cannot be read; if it is private, check the" in refused.message
+        assert not _containers()
+        told = [refused.message, str(await host.observe()), *capfd.readouterr()]
+    assert not any(WRONG in each for each in told)
+    assert WRONG.encode() not in (tmp_path / "memory").read_bytes()
+
+
+def _containers() -> list[str]:
+    """Those of this run's agent."""
+    owner = f"label=mercato.owner={new_engine()._owner}"
+    return _docker("ps", "--all", "--quiet", "--filter", owner).split()
+
+
+def _docker(*words: str) -> str:
+    done = subprocess.run(["docker", *words], check=True, capture_output=True, text=True)
+    return done.stdout
