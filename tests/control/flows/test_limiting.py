@@ -7,7 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from mercato.control.db import Database
-from mercato.control.flows import billing, enforcing, lapsing, limiting, metering, renting
+from mercato.control.flows import (
+    billing,
+    enforcing,
+    lapsing,
+    limiting,
+    metering,
+    paying,
+    renting,
+)
 from mercato.control.loops.money import money_loops
 from mercato.control.store import contracts, events, limits
 from mercato.market import errors
@@ -240,7 +248,8 @@ def rounds(market: Market, *, spenders: int, number: int) -> None:
     total = spent(market, T0)
     at_ms = T0
     lock = threading.Lock()
-    for _ in range(number):
+    for turn in range(number):
+        market.db.run_now(paying.add_credit, market.renter, nano(1), f"round {turn}", at_ms)
         limit = limited(market, "1", Period.TOTAL, at_ms)
         started: list[ContractId] = []
 
