@@ -161,6 +161,14 @@ LAWS: Final[dict[str, LiteralString]] = {
         " where b.id = any (s.displaced_by)"
         " and (b.kind in ('ondemand', 'reserved') or t.safe_until_ms > 0))"
     ),
+    "a host's own job costs nobody anything": (
+        "select * from contracts_now where kind = 'background' and (renter_id <> host_id"
+        " or greatest(gpu_rate, disk_price, up_price, down_price) > 0)"
+    ),
+    "a host's own job makes way without a notice": (
+        "select s.* from standings s join contracts_now c on c.id = s.contract_id"
+        " where c.kind = 'background' and s.yields_at_ms is not null and not s.pausing"
+    ),
     "every instance that wants to run stands somewhere, and no other": (
         "select i.id from instances i full join standings s on s.contract_id = i.id"
         " where (i.intended = 'running' and i.destroyed_at_ms is null)"

@@ -82,6 +82,10 @@ FORGERIES: Final[dict[str, LiteralString]] = {
     "a bid waits or yields only for what is firm, safe, or pays more together": (
         "update contracts set kind = 'bid'; update standings set why = 'outbid'"
     ),
+    "a host's own job costs nobody anything": "update contracts set kind = 'background'",
+    "a host's own job makes way without a notice": (
+        "update contracts set kind = 'background'; update standings set yields_at_ms = 5"
+    ),
     "every instance that wants to run stands somewhere, and no other": "delete from standings",
 }
 

@@ -73,14 +73,15 @@ def begin(market: Market) -> None:
     """Have everybody do something now and then, from now on."""
     world = market.world
     for number, renter in enumerate(market.renters):
-        world.every(10 * HOUR, partial(_unless_calm, market, RENTER, renter, f"renter-{number}"))
+        world.every(10 * HOUR, partial(unless_calm, market, RENTER, renter, f"renter-{number}"))
     for number, host in enumerate(market.hosts):
-        world.every(40 * HOUR, partial(_unless_calm, market, HOST, host, f"host-{number}"))
-    world.every(8 * HOUR, partial(_unless_calm, market, OPERATOR, None, "operator"))
+        world.every(40 * HOUR, partial(unless_calm, market, HOST, host, f"host-{number}"))
+    world.every(8 * HOUR, partial(unless_calm, market, OPERATOR, None, "operator"))
     world.every(2 * HOUR, partial(_mishap, market))
 
 
-def _unless_calm(market: Market, table: Table[Who], who: Who, name: str) -> None:
+def unless_calm(market: Market, table: Table[Who], who: Who, name: str) -> None:
+    """Have somebody do something of a table, but in the end, in which all must come right."""
     if not market.world.calm:
         table.do(market, who, name)
 
@@ -100,7 +101,7 @@ def _mishap(market: Market) -> None:
 RENTER: Final[Table[AccountId]] = Table()
 
 
-def _offer(market: Market) -> Offer:
+def found_offer(market: Market) -> Offer:
     """An offer that a search found a while ago; some machines are sought by everybody."""
     luck, listed = market.world.luck, sorted(market.listings.items())
     machine, listing = listed[int(len(listed) * luck.random() ** 3)]
@@ -130,22 +131,22 @@ def _rent(market: Market, renter: AccountId, offer: Offer, **asked: Any) -> str:
 
 @RENTER.deed(24)
 def rent(market: Market, renter: AccountId) -> str:
-    return _rent(market, renter, _offer(market))
+    return _rent(market, renter, found_offer(market))
 
 
 @RENTER.deed(4)
 def rent_and_wait(market: Market, renter: AccountId) -> str:
-    return _rent(market, renter, _offer(market), cancel_unavailable=False)
+    return _rent(market, renter, found_offer(market), cancel_unavailable=False)
 
 
 @RENTER.deed(3)
 def rent_stopped(market: Market, renter: AccountId) -> str:
-    return _rent(market, renter, _offer(market), running=False)
+    return _rent(market, renter, found_offer(market), running=False)
 
 
 @RENTER.deed(16)
 def bid(market: Market, renter: AccountId) -> str:
-    offer, luck = _offer(market), market.world.luck
+    offer, luck = found_offer(market), market.world.luck
     price = NanoUsdPerHour(int(offer.bid_floor * luck.uniform(0.95, 1.8)))
     return _rent(
         market,
@@ -157,7 +158,7 @@ def bid(market: Market, renter: AccountId) -> str:
     )
 
 
-def _mine(market: Market, renter: AccountId) -> Instance:
+def one_of(market: Market, renter: AccountId) -> Instance:
     """One of the renter's instances."""
     mine = market.do(instances.live_of, renter)
     if not mine:
@@ -171,7 +172,7 @@ def _on_mine(flow: Callable[..., object]) -> Deed[AccountId]:
     """A deed that tells one of the renter's instances to do something."""
 
     def deed(market: Market, renter: AccountId) -> ContractId:
-        one = _mine(market, renter)
+        one = one_of(market, renter)
         market.do(flow, renter, one.id, market.world.now_ms)
         _second_thought(market, renter, one.id)
         return one.id
@@ -207,7 +208,7 @@ for flow, weight in (
 
 @RENTER.deed(2)
 def update(market: Market, renter: AccountId) -> ContractId:
-    one = _mine(market, renter)
+    one = one_of(market, renter)
     launch = Launch(image=market.world.luck.choice(IMAGES))
     market.do(renting.update, renter, one.id, launch, None, market.world.now_ms, house=market.house)
     return one.id
@@ -227,7 +228,7 @@ def change_bid(market: Market, renter: AccountId) -> ContractId:
 
 @RENTER.deed(4)
 def prepay(market: Market, renter: AccountId) -> ContractId:
-    one = _mine(market, renter)
+    one = one_of(market, renter)
     amount = NanoUsd(nano(f"{market.world.luck.uniform(0.01, 60):.9f}"))
     cause = market.name("prepaid")
     market.do(reserving.prepay, renter, one.id, amount, cause, market.world.now_ms)
@@ -292,7 +293,7 @@ def answer_higher_prices(market: Market, renter: AccountId) -> str:
 def meddle(market: Market, renter: AccountId) -> str:
     """Tell somebody else's instance to do something: it must be refused as if it were not there."""
     other = market.world.luck.choice([one for one in market.renters if one != renter])
-    theirs = _mine(market, other)
+    theirs = one_of(market, other)
     flow = market.world.luck.choice(
         (renting.start, renting.stop, renting.reboot, renting.recycle, renting.destroy)
     )
@@ -308,7 +309,8 @@ def meddle(market: Market, renter: AccountId) -> str:
 HOST: Final[Table[AccountId]] = Table()
 
 
-def _machine_of(market: Market, host: AccountId) -> MachineId:
+def machine_of(market: Market, host: AccountId) -> MachineId:
+    """One of a host's machines."""
     mine = [machine for machine, owner in market.host_of.items() if owner == host]
     if not mine:
         raise NothingToDo
@@ -328,7 +330,7 @@ def _list(
 
 @HOST.deed(10)
 def list_anew(market: Market, host: AccountId) -> MachineId:
-    machine = _machine_of(market, host)
+    machine = machine_of(market, host)
     market.listings[machine] = market.do(
         _list, host, machine, market.asking(), market.world.now_ms, market
     )
@@ -338,7 +340,7 @@ def list_anew(market: Market, host: AccountId) -> MachineId:
 @HOST.deed(3)
 def list_for_longer(market: Market, host: AccountId) -> MachineId:
     """The same prices until later: its contracts go on."""
-    machine = _machine_of(market, host)
+    machine = machine_of(market, host)
     known = market.listings.get(machine)
     if known is None or known.end_at_ms is None:
         raise NothingToDo
@@ -349,14 +351,14 @@ def list_for_longer(market: Market, host: AccountId) -> MachineId:
 
 @HOST.deed(2)
 def unlist(market: Market, host: AccountId) -> MachineId:
-    machine = _machine_of(market, host)
+    machine = machine_of(market, host)
     market.do(hosting.unlist_machine, host, machine, market.world.now_ms)
     return machine
 
 
 @HOST.deed(2)
 def set_min_bid(market: Market, host: AccountId) -> MachineId:
-    machine = _machine_of(market, host)
+    machine = machine_of(market, host)
     floor = NanoUsdPerHour(nano(f"{market.world.luck.uniform(0.01, 1):.9f}"))
     market.listings[machine] = market.do(
         hosting.set_min_bid, host, machine, floor, market.world.now_ms
@@ -366,7 +368,7 @@ def set_min_bid(market: Market, host: AccountId) -> MachineId:
 
 @HOST.deed(1)
 def announce_maintenance(market: Market, host: AccountId) -> MachineId:
-    machine, now_ms = _machine_of(market, host), market.world.now_ms
+    machine, now_ms = machine_of(market, host), market.world.now_ms
     window = Window(from_ms=now_ms + HOUR, to_ms=now_ms + 3 * HOUR, category="power", reason="")
     market.do(lasting.announce, host, machine, window, now_ms)
     return machine
@@ -374,7 +376,7 @@ def announce_maintenance(market: Market, host: AccountId) -> MachineId:
 
 @HOST.deed(1)
 def delete_machine(market: Market, host: AccountId) -> MachineId:
-    machine = _machine_of(market, host)
+    machine = machine_of(market, host)
     market.do(hosting.delete_machine, host, machine, market.world.now_ms)
     return machine
 

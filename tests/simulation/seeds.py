@@ -10,7 +10,7 @@ import psycopg
 from tests.control.contents import contents
 from tests.control.fragile import Fragile
 from tests.control.postgres import Postgres
-from tests.simulation import laws, people
+from tests.simulation import dealings, laws, people
 from tests.simulation.market import Market
 from tests.simulation.world import DAY, HOUR, T0, World, moment
 
@@ -77,6 +77,7 @@ def run(seed: int, postgres: Postgres, scale: Scale = Scale()) -> Outcome:
 def _play(market: Market, conn: psycopg.Connection, end_ms: int) -> None:
     world = market.world
     people.begin(market)
+    dealings.begin(market)
     for machine in market.machines.values():
         machine.on_begin = lambda machine, run: laws.as_it_begins(machine, run, conn)
     steps = 0

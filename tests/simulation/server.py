@@ -52,6 +52,8 @@ LEISURELY: Final[Mapping[str, int]] = {
     "prices": DAY,
     "expiry": 3 * HOUR,
     "sweep": DAY,
+    "payments": 5 * HOUR,
+    "payouts": DAY,
 }
 """About how often a loop runs in any case."""
 
