@@ -1,9 +1,12 @@
 """A market in a bottle, small: every law holds, and the same seed is the same market."""
 
+import multiprocessing
+
 import pytest
 
 from tests.control.postgres import Postgres
-from tests.simulation.seeds import Scale, run
+from tests.simulation.many import outcomes
+from tests.simulation.seeds import Outcome, Scale, run
 
 SMALL = Scale(machines=10, days=1.0)
 
@@ -17,3 +20,17 @@ def test_every_law_holds_and_the_same_seed_replays_bit_for_bit(
     assert first.digest == again.digest
     assert first.transactions > 100
     assert first.tally == again.tally
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_its_own_seed_alone_and_says_so() -> None:
+    found = outcomes([1, 2, 3], Scale(machines=2, days=0.2), workers=1)
+    first = next(found)
+    [worker] = multiprocessing.active_children()
+    worker.kill()
+    second, third = found
+    assert isinstance(first, Outcome)
+    assert isinstance(second, str)
+    assert second.startswith("seed 2: its worker was killed (SIGKILL")
+    assert isinstance(third, Outcome)
+    assert third.seed == 3
