@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: simulate help setup up dev check test laws ledger limits race ordeal demo-serverless openapi docs bench
+.PHONY: simulate kills help setup up dev check test laws ledger limits race ordeal demo-serverless openapi docs bench
 BIN := .venv/bin
 DEMO ?= keep
 # The program that builds the environment is kept beside it.
@@ -39,6 +39,11 @@ test: setup ## All tests; those of Docker and the client run one after another
 simulate: setup ## A week of whole markets with every fault (SEEDS=20, or SEED=17 to replay one)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20)) \
 		$(if $(MACHINES),--machines $(MACHINES)) $(if $(DAYS),--days $(DAYS))
+
+kills: setup ## kill -9 of server, agent or database at random moments of a busy market (KILLS=100)
+	@bash scripts/test-packages
+	@bash scripts/docker-engine
+	@MERCATO_KILLS=$(or $(KILLS),100) $(BIN)/pytest -q -s tests/crash
 
 laws: setup ## The laws of the auction on 100,000 random machines
 	@MERCATO_LAW_CASES=100000 $(BIN)/pytest -q tests/market

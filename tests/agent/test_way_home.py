@@ -41,8 +41,15 @@ async def test_it_relays_both_ways_and_closes(unused_tcp_port: int) -> None:
     writer.write(b"hello\n")
     assert await reader.read() == b"HELLO\n"
     writer.close()
-    server.close()
+    another = WayHome(f"http://127.0.0.1:{unused_tcp_port}")  # of another agent of this host
+    await another.open("127.0.0.2")
     await way.close()
+    reader, writer = await asyncio.open_connection("127.0.0.2", unused_tcp_port)
+    writer.write(b"hello\n")
+    assert await reader.read() == b"HELLO\n"
+    writer.close()
+    server.close()
+    await another.close()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.2", unused_tcp_port)
 

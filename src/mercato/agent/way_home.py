@@ -56,7 +56,8 @@ class WayHome:
         if (self._server is not None and gateway == self._gateway) or not self.needed:
             return
         await self.close()
-        self._server = await asyncio.start_server(self._relay, gateway, self._port)
+        # Shared: every agent of this host stands here, and any of them relays.
+        self._server = await asyncio.start_server(self._relay, gateway, self._port, reuse_port=True)
         self._gateway = gateway
 
     async def close(self) -> None:

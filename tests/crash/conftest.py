@@ -1,0 +1,5 @@
+"""What the tests of crashes run on."""
+
+from tests.agent.conftest import box
+
+__all__ = ["box"]
