@@ -8,6 +8,8 @@ from tests.cli.conftest import Run
 from tests.cli.market import Person, person
 from tests.e2e.conftest import Market
 
+ED25519 = "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f somebody"
+
 
 @pytest.fixture
 def renter(mercato: Run, pretend: Market) -> Person:
@@ -97,7 +99,7 @@ def test_a_volume_is_sold_rented_cloned_and_deleted(renter: Person, host: Person
         assert time.monotonic() < until
     copied = renter.raw("volumes", "clone", str(made), str(offer["id"]))["id"]
     for volume in (copied, made):
-        renter.says("volumes", "rm", str(volume))
+        renter.says("volumes", "rm", str(volume), "--yes")
     host.says("volumes", "withdraw", str(offer["id"]))
     renter.refuses("volumes", "create", str(offer["id"]), "5", which=str(offer["id"]))
 
@@ -124,6 +126,23 @@ def test_a_host_announces_maintenance_and_sees_what_was_earned(host: Person) -> 
     host.refuses("pay", "use-earnings", "1000000", left="earnings")
     assert "begin at" in host.says("machines", "min-bid", machine, "0.01")
     host.says("machines", "cleanup", machine)
-    host.refuses("machines", "rm", "999999", which="999999")
+    host.refuses("machines", "rm", "999999", "-y", which="999999")
     assert host.raw("increases")["count"] == 0
     host.refuses("increases", "accept", "999999", which="999999")
+
+
+def test_an_instance_is_changed_and_the_change_is_on_record(
+    renter: Person, pretend: Market
+) -> None:
+    [offer, *_] = renter.raw("offers", "gpu_name=H100_SXM", "num_gpus=1")["offers"]
+    rented = renter.raw("rent", str(offer["id"]), "--image", pretend.image, "--disk", "2", "-w")
+    number = str(rented["id"])
+    renter.says("label", number, "night")
+    assert "night" in renter.says("ps")
+    renter.says("recycle", number)
+    renter.refuses("update", number, see="--help")
+    renter.says("update", number, "--env", "-e A=1")
+    renter.says("ssh-key", "attach", number, "ssh-ed25519 " + ED25519)
+    renter.refuses("rm", number, nobody="--yes")
+    renter.says("rm", number, "--yes")
+    assert "instances/recycle" in renter.says("key", "log")

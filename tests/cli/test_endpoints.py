@@ -51,7 +51,7 @@ def test_an_endpoint_rents_its_workers_and_says_why(renter: Person, template: st
     shown = renter.says("endpoint", "show", "why")
     assert template in shown
     assert str(worker) in shown
-    assert "1 worker(s)" in renter.says("endpoint", "rm", "why")
+    assert "1 worker(s)" in renter.says("endpoint", "rm", "why", "--yes")
 
 
 def test_an_endpoint_is_changed_by_its_name(renter: Person, template: str) -> None:
@@ -67,10 +67,10 @@ def test_an_endpoint_is_changed_by_its_name(renter: Person, template: str) -> No
     renter.says("worker-group", "update", str(group), "--gpu-ram", "24")
     assert "0 worker(s)" in renter.says("worker-group", "renew", str(group))
     assert "24G" in renter.says("worker-group", "ls", "changed")
-    renter.says("worker-group", "rm", str(group))
+    renter.says("worker-group", "rm", str(group), "--yes")
     assert renter.raw("endpoint", "show", str(made["id"]))["worker_groups"] == []
     assert "changed" in renter.says("endpoint", "ls")
-    renter.says("endpoint", "rm", "changed")
+    renter.says("endpoint", "rm", "changed", "--yes")
 
 
 def test_what_cannot_be_is_refused_with_what_to_do(renter: Person) -> None:
@@ -87,7 +87,7 @@ def test_what_cannot_be_is_refused_with_what_to_do(renter: Person) -> None:
     )
     renter.refuses("endpoint", "call", "there", "/x", "{", what="JSON")
     renter.refuses("endpoint", "call", "there", "/x", "[]", what="object")
-    renter.says("endpoint", "rm", "there")
+    renter.says("endpoint", "rm", "there", "--yes")
 
 
 def test_a_call_prints_what_the_worker_answered(mercato: Run) -> None:
@@ -140,4 +140,4 @@ def test_what_if_refuses_what_it_cannot_play(renter: Person) -> None:
     renter.refuses("endpoint", "whatif", "idle", needs="--perf")
     kind = ("--perf", "10", "--gpu-price", "0.3", "--storage-price", "0.01")
     renter.refuses("endpoint", "whatif", "idle", *kind, why="nothing was asked")
-    renter.says("endpoint", "rm", "idle")
+    renter.says("endpoint", "rm", "idle", "--yes")

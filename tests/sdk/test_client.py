@@ -114,6 +114,14 @@ def test_a_refusal_carries_its_code_and_words(
     assert len(server.seen) == 1
 
 
+def test_words_that_begin_with_their_code_are_told_without_it(
+    server: Answers, market: Mercato
+) -> None:
+    server.answer(404, {"error": "no_such_ask", "msg": "no_such_ask: Offer 1 is gone."})
+    with pytest.raises(NotFound, match=r"^Offer 1 is gone\.$"):
+        market.user()
+
+
 def test_a_polite_no_is_a_no(server: Answers, market: Mercato) -> None:
     server.answer(200, {"success": False, "msg": "It is gone."})
     with pytest.raises(Refused, match="It is gone"):

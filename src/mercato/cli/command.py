@@ -33,6 +33,10 @@ class Option:
         self.env = env
 
 
+Yes = Annotated[bool, Option("--yes", "-y", help="Do not ask.")]
+"""Of commands that destroy something."""
+
+
 def group(name: str, purpose: str = "", *, below: click.Group | None = None) -> click.Group:
     """A command that only has commands below it; alone, it shows its help."""
     made = _Group(name, help=purpose, context_settings=_CONTEXT)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
-from mercato.cli.command import Argument, Option, deepened, group
+from mercato.cli.command import Argument, Option, Yes, deepened, group
 from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_line, print_table
 from mercato.cli.text import money
@@ -95,12 +95,14 @@ def clean_up(session: Session, machine: Machine) -> None:
 
 
 @speaks(below_machines, "rm")
-def remove(session: Session, machine: Machine) -> None:
+def remove(session: Session, machine: Machine, *, yes: Yes = False) -> None:
     """Forget a machine that nobody rents; to come back it joins anew.
 
-    Example: mercato machines rm 3
+    Example: mercato machines rm 3 --yes
     """
     from mercato.sdk import calls
+
+    session.confirm(f"Forget machine {machine}? To come back it must join anew.", yes=yes)
 
     session.do(calls.delete_machine(machine), f"Machine {machine} is forgotten.")
 

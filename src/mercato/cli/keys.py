@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from mercato.cli.command import Argument, Option, group
 from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_line, print_table
+from mercato.cli.text import moment
 from mercato.cli.tree import speaks
+
+ARGUMENTS_MAX: Final = 80
 
 app = group("mercato")
 api = group("key", "Your API keys.", below=app)
@@ -73,6 +76,33 @@ def remove_api(session: Session, key: Annotated[int, Argument(help="The key's id
     session.do(calls.delete_api_key(key), f"Key {key} is revoked.")
 
 
+@speaks(api, "log")
+def log(session: Session) -> None:
+    """What was changed with your keys, from where; the latest first.
+
+    Example: mercato key log
+    """
+    from mercato.sdk import calls
+
+    session.give(
+        calls.audit(),
+        lambda deeds: print_table(
+            ("WHEN", "KEY>", "FROM", "WHAT", "WITH"),
+            [
+                (
+                    moment(each.created_at),
+                    each.api_key_id,
+                    each.ip_address,
+                    each.api_route,
+                    each.args[:ARGUMENTS_MAX],
+                )
+                for each in deeds
+            ],
+            "Nothing was changed yet.",
+        ),
+    )
+
+
 @speaks(ssh, "ls")
 def list_ssh(session: Session) -> None:
     """Your public keys.
@@ -110,6 +140,23 @@ def add_ssh(
 
     text = public_key(key)
     session.give(calls.add_ssh_key(text), lambda added: print_line(f"SSH key {added.id} is added."))
+
+
+@speaks(ssh, "attach")
+def attach(
+    session: Session,
+    instance: Annotated[int, Argument(help="The instance's id.")],
+    key: Annotated[
+        str | None, Argument(help="A public key, or its file. Default: ~/.ssh/id_*.pub")
+    ] = None,
+) -> None:
+    """Let a public key into one instance that runs already.
+
+    Example: mercato ssh-key attach 7 ~/.ssh/work.pub
+    """
+    from mercato.sdk import calls
+
+    session.do(calls.attach_key(instance, public_key(key)), f"The key opens instance {instance}.")
 
 
 def public_key(given: str | None) -> str:

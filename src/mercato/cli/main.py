@@ -24,7 +24,13 @@ COMMANDS: Final[dict[str, Command]] = {
     "start": Command("renting", "rent", "start a stopped instance"),
     "stop": Command("renting", "rent", "stop an instance, keep its disk"),
     "reboot": Command("renting", "rent", "restart an instance's container"),
+    "recycle": Command("renting", "rent", "make an instance's container anew from its image"),
+    "update": Command("renting", "rent", "have an instance run something else"),
+    "label": Command("renting", "rent", "give an instance a name of your own"),
     "rm": Command("renting", "rent", "destroy instances for good"),
+    "ssh": Command("inside", "rent", "a shell, or a command, inside an instance"),
+    "logs": Command("inside", "rent", "an instance's output"),
+    "exec": Command("inside", "rent", "run a command inside and print what it printed"),
     "bid": Command("bidding", "rent", "bid another price for an interruptible instance"),
     "reschedule": Command("bidding", "rent", "let an instance come back on other GPUs"),
     "auction": Command("bidding", "rent", "what a bid would win; who won what, and why"),
@@ -32,24 +38,20 @@ COMMANDS: Final[dict[str, Command]] = {
     "prices": Command("prices", "rent", "what GPUs cost, and how long bids last"),
     "increases": Command("lasting", "rent", "higher prices that hosts ask for contracts to go on"),
     "volumes": Command("volumes", "rent", "disks that outlive the instances that mount them"),
-    "label": Command("renting", "rent", "give an instance a name of your own"),
-    "ssh": Command("inside", "rent", "a shell, or a command, inside an instance"),
-    "logs": Command("inside", "rent", "an instance's output"),
-    "exec": Command("inside", "rent", "run a command inside and print what it printed"),
-    "pay": Command("paying", "rent", "pay in, automatic top-up, give credit, payouts"),
-    "bill": Command("billing", "rent", "credit, and what your rentals cost"),
-    "limits": Command("limits", "rent", "spending limits: what you let yourself spend"),
-    "prepay": Command("limits", "rent", "reserve an instance: prepay it at a discount"),
-    "events": Command("notices", "rent", "what happened to you and what is yours, and why"),
-    "webhooks": Command("notices", "rent", "have your programs told of what happens"),
-    "key": Command("keys", "rent", "your API keys"),
-    "ssh-key": Command("keys", "rent", "the public keys that open your instances"),
-    "variable": Command("variables", "rent", "environment variables for all your instances"),
     "template": Command("templates", "rent", "what rentals run, under a name"),
-    "endpoint": Command("endpoint", "rent", "addresses that scale from zero, and why they scaled"),
-    "worker-group": Command("worker_groups", "rent", "what an endpoint's workers run, and where"),
-    "machines": Command("hosting", "host", "the machines that you host"),
+    "endpoint": Command("endpoint", "serve", "addresses that scale from zero, and why they scaled"),
+    "worker-group": Command("worker_groups", "serve", "what an endpoint's workers run, and where"),
+    "pay": Command("paying", "account", "pay in, automatic top-up, give credit, payouts"),
+    "bill": Command("billing", "account", "credit, and what your rentals cost"),
+    "limits": Command("limits", "account", "spending limits: what you let yourself spend"),
+    "prepay": Command("limits", "account", "reserve an instance: prepay it at a discount"),
+    "events": Command("notices", "account", "what happened to you and what is yours, and why"),
+    "webhooks": Command("notices", "account", "have your programs told of what happens"),
+    "key": Command("keys", "account", "your API keys"),
+    "ssh-key": Command("keys", "account", "the public keys that open your instances"),
+    "variable": Command("variables", "account", "environment variables for all your instances"),
     "join-token": Command("hosting", "host", "a token with which a machine joins as yours"),
+    "machines": Command("hosting", "host", "the machines that you host"),
     "list": Command("hosting", "host", "put a machine on sale, or change its prices"),
     "unlist": Command("hosting", "host", "take a machine off sale"),
     "job": Command("hosting", "host", "what a machine runs while nobody rents it"),
@@ -67,6 +69,8 @@ COMMANDS: Final[dict[str, Command]] = {
 _AUDIENCES: Final = {
     "start": "Begin here",
     "rent": "For renters",
+    "serve": "For who serves a model",
+    "account": "Money, keys, and what happens",
     "host": "For hosts",
     "run": "For operators",
 }
@@ -140,7 +144,8 @@ def _run(arguments: list[str]) -> int:
         from mercato.sdk.errors import Failure
 
         if isinstance(error, Failure):
-            return _say(arguments, error.message, error.code, error.status, 1)
+            hint = "; give --api-key, or run: mercato login URL KEY" if error.status == 401 else ""
+            return _say(arguments, error.message + hint, error.code, error.status, 1)
         if isinstance(error, Refusal):
             return _say(arguments, str(error), error.code, 0, 1)
         raise

@@ -4,9 +4,7 @@ import shlex
 import time
 from typing import TYPE_CHECKING, Annotated, Final
 
-import click
-
-from mercato.cli.command import Argument, Option, group
+from mercato.cli.command import Argument, Option, Yes, group
 from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_json, print_line, print_table
 from mercato.cli.text import money, span
@@ -199,6 +197,46 @@ def reboot(session: Session, instances: Instances) -> None:
         session.do(calls.reboot(instance), f"Instance {instance} is rebooting.")
 
 
+@speaks(app, "recycle")
+def recycle(session: Session, instance: Instance) -> None:
+    """Make an instance's container anew from its image, keeping its GPUs; what it wrote is lost.
+
+    Example: mercato recycle 7
+    """
+    from mercato.sdk import calls
+
+    session.do(calls.recycle(instance), f"Instance {instance} is made anew.")
+
+
+@speaks(app, "update")
+def update(
+    session: Session,
+    instance: Instance,
+    *,
+    image: Annotated[str | None, Option("--image", "-i", help="Another Docker image.")] = None,
+    template: Annotated[str | None, Option("--template", help="Another template's hash.")] = None,
+    env: Annotated[
+        str | None, Option("--env", "-e", help="Docker style: '-e A=1 -p 8080:8080'")
+    ] = None,
+    onstart: Annotated[
+        str | None, Option("--onstart", help="A shell command to run on every start.")
+    ] = None,
+) -> None:
+    """Have an instance run something else, on the same GPUs; what is not given stays as it is.
+
+    Example: mercato update 7 --image debian:13
+    """
+    from mercato.sdk import lasting_calls
+
+    given = {"image": image, "template_hash_id": template, "env": env, "onstart": onstart}
+    fields = {name: value for name, value in given.items() if value is not None}
+    if not fields:
+        raise Trouble("nothing to change; see: mercato update --help", exit_code=2)
+    session.do(
+        lasting_calls.update_instance(instance, fields), f"Instance {instance} is made anew so."
+    )
+
+
 @speaks(app, "label")
 def label(
     session: Session,
@@ -219,7 +257,7 @@ def rm(
     session: Session,
     instances: Instances,
     *,
-    yes: Annotated[bool, Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Destroy instances and their disks for good.
 
@@ -227,7 +265,6 @@ def rm(
     """
     from mercato.sdk import calls
 
-    if not yes and not session.raw:
-        click.confirm(f"Destroy {', '.join(map(str, instances))} and all data in it?", abort=True)
+    session.confirm(f"Destroy {', '.join(map(str, instances))} and all data in it?", yes=yes)
     for instance in instances:
         session.do(calls.destroy(instance), f"Instance {instance} is destroyed.")

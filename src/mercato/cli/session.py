@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import click
 import msgspec
 
 from mercato.cli.errors import Trouble
@@ -111,6 +112,18 @@ class Session:
     def do(self, call: "Call[Any]", said: str) -> None:
         """Make a call that changes something; say so in a line."""
         self.give(call, lambda _: print_line(said))
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before what cannot be undone, unless it was said: by `--yes`, or to a program.
+
+        Raises:
+            Trouble: when there is nobody to ask.
+        """
+        if yes or self.raw:
+            return
+        if not sys.stdin.isatty():
+            raise Trouble(f"{question} Say --yes: there is nobody here to ask", exit_code=2)
+        click.confirm(question, abort=True)
 
 
 def print_json(value: Any) -> None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-from mercato.cli.command import Argument, Option, deepened, group
+from mercato.cli.command import Argument, Option, Yes, deepened, group
 from mercato.cli.session import Session, print_line, print_table
 from mercato.cli.text import money, number
 from mercato.cli.tree import speaks
@@ -128,12 +128,14 @@ def clone(
 
 
 @speaks(below_volumes, "rm")
-def remove(session: Session, volume: Volume) -> None:
+def remove(session: Session, volume: Volume, *, yes: Yes = False) -> None:
     """Delete a volume that no instance mounts; its data is lost.
 
-    Example: mercato volumes rm 12
+    Example: mercato volumes rm 12 --yes
     """
     from mercato.sdk import trade_calls
+
+    session.confirm(f"Delete volume {volume} and all data in it?", yes=yes)
 
     session.do(trade_calls.delete_volume(volume), f"Volume {volume} is deleted.")
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from mercato.cli.command import Argument, Option, group
+from mercato.cli.command import Argument, Option, Yes, group
 from mercato.cli.endpoint.group import Named, found
 from mercato.cli.endpoint.options import GROUP, given
 from mercato.cli.errors import Trouble
@@ -134,12 +134,14 @@ def renew(
 
 
 @speaks(worker_group, "rm")
-def remove(session: Session, number: Number) -> None:
+def remove(session: Session, number: Number, *, yes: Yes = False) -> None:
     """Delete a worker group; its workers are destroyed.
 
-    Example: mercato worker-group rm 4
+    Example: mercato worker-group rm 4 --yes
     """
     from mercato.sdk import endpoint_calls
+
+    session.confirm(f"Delete worker group {number} and destroy its workers?", yes=yes)
 
     session.give(
         endpoint_calls.delete_worker_group(number), lambda deleted: print_line(deleted.msg)

@@ -9,6 +9,7 @@ from mercato.sdk.call import Call, done, many, one, whole
 from mercato.sdk.shapes import (
     ApiKey,
     Charge,
+    Deed,
     Deposit,
     Instance,
     Limit,
@@ -224,6 +225,11 @@ def create_api_key(name: str, permissions: Mapping[str, Any] | None = None) -> C
 def delete_api_key(key: int) -> Call[None]:
     """Revoke an API key."""
     return Call("DELETE", f"/auth/apikeys/{key}/", done, body={})
+
+
+def audit() -> Call[list[Deed]]:
+    """What was changed with the account's keys, the latest first."""
+    return Call("GET", "/audit_logs/", many(Deed))
 
 
 def machines() -> Call[list[Machine]]:

@@ -59,6 +59,8 @@ def failure(status: int, body: Any, text: str) -> Failure:
     if isinstance(body, dict):
         code = str(body.get("error") or "")
         message = str(body.get("msg") or body.get("message") or body.get("detail") or code)
+    # Some answers begin with their code, for programs that read nothing else.
+    message = message.removeprefix(f"{code}: ") if code else message
     message = message or text.strip()[:200] or f"the server answered {status}"
     if status >= 500:
         return ServerFailed(message, code=code, status=status)

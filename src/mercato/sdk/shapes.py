@@ -178,6 +178,18 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     permissions: Any = None
 
 
+class Deed(msgspec.Struct, frozen=True, kw_only=True):
+    """A change that was made with one of the account's keys."""
+
+    created_at: float = 0
+    api_key_id: int | None = None
+    ip_address: str = ""
+    api_route: str = ""
+    """The method and the route."""
+    args: str = ""
+    """JSON."""
+
+
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
     """What a contract cost over a span, and of what that is made."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from mercato.cli.command import Argument, Option
+from mercato.cli.command import Argument, Option, Yes
 from mercato.cli.endpoint.group import Named, endpoint, found
 from mercato.cli.endpoint.options import GROUP, PARAMETERS, State, given
 from mercato.cli.endpoint.watching import print_workers, until_ready
@@ -148,12 +148,13 @@ def update(
 
 
 @speaks(endpoint, "rm")
-def remove(session: Session, endpoint: Named) -> None:
+def remove(session: Session, endpoint: Named, *, yes: Yes = False) -> None:
     """Delete an endpoint with its worker groups; its workers are destroyed.
 
-    Example: mercato endpoint rm llm
+    Example: mercato endpoint rm llm --yes
     """
     from mercato.sdk import endpoint_calls
 
     mine = found(session, endpoint)
+    session.confirm(f"Delete {mine.endpoint_name} and destroy its workers?", yes=yes)
     session.give(endpoint_calls.delete_endpoint(mine.id), lambda deleted: print_line(deleted.msg))
