@@ -70,9 +70,11 @@ demo-serverless: setup ## A language model on CPU workers: from none to two and 
 package: setup ## Build the worker's own package into dist/
 	@cd packages/pyworker && ../../$(BIN)/python -m hatchling build -t wheel -d ../../dist
 
-bench: setup ## Measure searching and accepting offers, beside others; tables in bench/results
-	@for each in search http_search accept create auction standing memory cli_start; do \
-	  $(BIN)/python bench/$$each.py || exit 1; done
+bench: setup ## Measure everything, beside others; tables in bench/results
+	@bash scripts/docker-engine
+	@for each in search http_search accept create auction standing notices replay settle memory \
+	  cli_start dataplane/run dataplane/routes; do \
+	  PYTHONPATH=bench:. $(BIN)/python bench/$$each.py || exit 1; done
 
 openapi: setup ## Write openapi/ again from the code
 	@$(BIN)/python scripts/write_openapi.py

@@ -1,9 +1,10 @@
 """How long a search takes, among 20,000 and 1,000,000 offers, beside other ways to do it.
 
-Run as `.venv/bin/python bench/search.py [SIZE ...]`. The others run in an environment of their own,
-`.venv-peers`, which is built from PyPI when it is not there. All answer the same queries over the
-same offers. That they find the same rows is checked, but for gpuhunt's way, which has words for
-some of the filters only, and for searches by score, in which luck has a hand.
+Run as `.venv/bin/python bench/search.py [--alone] [SIZE ...]`; `--alone` leaves the others out.
+They run in an environment of their own, `.venv-peers`, which is built from PyPI when it is not
+there. All answer the same queries over the same offers. That they find the same rows is checked,
+but for gpuhunt's way, which has words for some of the filters only, and for searches by score, in
+which luck has a hand. Each size has a page of its own among the results.
 """
 
 import json
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,25 +43,38 @@ NUMBERS = (
 TRUTHS = ("verified", "external", "rentable", "rented")
 TEXTS = ("gpu_name", "geolocation")
 
-Times = list[tuple[str, float]]
+
+@dataclass(frozen=True)
+class Took:
+    """How long a search of a kind took, in milliseconds: by the clock, and of a processor."""
+
+    kind: str
+    wall_ms: float
+    cpu_ms: float | None = None
+
+
+Times = list[Took]
 
 
 def main() -> None:
-    sizes = [int(each) for each in sys.argv[1:]] or SIZES
-    tables = []
-    for size in sizes:
+    words = sys.argv[1:]
+    alone = "--alone" in words
+    for size in [int(word) for word in words if word != "--alone"] or SIZES:
         index, columns = built(size)
-        tables += [beside_others(size, index, columns), by_kind(size, index)]
-        tables.append(while_changing(size, index))
+        settled(index)
+        tables = [by_kind(size, index), while_changing(size, index)]
+        if not alone:
+            tables.insert(0, beside_others(size, index, columns))
+        report(
+            f"search_{size}",
+            f"Searching among {size:,} offers",
+            f"Searches of six kinds in turn, each with the default filters and up to four more, "
+            f"{LIMIT} offers wanted; ours answers with every field of each, encoded. *Times ours* "
+            "compares medians. *CPU ms* is the searching thread's processor time, which other work "
+            "on the machine disturbs least.",
+            tables,
+        )
         del index, columns
-    report(
-        __file__,
-        "Searching offers",
-        f"Searches of six kinds in turn, each with the default filters and up to four more, "
-        f"{LIMIT} offers wanted; ours answers with every field of each, encoded. *Times ours* "
-        "compares medians.",
-        tables,
-    )
 
 
 def built(size: int) -> tuple[Index, dict[str, Any]]:
@@ -100,9 +115,10 @@ def searched(index: Index, count: int) -> tuple[Times, list[list[int]]]:
     """Our times, parsing and encoding included, and what was found."""
     times, found = [], []
     for kind, body in queries(count):
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.thread_time()
         index.search(parse(body, OFFERS), NOW_MS, 5)
-        times.append((kind, (time.perf_counter() - began) * 1_000))
+        cpu_ms = (time.thread_time() - spent) * 1_000
+        times.append(Took(kind, (time.perf_counter() - began) * 1_000, cpu_ms))
         found.append(index.search_ids(parse(body, OFFERS), NOW_MS, 5))
     return times, found
 
@@ -114,9 +130,8 @@ def settled(index: Index) -> None:
 
 
 def beside_others(size: int, index: Index, columns: dict[str, Any]) -> Table:
-    settled(index)
     ours, found = searched(index, SEARCHES)
-    median = quantile([value for _, value in ours], 0.5)
+    median = quantile([one.wall_ms for one in ours], 0.5)
     rows = [row("Mercato", ours, median)]
     # The slow ones answer fewer: a million offers take them a second each.
     fewer = 30 if size > 100_000 else 120
@@ -138,24 +153,31 @@ def beside_others(size: int, index: Index, columns: dict[str, Any]) -> Table:
 
 
 def row(name: str, times: Times, ours: float) -> list[str]:
-    values = [value for _, value in times]
+    values = [one.wall_ms for one in times]
     middle = quantile(values, 0.5)
     times_ours = f"{middle / ours:,.1f}"
     return [name, ms(middle), ms(quantile(values, 0.99)), times_ours, str(len(values))]
 
 
 def same(ours: list[list[int]], theirs: list[list[int]], times: Times) -> None:
-    for (kind, _), mine, other in zip(times, ours, theirs, strict=False):
-        assert kind == "A" or mine == other, f"another answer to a search of kind {kind}"
+    for one, mine, other in zip(times, ours, theirs, strict=False):
+        assert one.kind == "A" or mine == other, f"another answer to a search of kind {one.kind}"
 
 
 def by_kind(size: int, index: Index) -> Table:
     times, _ = searched(index, SEARCHES)
-    rows = []
+    rows = [["all", *figures(times)]]
     for kind, meaning in KINDS.items():
-        values = [value for one, value in times if one == kind]
-        rows.append([meaning, ms(quantile(values, 0.5)), ms(quantile(values, 0.99))])
-    return Table(f"Mercato, {size:,} offers, by kind", ("kind", "p50 ms", "p99 ms"), rows)
+        rows.append([meaning, *figures([one for one in times if one.kind == kind])])
+    return Table(f"Mercato, {size:,} offers, by kind", ("kind", *FIGURES), rows)
+
+
+FIGURES = ("p50 ms", "p99 ms", "p50 CPU ms", "p99 CPU ms")
+
+
+def figures(times: Times) -> list[str]:
+    wall, cpu = [one.wall_ms for one in times], [one.cpu_ms or 0.0 for one in times]
+    return [ms(quantile(values, share)) for values in (wall, cpu) for share in (0.5, 0.99)]
 
 
 def while_changing(size: int, index: Index) -> Table:
@@ -166,18 +188,10 @@ def while_changing(size: int, index: Index) -> Table:
         while time.monotonic() - began < 15:
             times += searched(index, 60)[0]
         lasted = time.monotonic() - began
-    values = [value for _, value in times]
     return Table(
         f"Mercato, {size:,} offers, while rows change",
-        ("rows a second", "p50 ms", "p99 ms", "searches"),
-        [
-            [
-                f"{changed[0] / lasted:,.0f}",
-                ms(quantile(values, 0.5)),
-                ms(quantile(values, 0.99)),
-                str(len(values)),
-            ]
-        ],
+        ("rows a second", *FIGURES, "searches"),
+        [[f"{changed[0] / lasted:,.0f}", *figures(times), str(len(times))]],
     )
 
 
@@ -224,7 +238,7 @@ def peer(way: str, folder: Path, count: int) -> tuple[Times, list[list[int]]]:
         text=True,
     ).stdout
     answer = json.loads(told)
-    return [(kind, value) for kind, value in answer["times"]], answer["found"]
+    return [Took(kind, value) for kind, value in answer["times"]], answer["found"]
 
 
 def environment() -> Path:
@@ -251,7 +265,7 @@ def postgres(columns: dict[str, Any], count: int) -> tuple[Times, list[list[int]
             statement, values = in_sql(body)
             began = time.perf_counter()
             rows = conn.execute(statement, values).fetchall()
-            times.append((kind, (time.perf_counter() - began) * 1_000))
+            times.append(Took(kind, (time.perf_counter() - began) * 1_000))
             found.append([int(one[0]) for one in rows])
     return times, found
 

@@ -13,6 +13,7 @@ from typing import LiteralString
 import psycopg
 from cryptography.fernet import Fernet
 
+from measure import Table, report
 from mercato.control.db import Database
 from mercato.control.embedded import EmbeddedPostgres
 from mercato.control.flows import metering
@@ -86,14 +87,13 @@ def measure(url: str) -> None:
         house = House(SecretsBox(Fernet.generate_key()))
         for account in range(1, ACCOUNTS + 1):
             db.run_now(metering.forecast, AccountId(account), T0)
-        print(f"{CONTRACTS} contracts run for {ACCOUNTS} accounts")
         before = rows(conn)
         began = time.perf_counter()
         for loop in money_loops(db, house):
             if loop.name != "payouts":
                 loop.activate(T0 + HOUR)
         idle_s = time.perf_counter() - began
-        print(f"an hour in which nothing changes   {idle_s:9.3f} s   {rows(conn) - before:9} rows")
+        idle_rows = rows(conn) - before
 
         before, began = rows(conn), time.perf_counter()
         for number in range(1, CHANGES + 1):
@@ -101,14 +101,33 @@ def measure(url: str) -> None:
             db.run_now(metering.close_meter, contract, metering.GPU, T0 + HOUR, T0 + HOUR)
         each_ms = (time.perf_counter() - began) * 1_000 / CHANGES
         wrote = (rows(conn) - before) / CHANGES
-        print(f"each contract that stops           {each_ms:9.3f} ms  {wrote:9.1f} rows")
 
         before, began = rows(conn), time.perf_counter()
         conn.execute(EACH_HOUR)
         floor_s = time.perf_counter() - began
-        print(f"charging each contract, in bulk    {floor_s:9.3f} s   {rows(conn) - before:9} rows")
-        print(f"ratio: an idle hour costs {idle_s / floor_s:.4f} of charging everybody")
+        floor_rows = rows(conn) - before
         db.close()
+    report(
+        __file__,
+        "An hour of running contracts",
+        f"{CONTRACTS:,} contracts run for {ACCOUNTS:,} accounts. Charging each, in one statement, "
+        "is what a market does that bills every hour.",
+        [
+            Table(
+                "",
+                ("what", "ms", "rows written", "of charging each"),
+                [
+                    line("an hour in which nothing changes", idle_s, idle_rows, floor_s),
+                    line("each contract that stops", each_ms / 1_000, wrote, floor_s),
+                    line("charging each contract, in bulk", floor_s, floor_rows, floor_s),
+                ],
+            )
+        ],
+    )
+
+
+def line(name: str, took_s: float, wrote: float, floor_s: float) -> list[str]:
+    return [name, f"{1_000 * took_s:,.1f}", f"{wrote:,.0f}", f"{took_s / floor_s:.4f}"]
 
 
 def rows(conn: psycopg.Connection) -> int:

@@ -30,14 +30,13 @@ from lineup import (
 from model import CHUNKS, EVENT
 from tools import HERE, Program, free_ports, wrk
 
-from measure import quantile
+from measure import Table, quantile, report
 from mercato.http.call import Headers
 from mercato.http.client import Line, Origin, OriginFailed, Pool
 
 CONNECTIONS: Final = 32
 RATE_PER_S: Final = 1_000
 STREAMS: Final = 16
-WIDTHS: Final = "{:<18}" + "{:>10}" * 10
 PER_S_MAX: Final = 45_000
 """More than any candidate does: so many tickets are made for each second."""
 
@@ -174,36 +173,54 @@ async def measure(names: list[str], rounds: int, seconds: float, home: Path) -> 
     return results
 
 
-def show(results: dict[str, Result]) -> None:
+def show(results: dict[str, Result], rounds: int, seconds: float) -> None:
     """A table: medians over the rounds, and ratios."""
     middle = statistics.median
     floor = results.get("nginx")
     vendor = results.get("vastai worker")
     base = results["direct"]
-    head = ("", "req/s", "x nginx", "x vastai", "cpu us", "x nginx", "p50 +ms", "p99 +ms")
-    print(WIDTHS.format(*head, "chunks/s", "x nginx", "bad"))
 
     def ratio(figure: float, other: Result | None, name: str) -> str:
         return f"{figure / middle(getattr(other, name)):.2f}" if other else "-"
 
+    rows = []
     for name, result in results.items():
         per_s, chunks = middle(result.per_s), middle(result.chunks_per_s)
         cpu_us = middle(result.cpu_us) if result.cpu_us else 0.0
-        row = (
-            name,
-            f"{per_s:,.0f}",
-            ratio(per_s, floor, "per_s"),
-            ratio(per_s, vendor, "per_s"),
-            f"{cpu_us:,.0f}",
-            f"{middle(floor.cpu_us) / cpu_us:.2f}" if floor and cpu_us else "-",
-            f"{middle(result.p50_ms) - middle(base.p50_ms):.2f}",
-            f"{middle(result.p99_ms) - middle(base.p99_ms):.2f}",
-            f"{chunks:,.0f}",
-            ratio(chunks, floor, "chunks_per_s"),
-            str(result.bad),
+        rows.append(
+            (
+                name,
+                f"{per_s:,.0f}",
+                ratio(per_s, floor, "per_s"),
+                ratio(per_s, vendor, "per_s"),
+                f"{cpu_us:,.0f}",
+                f"{middle(floor.cpu_us) / cpu_us:.2f}" if floor and cpu_us else "-",
+                f"{middle(result.p50_ms) - middle(base.p50_ms):.2f}",
+                f"{middle(result.p99_ms) - middle(base.p99_ms):.2f}",
+                f"{chunks:,.0f}",
+                ratio(chunks, floor, "chunks_per_s"),
+                str(result.bad),
+            )
         )
-        print(WIDTHS.format(*row))
-    print(f"direct: p50 {middle(base.p50_ms):.2f} ms, p99 {middle(base.p99_ms):.2f} ms")
+    report(
+        "dataplane",
+        "The worker beside its peers",
+        f"Medians of {rounds} rounds of {seconds:g} s. Requests a second on {CONNECTIONS} "
+        "connections; processor time of a request, and how many of it nginx's is; added latency at "
+        f"{RATE_PER_S:,} requests a second over going straight to the model, whose p50 is "
+        f"{middle(base.p50_ms):.2f} ms and p99 {middle(base.p99_ms):.2f} ms; chunks a second of "
+        f"{STREAMS} streams; bad answers.",
+        [
+            Table(
+                "",
+                (
+                    *("candidate", "req/s", "x nginx", "x vastai", "cpu us", "nginx's x"),
+                    *("p50 +ms", "p99 +ms", "chunks/s", "x nginx", "bad"),
+                ),
+                rows,
+            )
+        ],
+    )
 
 
 def main() -> None:
@@ -217,7 +234,7 @@ def main() -> None:
     names = [name for name in CANDIDATES if name == "direct" or name in options.names]
     with tempfile.TemporaryDirectory() as home:
         work = measure(names, options.rounds, options.seconds, Path(home))
-        show(uvloop.run(work))
+        show(uvloop.run(work), options.rounds, options.seconds)
 
 
 if __name__ == "__main__":
