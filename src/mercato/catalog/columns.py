@@ -26,7 +26,7 @@ _FEW: Final = 8
 """So many equalities are quicker one by one than looked up together."""
 _TRUTHS: Final = "truths"
 """Where the truths are among the columns; no column has this name."""
-_TRUTHS_MAX: Final = 32
+_TRUTHS_MAX: Final = 16
 _EITHER: Final = 0b11
 """A truth's bits: none for null, the first for false, the second for true."""
 _FORM: Final[dict[Kind, type[np.generic]]] = {
@@ -46,8 +46,8 @@ _COMPARE: Final = {
 class Truths:
     """Several truths that are wanted at once, as bits."""
 
-    asked: np.uint64
-    wanted: np.uint64
+    asked: np.uint32
+    wanted: np.uint32
 
 
 Test = Predicate | Truths
@@ -64,21 +64,21 @@ class Columns:
         self._named = {one.name: one for one in known}
         truths = [one.name for one in self.stored if one.kind is Kind.BOOL]
         assert len(truths) <= _TRUTHS_MAX, "a row's truths are the bits of one number"
-        self._shifts = {name: np.uint64(2 * nth) for nth, name in enumerate(truths)}
+        self._shifts = {name: np.uint32(2 * nth) for nth, name in enumerate(truths)}
         self._values: dict[str, NDArray[np.generic]] = {
             one.name: np.zeros(_FIRST_ROOM, dtype=_FORM[one.kind])
             for one in self.stored
             if one.kind is not Kind.BOOL
         }
-        self._values[_TRUTHS] = np.zeros(_FIRST_ROOM, dtype=np.uint64)
+        self._values[_TRUTHS] = np.zeros(_FIRST_ROOM, dtype=np.uint32)
         self._words = {one.name: _Words() for one in self.stored if one.kind is Kind.STRING}
 
     def read(self, rows: Sequence[Row]) -> dict[str, NDArray[np.generic]]:
         """What rows say, by column, to be put in place; nothing is changed but the known words."""
         read = {one.name: self._read(one, rows) for one in self.stored}
-        bits = np.zeros(len(rows), dtype=np.uint64)
+        bits = np.zeros(len(rows), dtype=np.uint32)
         for name, shift in self._shifts.items():
-            bits |= read.pop(name).astype(np.uint64) << shift
+            bits |= read.pop(name).astype(np.uint32) << shift
         return {**read, _TRUTHS: bits}
 
     def put(self, places: Places, values: Mapping[str, NDArray[np.generic]]) -> None:
@@ -120,11 +120,11 @@ class Columns:
         """A column's values there as they are kept; truths as 1, 0 and -1 for null."""
         if column.kind is not Kind.BOOL:
             return self._values[column.name][at]
-        bits = self._truths(at) >> self._shifts[column.name] & np.uint64(_EITHER)
+        bits = self._truths(at) >> self._shifts[column.name] & np.uint32(_EITHER)
         return np.subtract(bits.astype(np.int8), 1)
 
-    def _truths(self, at: slice | Places) -> NDArray[np.uint64]:
-        return np.asarray(self._values[_TRUTHS][at], dtype=np.uint64)
+    def _truths(self, at: slice | Places) -> NDArray[np.uint32]:
+        return np.asarray(self._values[_TRUTHS][at], dtype=np.uint32)
 
     def ranks(self, column: Column, at: slice | Places, ask: Ask) -> Floats:
         """Values by which rows are ordered: numbers as they are, texts by the alphabet."""
@@ -148,7 +148,7 @@ class Columns:
             return rest
         asked = sum(_EITHER << int(self._shifts[name]) for name in truths)
         wanted = sum((1 + int(value)) << int(self._shifts[name]) for name, value in truths.items())
-        return [Truths(np.uint64(asked), np.uint64(wanted)), *rest]
+        return [Truths(np.uint32(asked), np.uint32(wanted)), *rest]
 
     def holds(self, test: Test, at: slice | Places, ask: Ask) -> Mask:
         """Where a test holds; a null is only ever equal to a null."""
