@@ -1,6 +1,8 @@
 """Volumes on a host: real directories, real Docker volumes, clones that are whole or not there."""
 
 import asyncio
+import os
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -141,6 +143,27 @@ async def test_in_a_container_a_full_volume_says_so(box: str, bounded: VolumeSto
         assert (code, "No space left" in said) == (1, True)
         code, said = await inside(host, 1, "rm /data/much; echo kept > /data/file; ls /data")
         assert (code, said) == (0, "file\n")
+
+
+@pytest.mark.docker
+async def test_after_a_power_cut_a_container_finds_its_volume(
+    box: str,
+    bounded: VolumeStore,  # noqa: ARG001 - for its being possible
+) -> None:
+    volumes = (DesiredVolume(id=8, size_mb=8),)
+    it = mounting(wanted(1, image=box), (8, "/data"))
+    async with living_host() as host:
+        host.take(told(1, volumes, it))
+        await until_running(host, 1)
+        await inside(host, 1, "echo kept > /data/file")
+        host.take(told(2, volumes, replace(it, running=False)))
+        await until(host, 1, lambda it: it is not None and it.actual is Actual.STOPPED)
+        at = Path(tempfile.gettempdir()) / f"mercato-test{os.getpid()}-volumes" / "8"
+        assert volume_image.is_mounted(at)
+        await volume_image.unmount(at)
+        host.take(told(3, volumes, replace(it, boots=it.boots + 1)))
+        await until(host, 1, lambda it: it is not None and it.actual is Actual.RUNNING)
+        assert await inside(host, 1, "cat /data/file") == (0, "kept\n")
 
 
 @pytest.mark.docker

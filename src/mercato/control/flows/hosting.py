@@ -207,8 +207,8 @@ def delete_machine(tx: Tx, host: AccountId, machine_id: MachineId, now_ms: int) 
     left = contracts.live_on(tx, machine_id)
     if left:
         raise errors.Conflict(
-            f"Machine {machine_id} still has {len(left)} contract(s) of renters; unlist it and "
-            "wait until they have ended."
+            f"Machine {machine_id} still has {len(left)} contract(s), its own job among them if it "
+            "has one; unlist it, remove the job and wait until they have ended."
         )
     listings.close(tx, machine_id, now_ms)
     volume_listings.close(tx, machine_id, now_ms)
