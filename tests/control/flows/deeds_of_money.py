@@ -1,8 +1,17 @@
-"""The verbs of credit that runs down, of payments and of notices, for deeds.py's table."""
+"""The verbs of accounts, deposits, credit, payments and notices, for deeds.py's table."""
 
 from typing import Final
 
-from mercato.control.flows import crediting, noticing, renting, settling
+from mercato.control.flows import (
+    crediting,
+    lapsing,
+    noticing,
+    opening,
+    paying,
+    renting,
+    reserving,
+    settling,
+)
 from mercato.control.payments.provider import Method, Outcome
 from mercato.control.store import payments, webhooks
 from mercato.control.store.payments import Payment
@@ -16,6 +25,72 @@ from tests.control.market import HOUR, T0, Agent, Market
 
 CASES: Final = Table()
 of = CASES.of
+
+
+# --- Accounts -------------------------------------------------------------------------------------
+
+
+@of(opening.open_account, NOTHING)
+def open_account(market: Market) -> Deed:  # noqa: ARG001 - it needs nothing of the market
+    return lambda tx: opening.open_account(tx, "new@example.org", "secret", "key", NOW)
+
+
+@of(opening.open_operator, NOTHING)
+def open_operator(market: Market) -> Deed:  # noqa: ARG001 - it needs nothing of the market
+    return lambda tx: opening.open_operator(tx, "operator@example.org", "secret", NOW)
+
+
+@of(paying.add_credit, NOTHING)
+def add_credit(market: Market) -> Deed:
+    return lambda tx: paying.add_credit(tx, market.renter, nano(5), "wire 1", NOW)
+
+
+@of(paying.transfer_credit, NOTHING)
+def transfer_credit(market: Market) -> Deed:
+    running(market)
+    other = market.account("other", "0")
+    return lambda tx: paying.transfer_credit(
+        tx, market.renter, other, NanoUsd(nano(5)), "gift", NOW
+    )
+
+
+# --- Deposits -------------------------------------------------------------------------------------
+
+
+def _reserved(market: Market, dollars: int) -> tuple[Agent, Contract]:
+    """The same GPUs running, with so much prepaid."""
+    agent, contract = running(market)
+    amount = NanoUsd(nano(dollars))
+    market.db.run_now(reserving.prepay, market.renter, contract.id, amount, "first", T0 + 5_000)
+    return agent, contract
+
+
+@of(reserving.prepay, NOTHING)
+def prepay(market: Market) -> Deed:
+    _, contract = running(market)
+    amount = NanoUsd(nano(5))
+    return lambda tx: reserving.prepay(tx, market.renter, contract.id, amount, "first", NOW)
+
+
+@of(reserving.prepay, NOTHING)
+def prepay_more(market: Market) -> Deed:
+    _, contract = _reserved(market, 5)
+    amount = NanoUsd(nano(7))
+    return lambda tx: reserving.prepay(tx, market.renter, contract.id, amount, "second", NOW)
+
+
+@of(renting.destroy, REFUSED)
+def destroy_what_is_prepaid(market: Market) -> Deed:
+    agent, contract = _reserved(market, 5)
+    agent.report(T0 + HOUR)
+    return lambda tx: renting.destroy(tx, market.renter, contract.id, T0 + HOUR)
+
+
+@of(lapsing.settle, NOTHING)
+def settle_past_a_deposit(market: Market) -> Deed:
+    agent, contract = _reserved(market, 1)
+    agent.report(T0 + 5 * HOUR)
+    return lambda tx: lapsing.settle(tx, contract.id, T0 + 5 * HOUR)
 
 
 # --- Credit that runs down ------------------------------------------------------------------------

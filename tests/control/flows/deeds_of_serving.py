@@ -1,4 +1,4 @@
-"""The verbs of serverless endpoints, their groups and their workers, for deeds.py's table."""
+"""The verbs of templates, endpoints, their groups and their workers, for deeds.py's table."""
 
 from typing import Final
 
@@ -43,8 +43,10 @@ def _wish(market: Market, endpoint: EndpointId, template: TemplateId) -> StoredG
 
 
 def _template(market: Market) -> TemplateId:
-    body = {"name": "mine", "private": True, "image": "debian"}
-    return market.db.run_now(templating.create, market.renter, body, T0).id
+    return TemplateId(market.db.run_now(templating.create, market.renter, _TEMPLATE, T0).id)
+
+
+_TEMPLATE: Final = {"name": "mine", "private": True, "image": "debian"}
 
 
 def _group(market: Market) -> StoredGroup:
@@ -70,6 +72,29 @@ def _worker(market: Market) -> tuple[Agent, StoredGroup, ContractId]:
     agent.settle(T0)
     agent.report(T0 + 5_000)
     return agent, group, signed.contract.id
+
+
+# --- Templates ------------------------------------------------------------------------------------
+
+
+@of(templating.create, NOTHING)
+def create_template(market: Market) -> Deed:
+    return lambda tx: templating.create(tx, market.renter, _TEMPLATE, NOW)
+
+
+@of(templating.change, NOTHING)
+def change_template(market: Market) -> Deed:
+    found = _template(market)
+    body = _TEMPLATE | {"private": False, "image": "alpine"}
+    return lambda tx: templating.change(
+        tx, market.renter, templating.find(tx, market.renter, found, None), body, NOW
+    )
+
+
+@of(templating.delete, REFUSED)
+def delete_template(market: Market) -> Deed:
+    found = _template(market)
+    return lambda tx: templating.delete(tx, market.renter, found, None, NOW)
 
 
 # --- Endpoints and groups -------------------------------------------------------------------------

@@ -20,7 +20,13 @@ from mercato.control import flows
 from mercato.market.errors import Refusal
 from tests import invariants
 from tests.control.contents import Contents, contents
-from tests.control.flows import deeds, deeds_of_money, deeds_of_serving, deeds_of_trade
+from tests.control.flows import (
+    deeds,
+    deeds_of_hosting,
+    deeds_of_money,
+    deeds_of_serving,
+    deeds_of_trade,
+)
 from tests.control.flows.deeds import ANEW, NOTHING, REFUSED, Case, Deed
 from tests.control.fragile import Fragile
 from tests.control.market import Market, open_market
@@ -85,6 +91,7 @@ INSIDE: Final = {
 
 CASES = [
     *deeds.CASES,
+    *deeds_of_hosting.CASES,
     *deeds_of_money.CASES,
     *deeds_of_serving.CASES,
     *deeds_of_trade.CASES,
