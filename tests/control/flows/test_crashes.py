@@ -49,6 +49,7 @@ INSIDE: Final = {
     "noticing.mine": "only reads",
     "owned.mine": "only reads",
     "owned.tell": "wherever something happens",
+    "owned.tell_host": "the same",
     "owning.check_fence": "only reads",
     "pricing.asks": "only reads",
     "pricing.free": "only reads",

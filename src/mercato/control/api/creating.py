@@ -39,10 +39,9 @@ SAME_REQUEST_MS: Final = 150_000
 LAUNCH_TRIES: Final = 3
 
 
-class Rental(LaunchRequest, frozen=True, kw_only=True):
-    """What a renter asks of an offer."""
+class Wishes(LaunchRequest, frozen=True, kw_only=True):
+    """What a renter asks of an offer, whichever it is."""
 
-    id: int
     disk: float | None = None
     """Gigabytes."""
     label: str | None = None
@@ -54,6 +53,12 @@ class Rental(LaunchRequest, frozen=True, kw_only=True):
     cancel_unavail: bool | None = None
     vm: bool = False
     volume_info: "VolumeInfo | None" = None
+
+
+class Rental(Wishes, frozen=True, kw_only=True):
+    """What a renter asks of an offer."""
+
+    id: int
 
 
 class Rented(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,18 +222,10 @@ def _volume(info: VolumeInfo | None, launch: Launch) -> tuple[Launch, VolumeRequ
     return launch, request, path
 
 
-class RentalMany(LaunchRequest, frozen=True, kw_only=True):
+class RentalMany(Wishes, frozen=True, kw_only=True):
     """The same for several offers."""
 
     ids: list[int]
-    disk: float | None = None
-    label: str | None = None
-    price: float | None = None
-    reschedule: bool = False
-    target_state: Literal["running", "stopped"] | None = None
-    cancel_unavail: bool | None = None
-    vm: bool = False
-    volume_info: "VolumeInfo | None" = None
 
 
 class RentedMany(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,17 +11,16 @@ import msgspec
 
 from mercato.control.db import Tx
 from mercato.control.flows.house import STANDARD, Rules
+from mercato.control.flows.owned import tell_host
 from mercato.control.store import (
     accounts,
     api_keys,
     contracts,
-    events,
     join_tokens,
     listings,
     machines,
     volume_listings,
 )
-from mercato.control.store.events import Event
 from mercato.control.store.machines import Machine
 from mercato.market import errors
 from mercato.market.hardware import Hardware
@@ -98,7 +97,7 @@ def join(
         permissions={},
         machine=machine.id,
     )
-    _tell(tx, machine, "machine_joined", "It joined the market.", now_ms)
+    tell_host(tx, machine, "machine_joined", "It joined the market.", now_ms)
     machines.changed(tx, machine.id)
     return machine.id
 
@@ -144,7 +143,7 @@ def list_machine(
         return stands.listing
     listings.close(tx, machine_id, now_ms)
     listing = listings.open_(tx, wanted, asking.duration, now_ms)
-    _tell(tx, machine, "machine_listed", f"It is on sale as listing {listing.id}.", now_ms)
+    tell_host(tx, machine, "machine_listed", f"It is on sale as listing {listing.id}.", now_ms)
     machines.changed(tx, machine_id)
     return listing
 
@@ -159,7 +158,7 @@ def unlist_machine(tx: Tx, host: AccountId, machine_id: MachineId, now_ms: int) 
     if not listings.close(tx, machine_id, now_ms):
         return False
     volume_listings.close(tx, machine_id, now_ms)
-    _tell(tx, machine, "machine_unlisted", "It is no longer on sale.", now_ms)
+    tell_host(tx, machine, "machine_unlisted", "It is no longer on sale.", now_ms)
     machines.changed(tx, machine_id)
     return True
 
@@ -218,7 +217,7 @@ def delete_machine(tx: Tx, host: AccountId, machine_id: MachineId, now_ms: int) 
         now_ms,
         machine_id,
     )
-    _tell(tx, machine, "machine_deleted", "It was taken off the market.", now_ms)
+    tell_host(tx, machine, "machine_deleted", "It was taken off the market.", now_ms)
     machines.changed(tx, machine_id)
 
 
@@ -236,7 +235,7 @@ def verify(tx: Tx, machine_id: MachineId, verification: str, now_ms: int) -> Non
         raise errors.NotFound(f"There is no machine {machine_id}.")
     machine = machines.at_front(tx, machine_id)
     machines.set_verification(tx, machine_id, verification)
-    _tell(tx, machine, "machine_verification", f"It is {verification} now.", now_ms)
+    tell_host(tx, machine, "machine_verification", f"It is {verification} now.", now_ms)
     machines.changed(tx, machine_id)
 
 
@@ -274,16 +273,3 @@ def _check_bids(bids: BidTerms, rules: Rules) -> None:
         )
     if not 0 <= bids.run_ms_min <= RUN_MS_MIN_MAX:
         raise errors.InvalidRequest("The minimum run of a bid must be from 0 to 24 hours.")
-
-
-def _tell(tx: Tx, machine: Machine, kind: str, message: str, now_ms: int) -> None:
-    events.record(
-        tx,
-        Event(
-            account_id=machine.host_id,
-            machine_id=machine.id,
-            kind=kind,
-            message=message,
-            at_ms=now_ms,
-        ),
-    )

@@ -7,17 +7,16 @@ twice, or from two servers at once.
 from mercato.control.db import Tx
 from mercato.control.flows import lasting, metering, renting
 from mercato.control.flows.house import STANDARD, Rules
+from mercato.control.flows.owned import tell, tell_host
 from mercato.control.store import (
     compensations,
     contracts,
-    events,
     instances,
     listings,
     machines,
     segments,
     volume_listings,
 )
-from mercato.control.store.events import Event
 from mercato.market.contract import Contract
 from mercato.market.ids import ContractId, MachineId
 from mercato.market.instance import Intended, Reason
@@ -85,28 +84,11 @@ def silent(tx: Tx, machine_id: MachineId, before_ms: int, now_ms: int) -> int:
             metering.close_meter(tx, signed, kind, until_ms, now_ms)
         metering.post_bytes(tx, signed, now_ms)
         metering.forecast(tx, signed.renter, now_ms)
-        events.record(
-            tx,
-            Event(
-                account_id=signed.renter,
-                contract_id=signed.id,
-                machine_id=machine_id,
-                kind="machine_offline",
-                message="Its host cannot be heard; nothing is charged until it can.",
-                at_ms=now_ms,
-            ),
-        )
+        message = "Its host cannot be heard; nothing is charged until it can."
+        tell(tx, signed, "machine_offline", None, message, now_ms)
     hours = (now_ms - heard_ms) / MS_PER_HOUR
-    events.record(
-        tx,
-        Event(
-            account_id=machine.host_id,
-            machine_id=machine_id,
-            kind="machine_offline",
-            message=f"It was not heard for {hours:.2f} h.",
-            at_ms=now_ms,
-        ),
-    )
+    message = f"It was not heard for {hours:.2f} h."
+    tell_host(tx, machine, "machine_offline", message, now_ms)
     machines.changed(tx, machine_id)
     return 1
 

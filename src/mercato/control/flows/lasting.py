@@ -11,16 +11,15 @@ import msgspec
 
 from mercato.control.db import Tx
 from mercato.control.flows import clearing, metering
+from mercato.control.flows.owned import tell
 from mercato.control.store import (
     contracts,
     end_warnings,
-    events,
     listings,
     machines,
     maintenances,
     price_increases,
 )
-from mercato.control.store.events import Event
 from mercato.control.store.maintenances import Window
 from mercato.control.store.price_increases import PriceIncrease
 from mercato.market import errors
@@ -60,7 +59,7 @@ def extend(tx: Tx, listing: Listing, now_ms: int) -> int:
             price_increases.close(tx, contract.id, now_ms)
             terms = msgspec.structs.replace(contract.terms, end_at_ms=listing.end_at_ms)
             contracts.amend(tx, contract.id, terms, "extension", now_ms)
-            _tell(tx, contract, "contract_extended", _until(listing.end_at_ms), now_ms)
+            tell(tx, contract, "contract_extended", None, _until(listing.end_at_ms), now_ms)
             extended += 1
     return extended
 
@@ -91,7 +90,7 @@ def _ask(tx: Tx, contract: Contract, listing: Listing, asked: Terms, now_ms: int
         return  # agreed already; or asked already: who said no is not asked the same again
     price_increases.ask(tx, contract, listing.id, asked, now_ms)
     message = "Its host asks higher prices to go on past its end; accept or reject them."
-    _tell(tx, contract, "price_increase_asked", message, now_ms)
+    tell(tx, contract, "price_increase_asked", None, message, now_ms)
 
 
 def answer(tx: Tx, renter: AccountId, increase_id: int, answered: str, now_ms: int) -> ContractId:
@@ -111,7 +110,7 @@ def answer(tx: Tx, renter: AccountId, increase_id: int, answered: str, now_ms: i
         if answered == "accepted"
         else "It ends as it was signed."
     )
-    _tell(tx, contract, f"price_increase_{answered}", message, now_ms)
+    tell(tx, contract, f"price_increase_{answered}", None, message, now_ms)
     return contract.id
 
 
@@ -140,7 +139,7 @@ def go_on(tx: Tx, contract: Contract, now_ms: int) -> bool:
     after = contracts.get(tx, contract.id)
     metering.reprice(tx, contract, after, end_at_ms, now_ms)
     clearing.clear(tx, contract.machine, now_ms)
-    _tell(tx, contract, "contract_extended", _until(after.terms.end_at_ms), now_ms)
+    tell(tx, contract, "contract_extended", None, _until(after.terms.end_at_ms), now_ms)
     machines.changed(tx, contract.machine)
     return True
 
@@ -180,7 +179,7 @@ def warn(tx: Tx, contract_id: ContractId, now_ms: int) -> int:
     end_warnings.warned(tx, contract_id, end_at_ms, stage)
     left_h = (end_at_ms - now_ms) / MS_PER_HOUR
     message = f"It ends in {left_h:.1f} h and is stopped then; its data is kept for two days more."
-    _tell(tx, contract, "contract_ending", message, now_ms)
+    tell(tx, contract, "contract_ending", None, message, now_ms)
     return 1
 
 
@@ -207,7 +206,7 @@ def announce(tx: Tx, host: AccountId, machine_id: MachineId, window: Window, now
         f"Its host announced {hours:g} h of maintenance ({window.category}) in {wait_h:.1f} h."
     )
     for contract in contracts.live_on(tx, machine_id).values():
-        _tell(tx, contract, "maintenance_announced", message, now_ms)
+        tell(tx, contract, "maintenance_announced", None, message, now_ms)
 
 
 def call_off(tx: Tx, host: AccountId, machine_id: MachineId, now_ms: int) -> int:
@@ -221,7 +220,7 @@ def call_off(tx: Tx, host: AccountId, machine_id: MachineId, now_ms: int) -> int
     if called_off:
         for contract in contracts.live_on(tx, machine_id).values():
             message = "The announced maintenance was called off."
-            _tell(tx, contract, "maintenance_cancelled", message, now_ms)
+            tell(tx, contract, "maintenance_cancelled", None, message, now_ms)
     return called_off
 
 
@@ -234,17 +233,3 @@ def _hosted(tx: Tx, host: AccountId, machine_id: MachineId) -> None:
 
 def _until(end_at_ms: int | None) -> str:
     return "It goes on without an end." if end_at_ms is None else "It goes on until a later end."
-
-
-def _tell(tx: Tx, contract: Contract, kind: str, message: str, now_ms: int) -> None:
-    events.record(
-        tx,
-        Event(
-            account_id=contract.renter,
-            contract_id=contract.id,
-            machine_id=contract.machine,
-            kind=kind,
-            message=message,
-            at_ms=now_ms,
-        ),
-    )

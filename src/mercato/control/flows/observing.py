@@ -12,6 +12,7 @@ from mercato.control.db import Tx
 from mercato.control.flows import clearing, metering, volumes
 from mercato.control.flows.desired import OnMachine, desired, look
 from mercato.control.flows.house import House
+from mercato.control.flows.owned import tell_host
 from mercato.control.store import contracts, events, holds, instances, machines, segments
 from mercato.control.store.events import Event
 from mercato.control.store.instances import Instance
@@ -69,7 +70,7 @@ def _take_hardware(tx: Tx, machine: Machine, observed: Observed, now_ms: int) ->
     )
     if reduced and machine.verification == "verified":
         machines.set_verification(tx, machine.id, "deverified")
-        _tell_host(tx, machine, "machine_deverified", "It has less hardware than before.", now_ms)
+        tell_host(tx, machine, "machine_deverified", "It has less hardware than before.", now_ms)
     machines.changed(tx, machine.id)
 
 
@@ -81,23 +82,10 @@ def _back(tx: Tx, machine: Machine, now_ms: int, house: House) -> None:
             metering.open_meter(tx, signed[instance.id], metering.DISK, now_ms)
             metering.forecast(tx, instance.renter_id, now_ms)
     volumes.bill_again(tx, machine, now_ms)
-    _tell_host(tx, machine, "machine_online", "It can be heard again.", now_ms)
+    tell_host(tx, machine, "machine_online", "It can be heard again.", now_ms)
     clearing.warn_again(tx, machine, now_ms, house.rules)
     clearing.clear(tx, machine.id, now_ms, house.rules)
     machines.changed(tx, machine.id)
-
-
-def _tell_host(tx: Tx, machine: Machine, kind: str, message: str, now_ms: int) -> None:
-    events.record(
-        tx,
-        Event(
-            account_id=machine.host_id,
-            machine_id=machine.id,
-            kind=kind,
-            message=message,
-            at_ms=now_ms,
-        ),
-    )
 
 
 # --- Its instances --------------------------------------------------------------------------------

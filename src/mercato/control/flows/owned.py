@@ -1,9 +1,10 @@
-"""An instance as its renter's: found with its queues held, and told of what happens to it."""
+"""Whose things are: an instance found as its renter's, and owners told of what happens."""
 
 from mercato.control.db import Tx
 from mercato.control.store import contracts, events, instances, machines
 from mercato.control.store.events import Event
 from mercato.control.store.instances import Instance
+from mercato.control.store.machines import Machine
 from mercato.market import errors
 from mercato.market.contract import Contract
 from mercato.market.ids import AccountId, ContractId
@@ -31,8 +32,10 @@ def no_such(instance_id: ContractId) -> errors.NoSuchInstance:
     return errors.NoSuchInstance(f"You have no instance {instance_id}.")
 
 
-def tell(tx: Tx, contract: Contract, kind: str, reason: Reason, message: str, now_ms: int) -> None:
-    """Tell a renter what happened to an instance, and why."""
+def tell(
+    tx: Tx, contract: Contract, kind: str, reason: Reason | None, message: str, now_ms: int
+) -> None:
+    """Tell a renter what happened to an instance or a volume, and why."""
     events.record(
         tx,
         Event(
@@ -40,7 +43,21 @@ def tell(tx: Tx, contract: Contract, kind: str, reason: Reason, message: str, no
             contract_id=contract.id,
             machine_id=contract.machine,
             kind=kind,
-            reason=reason.value,
+            reason="" if reason is None else reason.value,
+            message=message,
+            at_ms=now_ms,
+        ),
+    )
+
+
+def tell_host(tx: Tx, machine: Machine, kind: str, message: str, now_ms: int) -> None:
+    """Tell a host what happened to a machine."""
+    events.record(
+        tx,
+        Event(
+            account_id=machine.host_id,
+            machine_id=machine.id,
+            kind=kind,
             message=message,
             at_ms=now_ms,
         ),

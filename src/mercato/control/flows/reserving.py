@@ -13,10 +13,10 @@ from mercato.control.db import Tx
 from mercato.control.flows import metering, proving
 from mercato.control.flows.charging import charge, move
 from mercato.control.flows.house import STANDARD, Rules
+from mercato.control.flows.owned import tell
 from mercato.control.store import (
     contracts,
     deposits,
-    events,
     instances,
     listings,
     machines,
@@ -25,7 +25,6 @@ from mercato.control.store import (
     transfers,
 )
 from mercato.control.store.deposits import Deposit
-from mercato.control.store.events import Event
 from mercato.market import errors, reserving
 from mercato.market.contract import Contract, Kind
 from mercato.market.ids import AccountId, ContractId
@@ -115,10 +114,11 @@ def prepay(
             f"next {rules.horizon_ms / MS_PER_HOUR:g} h. Prepay less, or add credit first."
         )
     metering.forecast(tx, renter, now_ms, rules)
-    _tell(
+    tell(
         tx,
         contract,
         "instance_prepaid",
+        None,
         f"${dollars(amount):.2f} were prepaid: {months / PPM:.3f} months at a discount of "
         f"{deposit.discount_ppb / reserving.PPB:.1%}.",
         now_ms,
@@ -212,10 +212,11 @@ def pay_back(tx: Tx, contract: Contract, reason: Reason, now_ms: int) -> NanoUsd
         )
     back = NanoUsd(now.left - forfeited)
     metering.end_deposit(tx, contract, now_ms)
-    _tell(
+    tell(
         tx,
         contract,
         "deposit_refunded",
+        None,
         f"${dollars(back):.2f} of what was prepaid went back to your credit; "
         f"${dollars(forfeited):.2f} were kept for the discount received.",
         now_ms,
@@ -250,17 +251,3 @@ def _discount_max_ppm(tx: Tx, contract: Contract) -> int:
     stored = listings.get(tx, contract.listing)
     assert stored is not None, contract
     return round(stored.listing.credit_discount_max * PPM)
-
-
-def _tell(tx: Tx, contract: Contract, kind: str, message: str, now_ms: int) -> None:
-    events.record(
-        tx,
-        Event(
-            account_id=contract.renter,
-            contract_id=contract.id,
-            machine_id=contract.machine,
-            kind=kind,
-            message=message,
-            at_ms=now_ms,
-        ),
-    )

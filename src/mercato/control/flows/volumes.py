@@ -13,16 +13,15 @@ import msgspec
 from mercato.control.db import Tx
 from mercato.control.flows import metering
 from mercato.control.flows.house import STANDARD, Rules
+from mercato.control.flows.owned import tell
 from mercato.control.store import (
     contracts,
-    events,
     limits,
     listings,
     machines,
     volume_listings,
     volumes,
 )
-from mercato.control.store.events import Event
 from mercato.control.store.machines import Machine
 from mercato.control.store.volumes import StoredVolume
 from mercato.market import errors
@@ -146,7 +145,7 @@ def create(
     limits.mark(tx, contract.id, request.scopes)
     metering.open_meter(tx, contract, metering.DISK, now_ms)
     metering.forecast(tx, renter, now_ms)
-    _tell(tx, contract, "volume_rented", Reason.RENTED, "The volume was rented.", now_ms)
+    tell(tx, contract, "volume_rented", Reason.RENTED, "The volume was rented.", now_ms)
     machines.changed(tx, machine.id)
     return contract
 
@@ -269,7 +268,7 @@ def delete(
     until_ms = now_ms if machine.offline_since_ms is None else machine.offline_since_ms
     metering.close_meter(tx, contract, metering.DISK, until_ms, now_ms)
     volumes.delete(tx, volume_id, now_ms)
-    _tell(tx, contract, "volume_deleted", reason, "It was told to end for good.", now_ms)
+    tell(tx, contract, "volume_deleted", reason, "It was told to end for good.", now_ms)
     metering.forecast(tx, renter, now_ms)
     machines.changed(tx, contract.machine)
 
@@ -329,18 +328,3 @@ def _mine(tx: Tx, renter: AccountId, volume_id: ContractId) -> tuple[StoredVolum
     tx.queue(f"account:{renter}")
     machines.at_front(tx, found.machine_id)
     return found, contracts.get(tx, volume_id)
-
-
-def _tell(tx: Tx, contract: Contract, kind: str, reason: Reason, message: str, now_ms: int) -> None:
-    events.record(
-        tx,
-        Event(
-            account_id=contract.renter,
-            contract_id=contract.id,
-            machine_id=contract.machine,
-            kind=kind,
-            reason=reason.value,
-            message=message,
-            at_ms=now_ms,
-        ),
-    )

@@ -106,28 +106,33 @@ def close(tx: Tx, machine: MachineId, now_ms: int) -> bool:
     )
 
 
+def listing_of(row: dict[str, Any], listing: ListingId, machine: MachineId) -> Listing:
+    """A listing from a row that has its columns, whatever it calls the two ids."""
+    return Listing(
+        id=listing,
+        machine=machine,
+        prices=Prices(
+            gpu=NanoUsdPerHour(row["gpu"]),
+            disk=NanoUsdPerGbMonth(row["disk"]),
+            up=NanoUsdPerGb(row["up"]),
+            down=NanoUsdPerGb(row["down"]),
+            bid_floor=NanoUsdPerHour(row["bid_floor"]),
+        ),
+        min_chunk=row["min_chunk"],
+        end_at_ms=row["end_at_ms"],
+        credit_discount_max=row["credit_discount_max"],
+        platform_fee_ppm=row["platform_fee_ppm"],
+        bids=BidTerms(
+            notice_ms=row["bid_notice_ms"],
+            run_ms_min=row["bid_run_ms_min"],
+            uniform=row["bid_uniform"],
+        ),
+    )
+
+
 def _stored(row: dict[str, Any]) -> StoredListing:
     return StoredListing(
-        listing=Listing(
-            id=ListingId(row["id"]),
-            machine=MachineId(row["machine_id"]),
-            prices=Prices(
-                gpu=NanoUsdPerHour(row["gpu"]),
-                disk=NanoUsdPerGbMonth(row["disk"]),
-                up=NanoUsdPerGb(row["up"]),
-                down=NanoUsdPerGb(row["down"]),
-                bid_floor=NanoUsdPerHour(row["bid_floor"]),
-            ),
-            min_chunk=row["min_chunk"],
-            end_at_ms=row["end_at_ms"],
-            credit_discount_max=row["credit_discount_max"],
-            platform_fee_ppm=row["platform_fee_ppm"],
-            bids=BidTerms(
-                notice_ms=row["bid_notice_ms"],
-                run_ms_min=row["bid_run_ms_min"],
-                uniform=row["bid_uniform"],
-            ),
-        ),
+        listing=listing_of(row, ListingId(row["id"]), MachineId(row["machine_id"])),
         duration=row["duration"],
         listed_at_ms=row["listed_at_ms"],
         closed_at_ms=row["closed_at_ms"],

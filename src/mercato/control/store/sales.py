@@ -7,11 +7,12 @@ import msgspec
 
 from mercato.control.db import Tx
 from mercato.control.store import standings
+from mercato.control.store.listings import listing_of
 from mercato.market.auction import Claim
 from mercato.market.hardware import Hardware
 from mercato.market.ids import AccountId, ContractId, ListingId, MachineId
-from mercato.market.listing import Listing, Prices
-from mercato.market.money import NanoUsdPerGb, NanoUsdPerGbMonth, NanoUsdPerHour
+from mercato.market.listing import Listing
+from mercato.market.money import NanoUsdPerGbMonth
 from mercato.market.volume import VolumeListing
 
 
@@ -44,7 +45,8 @@ _SALE: Final[LiteralString] = """
 select m.id, m.host_id, m.hardware, m.verification, m.generation, m.joined_at_ms,
        m.deleted_at_ms, m.offline_since_ms, m.seen_at_ms,
        l.id as listing_id, l.gpu, l.disk, l.up, l.down, l.bid_floor, l.min_chunk, l.end_at_ms,
-       l.credit_discount_max, l.platform_fee_ppm, l.listed_at_ms,
+       l.credit_discount_max, l.platform_fee_ppm, l.bid_notice_ms, l.bid_run_ms_min,
+       l.bid_uniform, l.listed_at_ms,
        (select coalesce(jsonb_object_agg(h.gpu::text, h.contract_id), '{}'::jsonb)
           from gpu_holds h join contracts c on c.id = h.contract_id
          where h.machine_id = m.id and c.kind <> 'background') as held,
@@ -98,20 +100,22 @@ def _sale(row: dict[str, Any], claims: tuple[Claim, ...]) -> Sale:
     hardware = msgspec.convert(row["hardware"], Hardware)
     heard = row["seen_at_ms"] is not None and row["offline_since_ms"] is None
     there = row["deleted_at_ms"] is None and row["listing_id"] is not None
+    machine = MachineId(row["id"])
+    listed = heard and there
     return Sale(
-        machine=MachineId(row["id"]),
+        machine=machine,
         host=AccountId(row["host_id"]),
         hardware=hardware,
         verification=row["verification"],
         generation=(row["generation"], heard),
         joined_at_ms=row["joined_at_ms"],
         listed_at_ms=row["listed_at_ms"] or row["joined_at_ms"],
-        listing=_listing(row) if heard and there else None,
+        listing=listing_of(row, ListingId(row["listing_id"]), machine) if listed else None,
         held={int(gpu): ContractId(by) for gpu, by in row["held"].items()},
         firm=frozenset(row["firm"]),
         claims=claims,
         disk_free_mb=int(hardware.disk.size_gb * 1_000) - row["disk_used_mb"],
-        volumes=_volumes(row) if heard and there else None,
+        volumes=_volumes(row) if listed else None,
         volumes_rented_mb=row["volumes_rented_mb"],
     )
 
@@ -125,22 +129,4 @@ def _volumes(row: dict[str, Any]) -> VolumeListing | None:
         size_mb=row["volume_size_mb"],
         price=NanoUsdPerGbMonth(row["volume_price"]),
         platform_fee_ppm=row["volume_fee_ppm"],
-    )
-
-
-def _listing(row: dict[str, Any]) -> Listing:
-    return Listing(
-        id=ListingId(row["listing_id"]),
-        machine=MachineId(row["id"]),
-        prices=Prices(
-            gpu=NanoUsdPerHour(row["gpu"]),
-            disk=NanoUsdPerGbMonth(row["disk"]),
-            up=NanoUsdPerGb(row["up"]),
-            down=NanoUsdPerGb(row["down"]),
-            bid_floor=NanoUsdPerHour(row["bid_floor"]),
-        ),
-        min_chunk=row["min_chunk"],
-        end_at_ms=row["end_at_ms"],
-        credit_discount_max=row["credit_discount_max"],
-        platform_fee_ppm=row["platform_fee_ppm"],
     )
