@@ -125,7 +125,8 @@ end $$;
 create function guard_running(contract bigint) returns void language plpgsql as $$
 begin
     perform guard(exists (select from instances where id = contract
-                          and intended = 'running' and actual = 'running'),
+                          and intended = 'running'
+                          and (actual = 'running' or (actual = 'loading' and bills_loading))),
                   'GPU time is paid only while it runs and should', contract::text);
     perform guard(cardinality((select gpus from contracts where id = contract))
                   = (select count(*) from gpu_holds where contract_id = contract),
@@ -167,7 +168,8 @@ begin
     perform guard(it.intended <> 'destroyed' or not exists (select from segments
                       where contract_id = it.id and to_ms is null),
                   'nothing told to end for good is billed', it.id::text);
-    if it.intended <> 'running' or it.actual <> 'running' then
+    if it.intended <> 'running'
+       or (it.actual <> 'running' and not (it.actual = 'loading' and it.bills_loading)) then
         perform guard(not exists (select from segments
                           where contract_id = it.id and kind = 'gpu' and to_ms is null),
                       'GPU time is paid only while it runs and should', it.id::text);

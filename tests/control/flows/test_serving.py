@@ -1,0 +1,132 @@
+"""What a worker costs its owner, second by second, in the eyes of the engine and of the market."""
+
+from typing import Final
+
+import msgspec
+
+from mercato.control.api.fleet import _fleet
+from mercato.control.db import Database
+from mercato.control.flows import serving, templating
+from mercato.control.flows.metering import DISK, GPU
+from mercato.control.store import segments
+from mercato.control.store.worker_groups import StoredGroup
+from mercato.engine.fleet import Fleet
+from mercato.market.ids import ContractId
+from mercato.market.instance import Actual
+from mercato.serverless.endpoint import Endpoint, GroupId
+from mercato.wire.worker import Status
+from tests.control.market import T0, Agent, Market, open_market, request
+
+MODEL_LOADS_S: Final = 20
+PULLS_S: Final = 7
+TRANSITIONS: Final = 6
+"""Of a life that is woken once."""
+
+
+class Life:
+    """One worker's life on a machine, told to the engine every second."""
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.agent: Agent = market.machine(4)
+        endpoint = market.db.run_now(
+            serving.create_endpoint, market.renter, "llm", Endpoint(), "key", T0, market.house
+        )
+        body = {"name": "llm", "private": True, "image": "debian"}
+        template = market.db.run_now(templating.create, market.renter, body, T0)
+        group = StoredGroup(
+            id=GroupId(0),
+            endpoint_id=endpoint.id,
+            account_id=market.renter,
+            template_id=template.id,
+            template_hash=template.hash_id,
+            search_params="",
+            launch_args="",
+            gpu_ram_mb=None,
+            test_workers=3,
+            version=1,
+            created_at_ms=T0,
+            updated_at_ms=T0,
+        )
+        made = market.db.run_now(serving.create_group, group)
+        wanted = serving.Recruit(
+            group=made.id,
+            offer=market.offer(self.agent, 2),
+            request=request(),
+            token="token",
+            reason="a test",
+        )
+        signed = market.db.run_now(serving.recruit, wanted, market.mint(), T0, market.house)
+        self.worker: ContractId = signed.contract.id
+        [definition] = market.db.run_now(_fleet).endpoints
+        self.engine = Fleet(definition)
+        self.now_s = T0 // 1_000
+        self.thinks = {GPU: 0, DISK: 0}
+        self.pulling_s = 0
+        self.up_s = 0
+
+    def pass_time(self, seconds: int) -> None:
+        """The agent does what it should and reports, the engine looks, and counts what it sees."""
+        for _ in range(seconds):
+            self.now_s += 1
+            self.agent.report(self.now_s * 1_000)
+            self.agent.obey(self.now_s * 1_000)
+            self._pull()
+            self.agent.report(self.now_s * 1_000)
+            self.engine.take_facts(self.market.db.run_now(_fleet).workers, float(self.now_s))
+            self._speak()
+            post = self.engine.posts.get(self.worker)
+            if post is not None:
+                self.thinks[GPU] += post.worker.state.bills_gpu
+                self.thinks[DISK] += post.worker.state.bills_storage
+
+    def _pull(self) -> None:
+        """The first start takes its image's time."""
+        here = self.agent.actual.get(self.worker)
+        if here is not None and self.pulling_s < PULLS_S:
+            self.pulling_s += 1
+            self.agent.actual[self.worker] = msgspec.structs.replace(
+                here, actual=Actual.LOADING, started_at_ms=None
+            )
+
+    def _speak(self) -> None:
+        here = self.agent.actual.get(self.worker)
+        runs = here is not None and here.actual is Actual.RUNNING
+        self.up_s = self.up_s + 1 if runs else 0
+        if runs:
+            loaded = self.up_s > MODEL_LOADS_S
+            post = self.engine.posts[self.worker]
+            said = Status(
+                id=self.worker,
+                loadtime=float(loaded),
+                max_perf=100.0 * loaded,
+                url="http://127.0.0.1:1",
+            )
+            post.take(said, float(self.now_s))
+            self.engine.settle(post, float(self.now_s))
+
+    def billed(self, kind: str) -> float:
+        """Seconds that the market's meters ran."""
+        meters = self.market.db.run_now(
+            segments.between, self.market.renter, T0, self.now_s * 1_000
+        )
+        assert all(one.to_ms is not None for one in meters)
+        ran_ms = [(one.to_ms or 0) - one.from_ms for one in meters if one.kind == kind]
+        return sum(ran_ms) / 1_000
+
+
+def test_38_the_market_bills_the_seconds_that_the_engine_thinks_it_bills(db: Database) -> None:
+    market = open_market(db)
+    life = Life(market)
+    life.pass_time(50)
+    assert [post.worker.state.label for post in life.engine.posts.values()] == ["idle"]
+    db.run_now(serving.put_to_sleep, life.worker, life.now_s * 1_000)
+    life.pass_time(15)
+    db.run_now(serving.wake, life.worker, life.now_s * 1_000, market.house)
+    life.pass_time(35)
+    db.run_now(serving.release, life.worker, life.now_s * 1_000)
+    life.pass_time(3)
+    assert life.thinks[GPU] > 70
+    for kind in (GPU, DISK):
+        assert abs(life.billed(kind) - life.thinks[kind]) <= TRANSITIONS, kind
+    market.audit()
