@@ -80,7 +80,7 @@ def test_an_order_waits_and_is_called_off(renter: Person, pretend: Market) -> No
 
 def test_prices_are_shown_as_they_are_now_and_were(renter: Person) -> None:
     assert "H100 SXM" in renter.says("prices")
-    assert "2" in renter.says("prices", "depth", "H100_SXM")
+    assert "AT OR BELOW" in renter.says("prices", "depth", "H100_SXM")
     assert "No GTX 1080 is free" in renter.says("prices", "depth", "GTX 1080")
     renter.says("prices", "history", "H100_SXM", "--hours", "2")
     assert "Nothing is known" in renter.says("prices", "survival", "H100_SXM", "1", "5")
