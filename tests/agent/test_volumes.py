@@ -17,7 +17,7 @@ from mercato.agent.volume_store import VolumeStore
 from mercato.market.instance import Actual
 from mercato.wire.agent import Desired, DesiredInstance, DesiredVolume, Mount
 from tests.agent.builders import MACHINE, wanted
-from tests.agent.real import inside, living_host, until_running
+from tests.agent.real import inside, living_host, new_engine, until_running
 from tests.agent.test_host import until
 
 
@@ -164,6 +164,19 @@ async def test_after_a_power_cut_a_container_finds_its_volume(
         host.take(told(3, volumes, replace(it, boots=it.boots + 1)))
         await until(host, 1, lambda it: it is not None and it.actual is Actual.RUNNING)
         assert await inside(host, 1, "cat /data/file") == (0, "kept\n")
+
+
+@pytest.mark.docker
+async def test_removed_twice_at_once_a_container_has_let_go_of_its_volume(box: str) -> None:
+    volumes = (DesiredVolume(id=4, size_mb=8),)
+    async with living_host() as host:
+        host.take(told(1, volumes, mounting(wanted(1, image=box), (4, "/data"))))
+        await until_running(host, 1)
+        other = new_engine()
+        host.take(told(2, volumes))
+        await asyncio.gather(*(other.remove(1) for _ in range(4)))
+        await other.release_volumes()
+        await other.close()
 
 
 @pytest.mark.docker

@@ -280,10 +280,15 @@ class DockerEngine:
 
     async def _remove(self, docker: aiodocker.Docker, instance: int) -> None:
         self._usage.forget(self._name(instance))
+        container = docker.containers.container(self._name(instance))
         async with _gone_is_fine():
-            await docker.containers.container(self._name(instance)).delete(
-                force=True, v=True, timeout=60.0
-            )
+            try:
+                await container.delete(force=True, v=True, timeout=60.0)
+            except aiodocker.DockerError as error:
+                if error.status != 409:
+                    raise
+                # It is being removed already, and has its volumes until it is gone.
+                await container.wait(condition="removed", timeout=60.0)
         await docker_move.forget(docker, self._name(instance))
 
     def _need_safe_gpus(self, desired: DesiredInstance) -> None:
