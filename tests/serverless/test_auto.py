@@ -185,6 +185,25 @@ def test_28_a_steady_load_leaves_the_fleet_alone() -> None:
     assert len(moves) <= 0.5 * 6 * 10, len(moves)
 
 
+def test_a_surge_wakes_what_it_asks_before_anybody_waits_for_long() -> None:
+    stage = Stage(FREE, [worker(1), *(worker(name, State.STOPPED) for name in range(2, 8))])
+    for second in range(300):
+        stage.second(second % 2)
+    before = stage.count(Kind.WAKE)
+    for _ in range(6):
+        stage.second(6)
+    assert stage.count(Kind.WAKE) - before >= 4
+    assert "a surge of" in stage.done[-1][1].reason
+
+
+def test_a_steady_load_that_the_fleet_can_do_rents_nothing() -> None:
+    fleet = [worker(1), worker(2), worker(3), *(worker(n, State.STOPPED) for n in (4, 5, 6))]
+    stage = Stage(FREE, fleet)
+    for _ in range(3_600):
+        stage.second(2)
+    assert stage.count(Kind.RENT) == 0
+
+
 def test_25_over_the_maximum_the_sleeping_go_first_and_no_serving_one() -> None:
     endpoint = msgspec.structs.replace(FREE, workers_max=2)
     fleet = [worker(1), worker(2), worker(3, State.STOPPED), worker(4, State.STOPPED)]

@@ -1,8 +1,9 @@
 """The default policy: capacity where late requests would cost more than the capacity.
 
 Awake is what the rule says that would have served this endpoint's own past best (hindsight.py),
-more while requests wait. On disk is what the best rule for pools says (pool.py), more while a
-shortage is worth it (shortage.py). Which worker: by price per performance as measured.
+more while requests wait, and what a surge asks at once. On disk is what the best rule for pools
+says (pool.py), more while a shortage is worth it (shortage.py). Which worker: by price per
+performance as measured.
 
 The owner's numbers bound it: `workers_max` always, the floors of load and workers, and headroom:
 `utilisation` below the client's default asks for that much more capacity awake.
@@ -159,6 +160,7 @@ def _prices(endpoint: Endpoint, load: Load, fleet: FleetNow) -> Prices:
         late=endpoint.late_weight * units * fleet.awake_s / FLEET_OVER_BEST,
         worker=fleet.worker,
         aim_s=endpoint.wait_aim_s,
+        request_s=units / fleet.slot_perf,
     )
 
 
@@ -167,7 +169,7 @@ def _awake_wanted(m: _Moment) -> float:
     endpoint, waiting = m.endpoint, m.load.waiting
     wanted = m.rule * max(1.0, NEUTRAL_UTILISATION / endpoint.utilisation)
     wanted += max(0.0, waiting.units - CLEAR_FROM_S * m.fleet.ready) / CLEAR_S
-    wanted = max(wanted, endpoint.load_min / endpoint.utilisation)
+    wanted = max(wanted, m.load.surge, endpoint.load_min / endpoint.utilisation)
     gate_s = endpoint.idle_before_zero_s
     lately = gate_s is not None and m.now_s - m.load.last_s < gate_s
     if endpoint.always_one or waiting.requests or (lately and m.fleet.awake > 0):
@@ -294,6 +296,7 @@ def _sleep(m: _Moment, wanted: float) -> list[Decision]:
 
 def _awake_reason(m: _Moment, wanted: float) -> str:
     waiting = m.load.waiting
+    surge = f"; a surge of {m.load.surge:.0f} units/s" if m.load.surge > 0 else ""
     waits = (
         f"; {waiting.requests} requests wait, the first for {waiting.oldest_s:.1f} s"
         if waiting.requests
@@ -301,7 +304,7 @@ def _awake_reason(m: _Moment, wanted: float) -> str:
     )
     return (
         f"{max(wanted, 0.0):.0f} units/s are wanted awake and {m.fleet.awake:.0f} are "
-        f"({m.memory.hindsight.told()}{waits})"
+        f"({m.memory.hindsight.told()}{surge}{waits})"
     )
 
 

@@ -2,10 +2,10 @@
 
 A rule says how much capacity to have awake: alpha x (the highest smoothed need of the last w
 seconds) + beta x (one average worker), and more when requests wait. Every few seconds each rule's
-shadow fleet lives through what was really asked: it pays for what it has awake or starting, its
-capacity comes a start later and in whole workers, its backlog makes requests late. Old cost is
-forgotten exponentially. The rule with the least cost is the one to follow; nothing about the shape
-of the load is assumed.
+shadow fleet lives through what was really asked: it pays for what it has awake or starting, and for
+what a worker put to sleep has yet to finish; its capacity comes a start later and in whole workers,
+its backlog makes requests late. Old cost is forgotten exponentially. The rule with the least cost
+is the one to follow; nothing about the shape of the load is assumed.
 """
 
 from collections.abc import Sequence
@@ -80,6 +80,8 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
     """Units/s of one average worker: capacity comes in these."""
     aim_s: float
     """A request that waits longer is late."""
+    request_s: float
+    """How long a request takes: about as long, a worker put to sleep is paid for in vain."""
 
 
 class Hindsight(msgspec.Struct, kw_only=True):
@@ -91,6 +93,8 @@ class Hindsight(msgspec.Struct, kw_only=True):
     backlogs: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(RULES))
     extras: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(RULES))
     """Workers awake against the backlog."""
+    had: list[int] = msgspec.field(default_factory=lambda: [0] * len(RULES))
+    """Workers awake in the last bin."""
     peaks: list[Peak] = msgspec.field(
         default_factory=lambda: [
             Peak(max(1, window_s // BIN_S)) for _ in range(SMOOTHINGS) for window_s in WINDOWS_S
@@ -128,7 +132,8 @@ class Hindsight(msgspec.Struct, kw_only=True):
         worker_bin, late = prices.awake_s * worker * BIN_S, prices.late * requests
         tops = [top / worker for top in self.tops]
         late_s, clear, rise = prices.aim_s * LATE_SHARE, CLEAR_S * worker, 1 / START_BINS
-        costs, backlogs, extras = self.costs, self.backlogs, self.extras
+        drain = prices.awake_s * worker * prices.request_s
+        costs, backlogs, extras, had = self.costs, self.backlogs, self.extras, self.had
         for at, (place, alpha, beta) in enumerate(_TABLE):
             extra, backlog = extras[at], backlogs[at]
             capacity = int(alpha * lows[place] + beta + extra) * worker
@@ -138,7 +143,11 @@ class Hindsight(msgspec.Struct, kw_only=True):
                 if backlog > late_s * capacity:
                     cost += late
             extras[at] = extra + (more - extra) * rise if more > extra else more
-            costs[at] = cost + int(alpha * tops[place] + beta + more) * worker_bin
+            have = int(alpha * tops[place] + beta + more)
+            if have < had[at]:
+                cost += drain * (had[at] - have)
+            had[at] = have
+            costs[at] = cost + have * worker_bin
             backlogs[at] = max(0.0, backlog + arrived - capacity * BIN_S)
 
     def wanted(self, needs: Sequence[float], worker: float) -> float:

@@ -16,6 +16,10 @@ HORIZON_S: Final = 1_024
 QUICK_S: Final = 8
 CALM_S: Final = 60
 """The need is averaged over a short and over a long time."""
+SURGE_S: Final = 6
+"""A surge shows in the requests of so many seconds, before any of them is done."""
+SURGE_SPREADS: Final = 4.0
+"""Chance alone makes a count vary by its square root; so many times that is no chance."""
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,12 +49,18 @@ class Load(msgspec.Struct, kw_only=True):
     """The same, averaged over the last `QUICK_S` seconds."""
     calm: float = 0.0
     """The same, averaged over the last `CALM_S` seconds."""
+    surge: float = 0.0
+    """Units/s that have come in the last `SURGE_S` seconds if chance cannot explain it, else 0."""
 
     slope: list[float] = msgspec.field(default_factory=lambda: [0.0] * HORIZON_S)
     """By second, how many units/s of virtual jobs begin less how many end."""
     open: float = 0.0
     recent: list[float] = msgspec.field(default_factory=lambda: [0.0] * CALM_S)
     """The need of each of the last seconds, newest last."""
+    came: list[int] = msgspec.field(default_factory=list)
+    """The requests of each of the last seconds, newest last."""
+    counted: int = 0
+    """Those that are in `came`, or were."""
 
     def arrive(self, now_s: float, units: float) -> None:
         """A new request of this cost asks for a worker; polls of the same one do not count."""
@@ -76,9 +86,13 @@ class Load(msgspec.Struct, kw_only=True):
             self.slope[at] = 0.0
             self.need = max(0.0, self.open)
             self.recent.append(self.need)
+            self.came.append(self.requests - self.counted)
+            self.counted = self.requests
         del self.recent[:-CALM_S]
+        del self.came[: -CALM_S - SURGE_S]
         self.quick = sum(self.recent[-QUICK_S:]) / QUICK_S
         self.calm = sum(self.recent) / CALM_S
+        self.surge = self._surge()
         self.now_s = now_s
         self.waiting = waiting
 
@@ -92,3 +106,12 @@ class Load(msgspec.Struct, kw_only=True):
         if change > 0:
             return self.calm + max(0.0, change - chance)
         return self.calm + min(0.0, change + chance)
+
+    def _surge(self) -> float:
+        if len(self.came) < CALM_S + SURGE_S:
+            return 0.0
+        newest = sum(self.came[CALM_S:])
+        usual = sum(self.came[:CALM_S]) * SURGE_S / CALM_S
+        if newest <= usual + SURGE_SPREADS * (1 + math.sqrt(usual)):
+            return 0.0
+        return newest / SURGE_S * self.units / self.requests

@@ -21,6 +21,9 @@ HALF_LIFE_S: Final = 12 * 3_600.0
 HYSTERESIS: Final = 0.05
 HYSTERESIS_RENTS: Final = 2
 """Another rule must have been better by this share, and by so many rentals."""
+SETTLE_S: Final = 900.0
+"""Nothing is counted before this long has passed: the shadows begin without workers, and the need
+that they see at first was there before them."""
 WINDOWS_S: Final = (900, 3_600, 10_800, 28_800, 86_400)
 SHARES: Final = (0.5, 0.75, 1.0, 1.2)
 SPARES: Final = (0.0, 1.0)
@@ -80,6 +83,9 @@ class Pool(msgspec.Struct, kw_only=True):
         for at, (peak, low) in enumerate(zip(self.peaks, self.lows, strict=True)):
             top = self.tops[at] = peak.push(self.bins, wanted)
             lows.append(-low.push(self.bins, -top))
+        if self.bins * POOL_BIN_S <= SETTLE_S:
+            self.had = [self._have(rule, prices) for rule in POOL_RULES]
+            return
         self._pay(lows, need, requests, prices)
         best = min(range(len(POOL_RULES)), key=self.costs.__getitem__)
         ahead = self.costs[self.chosen] - self.costs[best]
@@ -89,7 +95,7 @@ class Pool(msgspec.Struct, kw_only=True):
     def _pay(self, lows: Sequence[float], need: float, requests: int, prices: Prices) -> None:
         keep, gone = 0.5 ** (POOL_BIN_S / HALF_LIFE_S), sum(self.lost)
         for at, rule in enumerate(POOL_RULES):
-            have = int(rule.share * self.tops[rule.window] / prices.worker + rule.spare + 0.5)
+            have = self._have(rule, prices)
             loaded = int(rule.share * lows[rule.window] / prices.worker + rule.spare + 0.5)
             capacity = max(0.0, loaded * prices.worker - gone)
             cost = self.costs[at] * keep + have * prices.asleep_s * POOL_BIN_S
@@ -99,6 +105,9 @@ class Pool(msgspec.Struct, kw_only=True):
                 cost += prices.late * requests
             self.costs[at] = cost
             self.backlogs[at] = max(0.0, self.backlogs[at] + (need - capacity) * POOL_BIN_S)
+
+    def _have(self, rule: PoolRule, prices: Prices) -> int:
+        return int(rule.share * self.tops[rule.window] / prices.worker + rule.spare + 0.5)
 
     def wanted(self, awake_wanted: float, worker: float) -> float:
         """Units/s to have on disk, when `awake_wanted` is what is wanted awake now."""
