@@ -170,6 +170,19 @@ async def test_03_a_valid_key_never_gets_anything_but_200(house: House) -> None:
     assert all(one is None or isinstance(one, asyncio.CancelledError) for one in done), done
 
 
+async def test_39_a_client_may_say_how_its_prompt_begins(house: House) -> None:
+    for worker in (1, 2):
+        assert await house.report(worker, slots=8, max_perf=100.0) == 200
+    marks = [*("mark" * 100), 7]
+    urls = {(await house.route(cost=1, affinity=marks))[1]["url"] for _ in range(4)}
+    assert len(urls) == 1
+    (station,) = house.engine.stations.values()
+    post = next(post for post in station.fleet.posts.values() if post.url in urls)
+    chain = tuple(map(hash, marks))[:64]
+    assert station.fleet.router.prefixes.depth(post.worker.id, chain) == 64
+    assert (await house.route(cost=1, affinity="x"))[0] == 400
+
+
 async def test_03_what_is_wrong_is_said(house: House) -> None:
     for key in ("", "wrong", KEY + "x"):
         status, said = await house.said("/route/", {"endpoint": "llm", "api_key": key})

@@ -10,7 +10,8 @@ import msgspec
 import openai
 import pytest
 
-from mercato.engine.door import Door, _Body, _cost
+from mercato.engine.door import BLOCK_BYTES, Door, _Body, _chain, _cost
+from mercato.serverless.prefix import CHAIN_MAX
 from tests.engine.street import ACCOUNT_KEY, KEY, Street
 
 ASK: Any = [{"role": "user", "content": "say hello"}]
@@ -84,6 +85,17 @@ def test_a_request_costs_the_tokens_that_it_may_make_or_must_read(
     path: str, body: dict[str, object], cost: float
 ) -> None:
     assert _cost(msgspec.convert(body, _Body), path) == cost
+
+
+def test_39_prompts_that_begin_alike_have_chains_that_begin_alike() -> None:
+    talk = b"[" + b'{"role":"user","content":"' + b"sea " * 3_000
+    once, longer, other = _chain(talk), _chain(talk + b"more " * 2_000), _chain(b"x" + talk)
+    assert len(once) == len(talk) // BLOCK_BYTES
+    assert longer[: len(once)] == once
+    assert len(longer) > len(once)
+    assert not set(once) & set(other)
+    assert _chain(talk[: BLOCK_BYTES - 1]) == ()
+    assert len(_chain(b"x" * 10_000_000)) == CHAIN_MAX
 
 
 def test_the_door_knows_its_own_paths_only() -> None:

@@ -348,3 +348,17 @@ async def test_nobody_can_take_up_anothers_request() -> None:
     assert mine.worker == 1
     assert scene.ask(caller=2, idx=mine.idx).idx != mine.idx
     assert scene.fleet.ledger.assigned[RequestIdx(mine.idx)].request.caller == 1
+
+
+async def test_what_did_not_go_as_it_should_can_be_read_and_how_each_second_went() -> None:
+    scene = await Scene(slots=1).open()
+    await scene.staff(1)
+    client = scene.ask()
+    scene.finish(1, client.idx, status="Error")
+    forgotten = [scene.ask() for _ in range(3)][-1]
+    forgotten.hang_up()
+    await scene.pass_time(20.0)
+    lines = scene.station.journal.read()
+    assert f"request {client.idx} at worker 1: Error" in lines["debug"]
+    assert f"request {forgotten.idx} was given up after" in lines["debug"]
+    assert "4 requests came, 2 are at work, 1 wait" in lines["trace"]

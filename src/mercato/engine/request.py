@@ -80,8 +80,12 @@ class Desk:
         numbers: Numbers,
         clock: Clock,
         look: Callable[[Post], None],
+        note: Callable[[str], None],
     ) -> None:
-        """`look` is told of a worker that may be dead, and finds out; meanwhile it gets nothing."""
+        """`look` is told of a worker that may be dead, and finds out; meanwhile it gets nothing.
+
+        `note` keeps a line about a request that did not go as it should.
+        """
         self.fleet = fleet
         self.load = Load()
         self.traffic = Traffic()
@@ -89,6 +93,7 @@ class Desk:
         self._numbers = numbers
         self._clock = clock
         self._look = look
+        self._note = note
         self._held: dict[RequestIdx, _Held] = {}
         self._holds: deque[tuple[float, RequestIdx, _Held]] = deque()
         self._avoid: dict[RequestIdx, dict[ContractId, float]] = {}
@@ -175,6 +180,7 @@ class Desk:
 
     def _failed(self, idx: RequestIdx, worker: ContractId, now_s: float) -> None:
         """A client comes back with a request that a worker has: that worker did not answer it."""
+        self._note(f"request {idx} was not answered by worker {worker}, its client says")
         post = self.fleet.posts[worker]
         self.fleet.end(idx, worker, now_s, lost=True)
         post.went(well=False, now_s=now_s)
@@ -253,6 +259,8 @@ class Desk:
     def tick(self, now_s: float) -> None:
         """Give up those whose clients did, and forget what is over; called once a second."""
         for request in self.fleet.ledger.expire(now_s):
+            waited_s = now_s - request.arrived_s
+            self._note(f"request {request.idx} was given up after {waited_s:.0f} s")
             held = self._held.pop(request.idx, None)
             if held is not None:
                 held.reply(None)
@@ -282,6 +290,7 @@ class Desk:
         for told in finished:
             entry = self.fleet.finish(post, told, now_s)
             if entry is not None and told.status != "Success":
+                self._note(f"request {entry.request.idx} at worker {post.worker.id}: {told.status}")
                 self._shun(entry.request.idx, post.worker.id, now_s)
         self.fleet.settle(post, now_s)
         self.give(now_s)

@@ -66,13 +66,14 @@ class Station:
         """Take an endpoint over; `facts` are its workers, from before."""
         self.journal = Journal()
         self.fleet = Fleet(definition)
-        self.desk = Desk(self.fleet, signer, numbers, clock, self._look)
+        self.desk = Desk(self.fleet, signer, numbers, clock, self._look, self._note_request)
         self.scaling = Scaling(self.fleet, market, self.journal, clock, taken_over=bool(facts))
         self._clock = clock
         self._probed: dict[ContractId, float] = {}
         self._states: dict[ContractId, State] = {}
         self._probes: set[asyncio.Task[None]] = set()
         self._scaling: asyncio.Task[None] | None = None
+        self._came = 0
         self.take_facts(facts)
 
     @property
@@ -101,6 +102,7 @@ class Station:
             self._note_state(post, now_s)
         self.desk.tick(now_s)
         self.desk.load.tick(now_s, self.fleet.ledger.waiting(now_s))
+        self._note_second(now_s)
         if self._scaling is None or self._scaling.done():
             self._scaling = asyncio.get_running_loop().create_task(self._scale())
 
@@ -148,6 +150,22 @@ class Station:
                 Grain.EVENTS, now_s, f"worker {worker.id} is {worker.state.label}{was}"
             )
 
+    def _note_request(self, line: str) -> None:
+        self.journal.write(Grain.DETAIL, self._clock.now_s(), line)
+
+    def _note_second(self, now_s: float) -> None:
+        """How this second went, unless nothing went on."""
+        came, self._came = self.desk.load.requests - self._came, self.desk.load.requests
+        waiting = self.desk.load.waiting
+        working = sum(post.worker.requests for post in self.fleet.posts.values())
+        if came or waiting.requests or working:
+            self.journal.write(
+                Grain.REPORTS,
+                now_s,
+                f"{came} requests came, {working} are at work, {waiting.requests} wait, the first "
+                f"for {waiting.oldest_s:.1f} s; {len(self.fleet.router)} workers serve",
+            )
+
     # What is kept.
 
     def remember(self) -> bytes:
@@ -183,6 +201,7 @@ class Station:
             return
         now_s = self._clock.now_s()
         self.desk.load, self.scaling.memory = kept.load, kept.memory
+        self._came = kept.load.requests
         self.fleet.units_per_score = kept.units_per_score
         for known in kept.posts:
             post = self.fleet.posts.get(known.id)
