@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from mercato.engine.market import DONE
@@ -310,6 +311,18 @@ async def test_36_a_few_workers_show_what_they_do_before_more_are_rented() -> No
     await scene.engine.keep()
     await scene.again()
     assert scene.fleet.units_per_score == 500.0
+
+
+async def test_36_an_owner_may_do_without_that() -> None:
+    scene = await Scene(Endpoint(workers_min=0)).open()
+    group = msgspec.structs.replace(scene.definition.groups[0], test_workers=0)
+    definition = msgspec.structs.replace(scene.definition, groups=(group,))
+    scene.market.endpoints[definition.id] = definition
+    await scene.engine.refresh()
+    market, script = Letting(scene, 40, state=Instance.LOADING), Script(scene)
+    script.always = [wanted(Kind.RENT, offer=n) for n in range(1, 41)]
+    await scene.pass_time(10.0)
+    assert market.count == definition.parameters.workers_max
 
 
 async def test_35_a_worker_that_never_loads_is_given_back_and_its_machine_left_alone() -> None:

@@ -155,9 +155,10 @@ class Scaling:
         count = len(self._fleet.posts) + len(self._unseen)
         if count >= definition.parameters.workers_max:
             return True
-        if not self._fleet.units_per_score and not self._fleet.measured:
+        few = max((group.test_workers for group in definition.groups), default=0)
+        if few and not self._fleet.units_per_score and not self._fleet.measured:
             # Nobody knows yet how many it takes: a few workers are to show it first.
-            return count >= max((group.test_workers for group in definition.groups), default=1)
+            return count >= few
         return age_s < NO_RENT_S and count >= max(1, definition.parameters.workers_min)
 
     async def _rent(self, decision: Decision, offers: list[Candidate], now_s: float) -> None:
