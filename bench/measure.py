@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class Table:
 
 def report(script: str, title: str, text: str, tables: Sequence[Table]) -> None:
     """Print what a benchmark found and keep it in bench/results, with where and when it was."""
-    lines = [f"# {title}", "", *text.strip().splitlines(), "", f"{where()}", ""]
+    lines = [f"# {title}", "", *text.strip().splitlines(), "", command(), where(), ""]
     for table in tables:
         lines += table.lines()
     page = "\n".join(lines)
@@ -67,6 +68,12 @@ def report(script: str, title: str, text: str, tables: Sequence[Table]) -> None:
     target = Path(__file__).parent / "results" / f"{Path(script).stem}.md"
     target.parent.mkdir(exist_ok=True)
     target.write_text(page)
+
+
+def command() -> str:
+    """How it was run."""
+    program = Path(sys.argv[0]).resolve().relative_to(Path(__file__).parents[1])
+    return f"By `PYTHONPATH=bench:. .venv/bin/python {' '.join([str(program), *sys.argv[1:]])}`."
 
 
 def where() -> str:

@@ -62,9 +62,9 @@ def main() -> None:
     for size in [int(word) for word in words if word != "--alone"] or SIZES:
         index, columns = built(size)
         settled(index)
-        tables = [by_kind(size, index), while_changing(size, index)]
-        if not alone:
-            tables.insert(0, beside_others(size, index, columns))
+        tables = [] if alone else [beside_others(size, index, columns)]
+        # The last changes the rows.
+        tables += [by_kind(size, index), while_changing(size, index)]
         report(
             f"search_{size}",
             f"Searching among {size:,} offers",
