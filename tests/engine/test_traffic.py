@@ -57,3 +57,6 @@ async def test_an_engine_has_its_market_keep_what_was_asked() -> None:
     await scene.engine.keep()
     [minute] = scene.market.traffic.values()
     assert [(each.requests, each.units) for each in minute.seconds] == [(2, 42.0)]
+    Asking(scene, 5.0)
+    await scene.engine.keep(last=True)
+    assert len(scene.market.traffic) == 2, "an engine that ends tells of the minute that runs too"

@@ -15,6 +15,7 @@ from mercato.engine.numbers import Numbers
 from mercato.engine.post import Post
 from mercato.engine.signing import KEY_NAME, Signer, new_key
 from mercato.engine.station import Station
+from mercato.engine.traffic import MINUTE_S
 from mercato.market.ids import ContractId
 from mercato.serverless.endpoint import EndpointId
 from mercato.wire.fleet import Definition, Fleet, Ownership, WorkerFact
@@ -72,7 +73,7 @@ class Engine:
                 tasks.create_task(self._every(LINE_S, self._answer_the_held))
                 tasks.create_task(self._every(KEEP_S, self.keep))
         finally:
-            await self.keep()
+            await self.keep(last=True)
             await asyncio.gather(*(station.close() for station in self.stations.values()))
 
     async def _every(self, period_s: float, work: Callable[[], Awaitable[None]]) -> None:
@@ -92,20 +93,22 @@ class Engine:
         for station in self.stations.values():
             station.desk.answer_the_held(now_s)
 
-    async def keep(self) -> None:
-        """Keep what is known of the endpoints."""
+    async def keep(self, *, last: bool = False) -> None:
+        """Keep what is known of the endpoints; for the `last` time also the minute that runs."""
         for endpoint, station in tuple(self.stations.items()):
             try:
                 await self.market.keep(endpoint, station.remember(), station.scaling.fence)
-                await self._record(endpoint, station)
+                await self._record(
+                    endpoint, station, self.clock.now_s() + (MINUTE_S if last else 0)
+                )
             except _UNREACHABLE as error:
                 _log.warning("nothing can be kept", why=str(error))
                 return
 
-    async def _record(self, endpoint: EndpointId, station: Station) -> None:
-        """Have the minutes kept that are over; those that could not be are kept next time."""
+    async def _record(self, endpoint: EndpointId, station: Station, by_s: float) -> None:
+        """Have the minutes kept that are over by then; those that could not be are next time."""
         traffic = station.desk.traffic
-        minutes = traffic.ended(self.clock.now_s())
+        minutes = traffic.ended(by_s)
         if minutes:
             await self.market.record(endpoint, minutes, station.scaling.fence)
             traffic.forget(minutes)
