@@ -110,6 +110,22 @@ async def test_a_worker_that_is_wanted_again_while_it_drains_goes_on() -> None:
     assert scene.ask().worker == 1
 
 
+async def test_a_worker_that_is_to_be_made_anew_is_so_however_much_is_asked() -> None:
+    scene = await Scene().open()
+    await scene.staff(1, slots=2)
+    script = Script(scene)
+    client = scene.ask()
+    script.next = [wanted(Kind.UPDATE, 1)]
+    script.always = [wanted(Kind.WAKE, 1)]
+    await scene.pass_time(30.0)
+    assert scene.states == {1: "stopping"}
+    scene.finish(1, client.idx)
+    script.always = []
+    await scene.pass_time(1.0)
+    assert asked_for(scene, Kind.UPDATE) == [1]
+    assert asked_for(scene, Kind.WAKE) == []
+
+
 async def test_33_an_updated_worker_is_routed_to_only_once_it_is_ready_again() -> None:
     scene = await Scene().open()
     await scene.staff(1, 2)

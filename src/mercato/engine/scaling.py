@@ -178,6 +178,9 @@ class Scaling:
         post = self._fleet.posts.get(decision.worker)
         if post is None:
             return
+        ending = self._ending.get(decision.worker)
+        if ending is not None and ending[0].kind is Kind.UPDATE:
+            return  # it comes back by itself; woken as it was, it would never be made anew
         began = self._ending.pop(decision.worker, None)
         post.draining, post.ordered = False, None
         self._fleet.settle(post, self._clock.now_s())
