@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 079365a791209879
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history f71afe3ffc68ac16
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -234,6 +234,60 @@ CREATE TABLE public.decisions (
 
 ALTER TABLE public.decisions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.decisions_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.deployment_versions (
+    id bigint NOT NULL,
+    deployment_id bigint NOT NULL,
+    label text,
+    file_hash text NOT NULL,
+    file_size bigint NOT NULL,
+    image text NOT NULL,
+    env text NOT NULL,
+    search_params text NOT NULL,
+    storage_mb bigint NOT NULL,
+    login_hash bytea NOT NULL,
+    template_id bigint NOT NULL,
+    template_hash text NOT NULL,
+    created_at_ms bigint NOT NULL,
+    evicted_at_ms bigint,
+    removed_at_ms bigint,
+    CONSTRAINT deployment_versions_file_size_check CHECK ((file_size > 0)),
+    CONSTRAINT deployment_versions_storage_mb_check CHECK ((storage_mb > 0))
+);
+
+ALTER TABLE public.deployment_versions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.deployment_versions_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.deployments (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    name text NOT NULL,
+    tag text NOT NULL,
+    endpoint_id bigint NOT NULL,
+    group_id bigint,
+    rolled_version_id bigint,
+    ttl_ms bigint,
+    seen_at_ms bigint NOT NULL,
+    created_at_ms bigint NOT NULL,
+    updated_at_ms bigint NOT NULL,
+    deleted_at_ms bigint,
+    CONSTRAINT deployments_ttl_ms_check CHECK ((ttl_ms > 0))
+);
+
+ALTER TABLE public.deployments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.deployments_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -909,6 +963,12 @@ ALTER TABLE ONLY public.contracts
 ALTER TABLE ONLY public.decisions
     ADD CONSTRAINT decisions_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.deployment_versions
+    ADD CONSTRAINT deployment_versions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT deployments_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.deposits
     ADD CONSTRAINT deposits_pkey PRIMARY KEY (contract_id);
 
@@ -1058,6 +1118,12 @@ CREATE INDEX contracts_machine_id_idx ON public.contracts USING btree (machine_i
 
 CREATE INDEX decisions_endpoint_id_id_idx ON public.decisions USING btree (endpoint_id, id);
 
+CREATE INDEX deployment_versions_deployment_id_id_idx ON public.deployment_versions USING btree (deployment_id, id);
+
+CREATE INDEX deployment_versions_evicted_at_ms_idx ON public.deployment_versions USING btree (evicted_at_ms) WHERE ((evicted_at_ms IS NOT NULL) AND (removed_at_ms IS NULL));
+
+CREATE INDEX deployments_group_id_idx ON public.deployments USING btree (group_id) WHERE (deleted_at_ms IS NULL);
+
 CREATE INDEX deposits_renter_id_idx ON public.deposits USING btree (renter_id);
 
 CREATE INDEX deposits_used_up_at_ms_idx ON public.deposits USING btree (used_up_at_ms) WHERE (used_up_at_ms IS NOT NULL);
@@ -1087,6 +1153,8 @@ CREATE INDEX mounts_volume_id_idx ON public.mounts USING btree (volume_id);
 CREATE INDEX notices_next_at_ms_idx ON public.notices USING btree (next_at_ms) WHERE (next_at_ms IS NOT NULL);
 
 CREATE INDEX notices_webhook_id_id_idx ON public.notices USING btree (webhook_id, id);
+
+CREATE UNIQUE INDEX one_deployment_of_a_name ON public.deployments USING btree (account_id, name, tag) WHERE (deleted_at_ms IS NULL);
 
 CREATE UNIQUE INDEX one_endpoint_of_a_name ON public.endpoints USING btree (account_id, name) WHERE (deleted_at_ms IS NULL);
 
@@ -1196,6 +1264,24 @@ ALTER TABLE ONLY public.contracts
 
 ALTER TABLE ONLY public.decisions
     ADD CONSTRAINT decisions_endpoint_id_fkey FOREIGN KEY (endpoint_id) REFERENCES public.endpoints(id);
+
+ALTER TABLE ONLY public.deployment_versions
+    ADD CONSTRAINT deployment_versions_deployment_id_fkey FOREIGN KEY (deployment_id) REFERENCES public.deployments(id);
+
+ALTER TABLE ONLY public.deployment_versions
+    ADD CONSTRAINT deployment_versions_template_id_fkey FOREIGN KEY (template_id) REFERENCES public.templates(id);
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT deployments_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT deployments_endpoint_id_fkey FOREIGN KEY (endpoint_id) REFERENCES public.endpoints(id);
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT deployments_group_id_fkey FOREIGN KEY (group_id) REFERENCES public.worker_groups(id);
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT deployments_rolled_version_id_fkey FOREIGN KEY (rolled_version_id) REFERENCES public.deployment_versions(id);
 
 ALTER TABLE ONLY public.deposits
     ADD CONSTRAINT deposits_contract_id_fkey FOREIGN KEY (contract_id) REFERENCES public.contracts(id);

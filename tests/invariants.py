@@ -174,6 +174,12 @@ LAWS: Final[dict[str, LiteralString]] = {
         " where (i.intended = 'running' and i.destroyed_at_ms is null)"
         " is distinct from (s.contract_id is not null)"
     ),
+    "a deployment has a group of its account, and runs a version of its own that is kept": (
+        "select d.id from deployments d where not exists (select from worker_groups g"
+        " where g.id = d.group_id and g.account_id = d.account_id)"
+        " or not exists (select from deployment_versions v where v.id = d.rolled_version_id"
+        " and v.deployment_id = d.id and (v.evicted_at_ms is null or d.deleted_at_ms is not null))"
+    ),
 }
 
 

@@ -34,6 +34,9 @@ from mercato.control.api.requests import Requests
 from mercato.control.api.routes import ROUTES
 from mercato.control.api.server import Api
 from mercato.control.api.services import Services
+from mercato.control.blobs.blobs import Blobs
+from mercato.control.blobs.directory import Directory
+from mercato.control.blobs.s3 import S3, Bucket
 from mercato.control.clock import Clock, SystemClock
 from mercato.control.db import Database
 from mercato.control.flows import ordering
@@ -79,8 +82,8 @@ class ControlPlane:
         house = House(box=SecretsBox.at(settings.data_key), rules=settings.rules)
         keys = KeyRing(self.db, clock)
         agents = Agents(self.db, clock, keys, partial(observe, house=house))
-        providers = _providers(settings)
-        self.driver = Driver(loops(self.db, house, clock.now_ms(), providers), clock)
+        providers, blobs = _providers(settings), _blobs(settings, house)
+        self.driver = Driver(loops(self.db, house, clock.now_ms(), providers, blobs), clock)
         orders = OrderDesk(self.db, clock, house)
         self._requests = Requests()
         counted = registry(self.db, self.driver.loops, lambda: agents.connected, self._states)
@@ -95,6 +98,7 @@ class ControlPlane:
             offers=OfferBook(self.db, clock, orders.offered),
             orders=orders,
             providers=providers,
+            blobs=blobs,
             observe=self._requests.count,
             exposition=partial(generate_latest, counted),
             loops=lambda: self.driver.loops,
@@ -102,6 +106,7 @@ class ControlPlane:
             openapi=openapi.encoded(ROUTES),
             documentation=documentation.page(ROUTES),
             body_bytes_max=settings.body_bytes_max,
+            upload_bytes_max=settings.upload_bytes_max,
             public_url=settings.public_url,
         )
         self.api = Api(self.services, ROUTES)
@@ -133,6 +138,7 @@ class ControlPlane:
             house=self.services.house,
             offers=self.services.offers,
             keys=self.services.keys,
+            blobs=self.services.blobs,
             engine_url=engine_url,
         )
 
@@ -188,6 +194,23 @@ def _providers(settings: Settings) -> Providers:
         settings.stripe_key, settings.stripe_webhook_secret or "", settings.stripe_url
     )
     return Providers(by_name, "stripe")
+
+
+def _blobs(settings: Settings, house: House) -> Blobs:
+    """A bucket where the operator has one, else a directory of this server."""
+    if settings.s3_url is None:
+        root = settings.uploads or settings.data_key.parent / "uploads"
+        return Directory(root, house.box.derived("mercato uploads"))
+    return S3(
+        Bucket(
+            url=settings.s3_url,
+            name=settings.s3_bucket,
+            region=settings.s3_region,
+            prefix=settings.s3_prefix,
+            access_key=settings.s3_access_key,
+            secret_key=settings.s3_secret_key,
+        )
+    )
 
 
 class Companion(Protocol):

@@ -37,6 +37,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stripe_webhook_secret: str | None = None
     """Signs Stripe's notices to /api/v0/payments/notices/stripe."""
     stripe_url: str = "https://api.stripe.com"
+    uploads: Path | None = None
+    """The directory of what clients upload; None: `uploads` beside the data key."""
+    upload_bytes_max: int = 536_870_912
+    s3_url: str | None = None
+    """A bucket for uploads, in place of the directory: its own address, with the bucket in it."""
+    s3_bucket: str = ""
+    s3_region: str = "us-east-1"
+    s3_prefix: str = ""
+    """Before the name of everything there."""
+    s3_access_key: str = ""
+    s3_secret_key: str = ""
     rules: Rules = STANDARD
 
 

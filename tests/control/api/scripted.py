@@ -35,9 +35,13 @@ class ScriptedAgent:
         self._desired: wire.Desired | None = None
         self._ended = threading.Event()
 
+    @property
+    def told(self) -> tuple[wire.DesiredInstance, ...]:
+        """What should be on the machine, as it was told last."""
+        return self._desired.instances if self._desired else ()
+
     def _observed(self) -> wire.Observed:
         self._generation += 1
-        wanted = self._desired.instances if self._desired else ()
         return wire.Observed(
             agent="test",
             boot="boot",
@@ -54,7 +58,7 @@ class ScriptedAgent:
                     started_at_ms=1_700_000_000_000,
                     ports={"22/tcp": 40_000 + index},
                 )
-                for index, one in enumerate(wanted)
+                for index, one in enumerate(self.told)
             ),
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import uvicorn
 
+from mercato.cli.companion import EngineBeside
 from mercato.control.app import ControlPlane, create_app
 from mercato.control.clock import SystemClock
 from mercato.control.db import Tx
@@ -62,8 +63,13 @@ def _accounts(tx: Tx, now_ms: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def served(database_url: str, data: Path, **settings: Any) -> Iterator[Served]:
-    """A server on a free port of loopback, in a thread of its own, for as long as this is held."""
+def served(
+    database_url: str, data: Path, *, engine: bool = False, **settings: Any
+) -> Iterator[Served]:
+    """A server on a free port of loopback, in a thread of its own, for as long as this is held.
+
+    With an `engine` beside it, its endpoints are scaled and routed.
+    """
     # The protocol is named so that asyncio sends small packets at once (TCP_NODELAY).
     with socket.socket(proto=socket.IPPROTO_TCP) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -72,8 +78,10 @@ def served(database_url: str, data: Path, **settings: Any) -> Iterator[Served]:
     port = listener.getsockname()[1]
     rules = settings.pop("rules", Rules(simulated_verified=True))
     data_key = data / "data.key"
+    url = f"http://127.0.0.1:{port}"
     app = create_app(
-        Settings(database_url=database_url, data_key=data_key, port=port, rules=rules, **settings)
+        Settings(database_url=database_url, data_key=data_key, port=port, rules=rules, **settings),
+        by=(lambda plane: EngineBeside(plane, url)) if engine else None,
     )
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
     thread = threading.Thread(
@@ -81,7 +89,6 @@ def served(database_url: str, data: Path, **settings: Any) -> Iterator[Served]:
     )
     thread.start()
     plane: ControlPlane = app.state.plane
-    url = f"http://127.0.0.1:{port}"
     try:
         _until_ready(url, thread)
         keys = plane.db.run_now(_accounts, SystemClock().now_ms())

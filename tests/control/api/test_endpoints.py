@@ -52,6 +52,7 @@ def recruiter(server: Served) -> Recruiter:
         house=services.house,
         offers=services.offers,
         keys=services.keys,
+        blobs=services.blobs,
         engine_url=server.url,
     )
 

@@ -20,7 +20,7 @@ OFFICIAL = {
         GET v1/instances, GET instances/filters, GET instances/1, GET instances/balance/1,
         PUT instances/request_logs/1, GET instances/pending-price-increases, GET volumes,
         GET commands/schedule_job, GET machines/maintenances, GET deployments, GET deployment/1,
-        GET deployment/1/versions, GET instances/1/ssh
+        GET deployment/1/versions, GET deployment/1/download_url, GET instances/1/ssh
     """,
     P.INSTANCE_WRITE: """
         PUT instances/1, PUT instances, DELETE instances/1, DELETE instances, PUT asks/1,
@@ -139,8 +139,8 @@ def test_a_key_reaches_what_it_was_given_and_no_further(route: Route) -> None:
     assert not may(route, caller("account", *(GRANTABLE - needed))) or (
         route.permission is P.ANYONE
     )
-    assert may(route, caller("instance"), id=7) == route.own_instance
-    assert not may(route, caller("instance"), id=8)
+    assert may(route, caller("instance"), id=7) == (route.own_instance or route.own_worker)
+    assert may(route, caller("instance"), id=8) == route.own_worker
 
 
 def test_an_instance_may_show_start_stop_label_destroy_and_read_itself() -> None:
@@ -151,3 +151,5 @@ def test_an_instance_may_show_start_stop_label_destroy_and_read_itself() -> None
         "DELETE /api/v0/instances/{id}",
         "PUT /api/v0/instances/request_logs/{id}",
     }
+    workers = {f"{route.method} {route.path}" for route in ROUTES if route.own_worker}
+    assert workers == {"GET /api/v0/deployment/{id}/download_url"}

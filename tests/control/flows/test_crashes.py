@@ -22,6 +22,7 @@ from tests import invariants
 from tests.control.contents import Contents, contents
 from tests.control.flows import (
     deeds,
+    deeds_of_deploying,
     deeds_of_hosting,
     deeds_of_money,
     deeds_of_serving,
@@ -57,6 +58,9 @@ INSIDE: Final = {
     "proving.end_gpu_time": "in stop",
     "settling.payouts_due": "only reads",
     "sealing.statement": "only reads",
+    "deploying.mine": "only reads",
+    "deploying.running": "only reads",
+    "deploying.to_roll_out": "only reads",
     "desired.desired": "only reads",
     "desired.look": "only reads",
     "desired.sealed": "only reads",
@@ -92,6 +96,7 @@ INSIDE: Final = {
 
 CASES = [
     *deeds.CASES,
+    *deeds_of_deploying.CASES,
     *deeds_of_hosting.CASES,
     *deeds_of_money.CASES,
     *deeds_of_serving.CASES,

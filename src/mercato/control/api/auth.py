@@ -103,6 +103,8 @@ def authorize(route: Route, caller: Caller | None, arguments: Mapping[str, Any])
     if caller.kind == "machine":
         raise errors.NotPermitted("A machine's key is for its agent and does nothing else.")
     if caller.kind == "instance":
+        if route.own_worker:
+            return
         if not route.own_instance or arguments.get("id") != caller.contract:
             raise errors.NotPermitted(
                 f"This key belongs to instance {caller.contract} and can only show, start, stop,"

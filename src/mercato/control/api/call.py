@@ -1,6 +1,6 @@
 """One request as a route's function sees it: who asks, of which market, with what arguments."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,9 +42,15 @@ class Call:
     request_id: str
     """Names this request in logs and answers."""
     origin: str
-    """`scheme://host` under which the caller reached this server."""
+    """`scheme://host` under which callers reach this server, as its operator says."""
+    reached: str = ""
+    """The same as this very caller wrote it: for links that nobody else will use. A worker may know
+    the server by a name of its own."""
     raw: bytes = b""
     """The body as it came, for signatures over it."""
+    stream: AsyncIterator[bytes] | None = None
+    """The body as it comes, for the routes that stream."""
+    content_type: str = ""
     signature: str = ""
     """Of the body, by whoever sent it."""
     repeat_key: str | None = None

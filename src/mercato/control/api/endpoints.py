@@ -26,10 +26,9 @@ TEST_WORKERS_DEFAULT: Final = 3
 TEXT_MAX: Final = 16_384
 
 
-class Scaling(msgspec.Struct, frozen=True, kw_only=True):
+class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of an endpoint; null leaves one at its default or as it is."""
 
-    endpoint_name: str | None = None
     min_load: float | None = None
     """Units a second that are always expected."""
     min_cold_load: float | None = None
@@ -40,10 +39,16 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     max_queue_time: float | None = None
     target_queue_time: float | None = None
     inactivity_timeout: float | None = None
-    endpoint_state: EndpointState | None = None
     policy: Policy | None = None
     late_weight: float | None = None
     interruptible_share: float | None = None
+
+
+class Scaling(Parameters, frozen=True, kw_only=True):
+    """An endpoint's name, parameters and state."""
+
+    endpoint_name: str | None = None
+    endpoint_state: EndpointState | None = None
 
 
 class ScalingOf(Scaling, frozen=True, kw_only=True):
@@ -117,10 +122,14 @@ def _row(endpoint: StoredEndpoint, house: House) -> EndpointRow:
     )
 
 
+def changes_of(asked: Parameters) -> dict[str, Any]:
+    """The parameters that are asked for, by our own names."""
+    given = {name: getattr(asked, wire, None) for wire, name in PARAMETERS.items()}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def _over(parameters: Endpoint, asked: Scaling) -> Endpoint:
-    given = {name: getattr(asked, wire) for wire, name in PARAMETERS.items()}
-    changes = {name: value for name, value in given.items() if value is not None}
-    return msgspec.structs.replace(parameters, **changes)
+    return msgspec.structs.replace(parameters, **changes_of(asked))
 
 
 async def list_endpoints(call: Call, asked: Nothing) -> Endpoints:  # noqa: ARG001 - nothing is asked
@@ -394,26 +403,3 @@ async def delete_group(call: Call, asked: ByGroup) -> DeletedEndpoint:
         deleted_workers=list(ended),
         msg=f"Worker group {asked.id} is deleted and {len(ended)} worker(s) are destroyed.",
     )
-
-
-class WhichUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker group whose workers are to be made anew, or no longer."""
-
-    workergroup_id: int
-    cancel_update: bool = False
-
-
-class Renewed(msgspec.Struct, frozen=True, kw_only=True):
-    """How many workers it concerns."""
-
-    success: bool = True
-    cancelled: bool
-    workers_to_update: int
-    error_msg: str = ""
-
-
-async def update_workers(call: Call, asked: WhichUpdate) -> Renewed:
-    """Make the workers of a group anew, one after another; or leave the rest as they are."""
-    flow = serving.cancel_renewal if asked.cancel_update else serving.renew_group
-    count = await call.services.db.run(flow, call.account, asked.workergroup_id, call.now_ms)
-    return Renewed(cancelled=asked.cancel_update, workers_to_update=count)

@@ -15,6 +15,7 @@ import psycopg
 import psycopg_pool
 
 from mercato.catalog.language import parse_text
+from mercato.control.api import rolling
 from mercato.control.api.auth import KeyRing, new_secret
 from mercato.control.api.creating import DISK_GB_DEFAULT
 from mercato.control.api.launch_args import LaunchArgs, parse_launch_args
@@ -22,6 +23,7 @@ from mercato.control.api.launching import launch_of
 from mercato.control.api.offer_book import OfferBook
 from mercato.control.api.offer_fields import OFFERS
 from mercato.control.api.shapes import UNPROVEN_RELIABILITY
+from mercato.control.blobs.blobs import Blobs, BlobsTrouble
 from mercato.control.clock import Clock
 from mercato.control.db import Database, Tx
 from mercato.control.flows import owning, serving, templating
@@ -69,6 +71,7 @@ class Recruiter:
     house: House
     offers: OfferBook
     keys: KeyRing
+    blobs: Blobs
     engine_url: str
     """Where workers send their reports."""
 
@@ -130,11 +133,15 @@ class Recruiter:
         Raises:
             LookupError: when the account has no such group.
         """
-        flow = serving.cancel_renewal if cancel else serving.renew_group
+        owner, now_ms = AccountId(account), self.clock.now_ms()
         try:
-            return await self._ask(flow, AccountId(account), group, self.clock.now_ms())
+            if cancel:
+                return await self._ask(serving.cancel_renewal, owner, group, now_ms)
+            return await rolling.roll_out(self._ask, self.blobs, owner, group, now_ms)
         except errors.NotFound as none:
             raise LookupError(str(none)) from none
+        except BlobsTrouble as trouble:
+            raise ConnectionError(str(trouble)) from trouble
 
     async def carry_out(
         self, endpoint: EndpointId, group: GroupId, decision: Decision, fence: int
@@ -227,6 +234,7 @@ class Recruiter:
             "REPORT_ADDR": self.engine_url,
             "MASTER_TOKEN": token,
             "WORKER_PORT": str(port),
+            "VAST_API_URL": self.engine_url,  # where a deployment's worker asks for its code
         }
         env = {"USE_SSL": "false"} | launch.env | own
         return msgspec.structs.replace(launch, env=env, ports=ports)

@@ -20,13 +20,6 @@ class NoOffers(msgspec.Struct, frozen=True, kw_only=True):
     offers: list[Any] = []
 
 
-class NoDeployments(msgspec.Struct, frozen=True, kw_only=True):
-    """None."""
-
-    success: bool = True
-    deployments: list[Any] = []
-
-
 class NoBackups(msgspec.Struct, frozen=True, kw_only=True):
     """None."""
 
@@ -74,11 +67,6 @@ async def no_list(call: Call, asked: Nothing) -> list[Any]:  # noqa: ARG001 - no
 async def no_offers(call: Call, asked: Nothing) -> NoOffers:  # noqa: ARG001 - nothing is asked
     """Find no network volume offers: this market does not offer them yet."""
     return NoOffers()
-
-
-async def no_deployments(call: Call, asked: Nothing) -> NoDeployments:  # noqa: ARG001 - nothing is asked
-    """List no deployments: this market does not offer them yet."""
-    return NoDeployments()
 
 
 async def no_backups(call: Call, asked: Nothing) -> NoBackups:  # noqa: ARG001 - nothing is asked

@@ -28,6 +28,10 @@ class Route:
     handle: Handle
     own_instance: bool = False
     """An instance's own key may use it on that instance."""
+    own_worker: bool = False
+    """A worker's own key may use it; the function sees whether it concerns that worker."""
+    streams: bool = False
+    """Its body is not JSON and may be large: the function reads it as it comes."""
     knows_caller: bool = False
     """A public route that treats somebody with a key better; a wrong key is refused."""
     reads: bool = False

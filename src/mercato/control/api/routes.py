@@ -12,6 +12,7 @@ from mercato.control.api import (
     background,
     bidding,
     creating,
+    deployments,
     earnings,
     endpoints,
     health,
@@ -29,8 +30,10 @@ from mercato.control.api import (
     prices,
     recorded,
     reserving,
+    rolling,
     spending,
     templates,
+    uploads,
     usage,
     variables,
     volumes,
@@ -256,7 +259,7 @@ SERVERLESS: Final = (
     Route("DELETE", f"{V0}/endptjobs/{{id}}", P.MISC, endpoints.delete_endpoint),
     Route("GET", f"{V0}/endptjobs/{{id}}/decisions", P.MISC, recorded.list_decisions),
     Route("GET", f"{V0}/endptjobs/{{id}}/traffic", P.MISC, recorded.show_traffic),
-    Route("POST", "/update_workers", P.MISC, endpoints.update_workers),
+    Route("POST", "/update_workers", P.MISC, rolling.update_workers),
     *(
         Route(method, f"{V0}/{name}{path}", P.MISC, handle, refused_in_body=method == "POST")
         for name in ("autojobs", "workergroups")
@@ -269,8 +272,28 @@ SERVERLESS: Final = (
     ),
 )
 
+DEPLOYMENTS: Final = (
+    Route("GET", f"{V0}/deployments", P.INSTANCE_READ, deployments.list_deployments),
+    Route("PUT", f"{V0}/deployments", P.INSTANCE_WRITE, deployments.put_deployment),
+    Route("DELETE", f"{V0}/deployments", P.INSTANCE_WRITE, deployments.delete_deployments),
+    Route("GET", f"{V0}/deployment/{{id}}", P.INSTANCE_READ, deployments.show_deployment),
+    Route("DELETE", f"{V0}/deployment/{{id}}", P.INSTANCE_WRITE, deployments.delete_deployment),
+    Route("GET", f"{V0}/deployment/{{id}}/versions", P.INSTANCE_READ, deployments.list_versions),
+    Route("POST", f"{V0}/deployment/{{id}}/start", P.INSTANCE_WRITE, deployments.start_deployment),
+    Route("POST", f"{V0}/deployment/{{id}}/stop", P.INSTANCE_WRITE, deployments.stop_deployment),
+    Route("POST", f"{V0}/deployment/{{id}}/heartbeat", P.INSTANCE_WRITE, deployments.beat),
+    Route(
+        "GET",
+        f"{V0}/deployment/{{id}}/download_url",
+        P.INSTANCE_READ,
+        deployments.download_url,
+        own_worker=True,
+    ),
+    Route("GET", f"{V0}/uploads/{{name}}", P.PUBLIC, uploads.fetch),
+    Route("POST", f"{V0}/uploads/{{name}}", P.PUBLIC, uploads.bring, streams=True),
+)
+
 NOT_YET_READ: Final = (
-    Route("GET", f"{V0}/deployments", P.INSTANCE_READ, later.no_deployments),
     Route("GET", f"{V0}/team/members", P.TEAM_READ, later.no_list),
     Route("GET", f"{V0}/team/roles-full", P.TEAM_READ, later.no_list),
     Route("GET", f"{V0}/clusters", P.USER_READ, later.no_clusters),
@@ -325,14 +348,6 @@ NOT_YET: Final = tuple(
         ("POST", "overlay", P.USER_WRITE),
         ("PUT", "overlay", P.USER_WRITE),
         ("DELETE", "overlay", P.USER_WRITE),
-        ("PUT", "deployments", P.INSTANCE_WRITE),
-        ("DELETE", "deployments", P.INSTANCE_WRITE),
-        ("GET", "deployment/{id}", P.INSTANCE_READ),
-        ("DELETE", "deployment/{id}", P.INSTANCE_WRITE),
-        ("GET", "deployment/{id}/versions", P.INSTANCE_READ),
-        ("POST", "deployment/{id}/start", P.INSTANCE_WRITE),
-        ("POST", "deployment/{id}/stop", P.INSTANCE_WRITE),
-        ("POST", "deployment/{id}/heartbeat", P.INSTANCE_WRITE),
     )
 )
 
@@ -344,6 +359,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *MONEY,
     *OPERATOR,
     *SERVERLESS,
+    *DEPLOYMENTS,
     *HEALTH,
     *NOT_YET_READ,
     *NOT_YET,

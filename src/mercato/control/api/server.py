@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
@@ -33,6 +34,7 @@ from mercato.control.api.errors import (
 from mercato.control.api.paths import Methods, Paths, normalised
 from mercato.control.api.route import Route
 from mercato.control.api.services import Services
+from mercato.control.blobs.blobs import BlobsTrouble
 from mercato.market import errors
 from mercato.market.access import Permission
 
@@ -87,7 +89,7 @@ class Api:
             return Response(status_code=204, headers={"Allow": allowed(self._methods(path)[0])})
         route, in_path = self._route(request.method, path)
         seen.route = route
-        raw = await self._raw(request)
+        raw = b"" if route.streams else await self._raw(request)
         body = _decoded(raw)
         query = dict(request.query_params)
         now_ms = self._services.clock.now_ms()
@@ -110,7 +112,10 @@ class Api:
             signature=request.headers.get("stripe-signature", ""),
             repeat_key=request.headers.get("idempotency-key") or None,
             secret=secret,
-            origin=self._services.public_url or f"{request.url.scheme}://{request.url.netloc}",
+            origin=self._services.public_url or _reached(request, None),
+            reached=_reached(request, self._services.public_url),
+            stream=request.stream() if route.streams else None,
+            content_type=request.headers.get("content-type", ""),
         )
         if caller is not None:
             await audit.saw(call)
@@ -194,6 +199,14 @@ class _Seen:
         self.caller: Caller | None = None
 
 
+def _reached(request: Request, public_url: str | None) -> str:
+    """Where the caller says that it reached us; a proxy before us may have ended its TLS."""
+    host = request.url.netloc
+    if public_url is not None and urlsplit(public_url).netloc == host:
+        return public_url.rstrip("/")
+    return f"{request.url.scheme}://{host}"
+
+
 def _decoded(raw: bytes) -> Any:
     if not raw.strip():
         return None
@@ -234,6 +247,11 @@ def _refuse(problem: Exception, request_id: str, *, in_body: bool) -> Response:
             status, code = HTTPStatus.SERVICE_UNAVAILABLE, "database_unavailable"
             message = "The market's database cannot be reached now. Try again in a moment."
             headers["Retry-After"] = "1"
+        case BlobsTrouble():
+            _log.error("uploads_unavailable", id=request_id, problem=str(problem))
+            status, code = HTTPStatus.SERVICE_UNAVAILABLE, "uploads_unavailable"
+            message = "The market's store of uploads cannot be used now. Try again in a moment."
+            headers["Retry-After"] = "5"
         case _:
             _log.error("request_failed", id=request_id, exc_info=problem)
             status, code = HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error"

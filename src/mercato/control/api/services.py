@@ -9,6 +9,7 @@ from mercato.control.api.auth import KeyRing
 from mercato.control.api.limits import RateLimits
 from mercato.control.api.offer_book import OfferBook
 from mercato.control.api.order_desk import OrderDesk
+from mercato.control.blobs.blobs import Blobs
 from mercato.control.clock import Clock
 from mercato.control.db import Database
 from mercato.control.flows.house import House
@@ -51,6 +52,8 @@ class Services:
     offers: OfferBook
     providers: Providers
     orders: OrderDesk
+    blobs: Blobs
+    """Where uploads lie."""
     observe: Callable[[str, str, int, int], None]
     """Counts a request: method, route, status, milliseconds."""
     exposition: Callable[[], bytes]
@@ -62,6 +65,7 @@ class Services:
     openapi: bytes
     documentation: str
     body_bytes_max: int
+    upload_bytes_max: int
     public_url: str | None
     """Where callers reach this server; None to believe each request's Host header."""
     addresses_seen: set[tuple[AccountId, str]] = field(default_factory=set)

@@ -155,7 +155,7 @@ def template_row(stored: StoredTemplate) -> TemplateRow:
 _BODY_FIELDS: Final = TemplateBody.__struct_fields__
 
 
-def _body(call: Call, asked: TemplateBody) -> dict[str, Any]:
+def body_of(call: Call, asked: TemplateBody) -> dict[str, Any]:
     """The content to keep: checked, with the registry password sealed."""
     body = {name: getattr(asked, name) for name in _BODY_FIELDS}
     if not (asked.name and asked.name.strip() and asked.image and asked.image.strip()):
@@ -184,14 +184,14 @@ def _filters(given: dict[str, Any] | str | None) -> dict[str, Any]:
 
 async def create(call: Call, asked: TemplateBody) -> TemplateAnswer:
     """Make a template."""
-    body = _body(call, asked)
+    body = body_of(call, asked)
     stored = await call.services.db.run(templating.create, call.account, body, call.now_ms)
     return TemplateAnswer(template=template_row(stored), msg="The template is kept.")
 
 
 async def replace(call: Call, asked: ChangedTemplate) -> TemplateAnswer:
     """Write a template anew, all of it; it gets a new hash."""
-    body = _body(call, asked)
+    body = body_of(call, asked)
     stored = await call.services.db.run(_replace, call.account, asked, body, call.now_ms)
     return TemplateAnswer(template=template_row(stored), msg="The template has a new version.")
 

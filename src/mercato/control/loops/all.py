@@ -2,10 +2,12 @@
 
 from typing import Final
 
+from mercato.control.blobs.blobs import Blobs
 from mercato.control.db import Database, Tx
 from mercato.control.flows import clearing, lapsing, lasting, ordering, pricing
 from mercato.control.flows.house import House
 from mercato.control.flows.volumes import expire as expire_volume
+from mercato.control.loops.deployments import deployment_loop
 from mercato.control.loops.loop import Loop, Report
 from mercato.control.loops.money import money_loops, summed
 from mercato.control.loops.webhooks import webhook_loop
@@ -36,9 +38,16 @@ REPLIES_KEPT_MS: Final = 24 * MS_PER_HOUR
 
 
 def loops(
-    db: Database, house: House, booted_at_ms: int, providers: Providers = BY_HAND
+    db: Database,
+    house: House,
+    booted_at_ms: int,
+    providers: Providers = BY_HAND,
+    blobs: Blobs | None = None,
 ) -> list[Loop]:
-    """All of them. `booted_at_ms`: machines are not blamed for silence while we were away."""
+    """All of them. `booted_at_ms`: machines are not blamed for silence while we were away.
+
+    Without `blobs` nothing was ever uploaded, and nobody tends it.
+    """
     rules = house.rules
 
     def expiry(now_ms: int) -> Report:
@@ -79,6 +88,7 @@ def loops(
     return [
         webhook_loop(db, house),
         *money_loops(db, house, providers),
+        *([deployment_loop(db, blobs)] if blobs is not None else []),
         Loop("auction", "Ends the notice of bids that were outbid.", 0.5, auction),
         Loop("expiry", "Warns of ends, extends, stops what has ended, purges it.", 30, expiry),
         Loop("silence", "Gives up machines not heard; ends their meters.", 10, silence),

@@ -1,0 +1,25 @@
+"""The loop of deployments: those that nobody wants any more end, and code that nobody runs goes."""
+
+from mercato.control.blobs.blobs import Blobs
+from mercato.control.db import Database
+from mercato.control.flows import deploying
+from mercato.control.loops.loop import Loop, Report
+from mercato.control.store import deployments
+
+
+def deployment_loop(db: Database, blobs: Blobs) -> Loop:
+    """The one loop."""
+
+    def tend(now_ms: int) -> Report:
+        silent = db.run_now(deployments.silent, now_ms)
+        report = {"ended": sum(db.run_now(deploying.expire, one, now_ms) for one in silent)}
+        waste = db.run_now(deployments.waste)
+        for version in waste:
+            if not db.run_now(deployments.is_needed, version):
+                blobs.remove(version.blob, now_ms)
+            db.run_now(deployments.removed, version.id, now_ms)
+        return report | {"removed": len(waste)}
+
+    return Loop(
+        "deployments", "Ends deployments past their time to live; forgets old code.", 5, tend
+    )

@@ -1,0 +1,291 @@
+"""Deployments through the API: who may do what, what is uploaded where, what changes what."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mercato.control.blobs.directory import Directory
+from mercato.control.loops.deployments import deployment_loop
+from mercato.control.store import worker_groups
+from mercato.serverless.decision import Decision, Kind
+from mercato.serverless.endpoint import EndpointId, GroupId
+from tests.control.api.scripted import ScriptedAgent, join
+from tests.control.api.serving import Served
+from tests.control.api.test_endpoints import recruiter
+from tests.control.api.test_journey import eventually
+from tests.control.market import hardware
+
+CODE = b"not really an archive"
+DEPLOYMENTS = "/api/v0/deployments/"
+
+
+def wish(number: int = 0, **changes: Any) -> dict[str, Any]:
+    """What the official client sends."""
+    return {
+        "name": "app",
+        "image": "python:3.11",
+        "file_hash": f"{number:064x}",
+        "file_size": len(CODE),
+        "env": "-p 3000:3000/tcp -e REPORT_ADDR=http://127.0.0.1",
+        "tag": "default",
+        "search_params": "verified=true rentable=true rented=false gpu_name in RTX_4090,H100",
+        "storage": 20,
+        **changes,
+    }
+
+
+def put(server: Served, asked: dict[str, Any], key: str = "renter") -> dict[str, Any]:
+    answer = server.call("PUT", DEPLOYMENTS, key, asked)
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def upload(server: Served, told: dict[str, Any], code: bytes = CODE) -> Any:
+    files = {"file": ("app.tar.gz", code, "application/gzip")}
+    return server.client.post(told["upload_url"], data=told["upload_fields"], files=files)
+
+
+def deployed(server: Served, asked: dict[str, Any] | None = None) -> dict[str, Any]:
+    told = put(server, asked or wish())
+    assert upload(server, told).status_code == 200
+    return told
+
+
+def roll_out(server: Served, told: dict[str, Any]) -> int:
+    body = {"workergroup_id": told["workergroup_id"]}
+    answer = server.call("POST", "/update_workers/", "renter", body).json()
+    assert answer["success"], answer
+    return int(answer["workers_to_update"])
+
+
+def shown(server: Served, told: dict[str, Any]) -> dict[str, Any]:
+    found = server.call("GET", f"/api/v0/deployment/{told['deployment_id']}/", "renter").json()
+    row: dict[str, Any] = found["deployment"]
+    return row
+
+
+def test_code_is_uploaded_once_and_fetched(server: Served) -> None:
+    told = put(server, wish(max_workers=2, cold_workers=1, ttl=30.5))
+    assert told["action"] == "created"
+    assert told["upload_fields"] == {}
+    path = f"/api/v0/deployment/{told['deployment_id']}/download_url/"
+    early = server.call("GET", path, "renter")
+    assert (early.status_code, "not uploaded yet" in early.json()["msg"]) == (409, True)
+    again = put(server, wish(max_workers=2, cold_workers=1, ttl=30.5))
+    assert again["action"] == "exists"
+    assert again["upload_url"], "whoever failed to upload may try again"
+    assert upload(server, told).status_code == 200
+    assert upload(server, again).status_code == 200
+    once_more = put(server, wish(max_workers=2, cold_workers=1, ttl=30.5))
+    assert (once_more["action"], once_more["upload_url"]) == ("exists", None)
+    link = server.call("GET", path, "renter").json()["download_url"]
+    fetched = server.client.get(link)
+    assert (fetched.status_code, fetched.content) == (200, CODE)
+    assert server.client.get(link.replace("signature=", "signature=0")).status_code == 403
+    row = shown(server, told)
+    assert (row["storage"], row["ttl"], row["endpoint_state"]) == (20, 30.5, "active")
+    listed = server.call("GET", DEPLOYMENTS, "renter").json()["deployments"]
+    assert listed == [row]
+    endpoint = server.call("GET", f"/api/v0/endptjobs/{told['endpoint_id']}/", "renter").json()
+    assert endpoint["result"]["max_workers"] == 2
+
+
+def test_an_upload_has_the_announced_size_and_is_a_form(server: Served) -> None:
+    told = put(server, wish())
+    assert upload(server, told, CODE + b"!").status_code == 400
+    assert upload(server, told, CODE * 10_000).status_code == 413
+    assert server.client.post(told["upload_url"], content=CODE).status_code == 400
+    part = {"other": ("app.tar.gz", CODE, "application/gzip")}
+    assert server.client.post(told["upload_url"], files=part).status_code == 400
+    forged = told["upload_url"].replace(f"size={len(CODE)}", "size=1000")
+    assert server.client.post(forged, files={"file": CODE}).status_code == 403
+    broken = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert server.client.post(told["upload_url"], content=b"y", headers=broken).status_code == 400
+
+
+def test_other_code_is_rolled_out_once_it_is_there(server: Served) -> None:
+    first = deployed(server)
+    second = put(server, wish(1))
+    assert (second["action"], second["deployment_id"]) == ("soft_update", first["deployment_id"])
+    roll_out(server, second)
+    assert shown(server, first)["file_hash"] == wish()["file_hash"], "it is not there yet"
+    assert put(server, wish(1))["action"] == "soft_update"
+    assert upload(server, second).status_code == 200
+    told = put(server, wish(1))
+    assert (told["action"], told["upload_url"]) == ("soft_update", None), "it was not rolled out"
+    roll_out(server, second)
+    assert shown(server, first)["file_hash"] == wish(1)["file_hash"]
+    assert put(server, wish(1))["action"] == "exists"
+    back = put(server, wish())
+    assert (back["action"], back["upload_url"]) == ("soft_update", None), "it is kept"
+    rows = server.call("GET", f"/api/v0/deployment/{first['deployment_id']}/versions/", "renter")
+    assert [row["is_current"] for row in rows.json()["versions"]] == [False, True, False]
+
+
+def test_other_surroundings_are_another_template_and_other_code_is_not(server: Served) -> None:
+    first = deployed(server)
+
+    def group() -> worker_groups.StoredGroup:
+        found = server.plane.db.run_now(worker_groups.get, first["workergroup_id"])
+        assert found is not None
+        return found
+
+    before = group()
+    put(server, wish(image="python:3.10"))
+    assert group() == before, "not before it is rolled out"
+    roll_out(server, first)
+    after = group()
+    assert after.template_hash != before.template_hash
+    assert after.version == before.version + 1
+    deployed(server, wish(1, image="python:3.10", search_params="num_gpus=2"))
+    roll_out(server, first)
+    assert group().template_hash == after.template_hash
+    assert group().search_params == "num_gpus=2"
+
+
+def test_only_the_endpoints_numbers_change(server: Served) -> None:
+    first = deployed(server, wish(max_workers=3))
+    told = put(server, wish(max_workers=4))
+    assert (told["action"], told["endpoint_id"]) == ("autoscale_update", first["endpoint_id"])
+    told = put(server, wish(min_load=1.0, max_workers=4))
+    assert told["action"] == "autoscale_update"
+    path = f"/api/v0/endptjobs/{told['endpoint_id']}/"
+    row = server.call("GET", path, "renter").json()["result"]
+    assert (row["max_workers"], row["min_load"]) == (4, 1.0)
+
+
+def test_it_stops_starts_and_is_deleted_by_id_and_by_name(server: Served) -> None:
+    first, tagged = deployed(server), put(server, wish(tag="two"))
+    other = put(server, wish(name="other"))
+    path = f"/api/v0/deployment/{first['deployment_id']}"
+    assert server.call("POST", f"{path}/stop/", "renter", {}).json()["endpoint_state"] == "stopped"
+    assert shown(server, first)["endpoint_state"] == "stopped"
+    assert put(server, wish())["action"] == "exists"
+    assert shown(server, first)["endpoint_state"] == "stopped"
+    assert server.call("POST", f"{path}/start/", "renter", {}).json()["endpoint_state"] == "active"
+    assert server.call("DELETE", f"{path}/", "renter").json()["success"]
+    assert server.call("GET", f"{path}/", "renter").status_code == 404
+    by_name = {"name": "app"}
+    assert server.call("DELETE", DEPLOYMENTS, "renter", by_name).json()["count"] == 1
+    assert server.call("DELETE", DEPLOYMENTS, "renter", by_name).status_code == 404
+    left = server.call("GET", "/api/v0/endptjobs/", "renter").json()["results"]
+    assert [row["id"] for row in left] == [other["endpoint_id"]]
+    assert tagged["endpoint_id"] != first["endpoint_id"]
+    assert put(server, wish())["action"] == "created"
+
+
+def test_one_that_nobody_speaks_of_ends_and_its_code_goes(server: Served, tmp_path: Path) -> None:
+    told = deployed(server, wish(ttl=60))
+    lasting = put(server, wish(name="lasting"))
+    services, root = server.plane.services, tmp_path / "uploads"
+    tend = deployment_loop(services.db, services.blobs).activate
+    assert len(list(root.iterdir())) == 1
+    seen_s = shown(server, told)["last_client_heartbeat"]
+    beat = f"/api/v0/deployment/{told['deployment_id']}/heartbeat/"
+    assert server.call("POST", beat, "renter").status_code == 200
+    assert tend(int(seen_s * 1_000) + 59_000) == {"ended": 0, "removed": 0}
+    now_ms = services.clock.now_ms() + 61_000
+    assert tend(now_ms) == {"ended": 1, "removed": 1}
+    assert tend(now_ms) == {"ended": 0, "removed": 0}
+    assert list(root.iterdir()) == []
+    left = server.call("GET", DEPLOYMENTS, "renter").json()["deployments"]
+    assert [row["id"] for row in left] == [lasting["deployment_id"]]
+
+
+def test_ten_versions_are_kept(server: Served) -> None:
+    deployed(server)
+    evicted = [put(server, wish(number))["evicted_versions"] for number in range(1, 13)]
+    assert [len(one) for one in evicted] == [0] * 10 + [1, 1], "what runs is kept too"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"file_hash": "short"},
+        {"file_size": 0},
+        {"file_size": 10**12},
+        {"name": "with/slash"},
+        {"name": ""},
+        {"tag": "t" * 33},
+        {"storage": -1},
+        {"ttl": 0},
+        {"env": "--privileged"},
+        {"search_params": "no_such_field=1"},
+        {"image": " "},
+        {"max_workers": 1, "cold_workers": 5},
+        {"version_label": "l" * 300},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused(server: Served, bad: dict[str, Any]) -> None:
+    answer = server.call("PUT", DEPLOYMENTS, "renter", wish(**bad))
+    assert answer.status_code == 400, answer.text
+    assert server.call("GET", DEPLOYMENTS, "renter").json()["deployments"] == []
+
+
+def test_nobody_reads_or_changes_anothers(server: Served) -> None:
+    told = deployed(server)
+    path = f"/api/v0/deployment/{told['deployment_id']}"
+    for method, end in (
+        ("GET", ""),
+        ("DELETE", ""),
+        ("GET", "/versions"),
+        ("POST", "/start"),
+        ("POST", "/stop"),
+        ("POST", "/heartbeat"),
+        ("GET", "/download_url"),
+    ):
+        assert server.call(method, f"{path}{end}/", "other").status_code == 404, end
+    assert server.call("DELETE", DEPLOYMENTS, "other", {"name": "app"}).status_code == 404
+    assert put(server, wish(), "other")["deployment_id"] != told["deployment_id"]
+
+
+@pytest.fixture
+def agent(server: Served) -> Iterator[ScriptedAgent]:
+    """The agent of a machine that is listed."""
+    made = hardware()
+    joined = join(server, of=made)
+    agent = ScriptedAgent(server, joined, made)
+    with agent.working():
+        asked = {"machine": joined.machine, "price_gpu": 0.36, "price_disk": 0.1}
+        assert server.call("PUT", "/api/v0/machines/create_asks/", "host", asked).json()["success"]
+        yield agent
+
+
+def test_a_worker_fetches_the_code_of_its_own_deployment_only(
+    server: Served, agent: ScriptedAgent
+) -> None:
+    told, strange = deployed(server), put(server, wish(name="strange"))
+    market, group = recruiter(server), GroupId(told["workergroup_id"])
+    offers = eventually(lambda: asyncio.run(market.candidates(group)))
+    assert {offer.machine for offer in offers} == {agent.joined.machine}
+    rent = Decision(kind=Kind.RENT, reason="a test", offer=offers[0].offer)
+    endpoint = EndpointId(told["endpoint_id"])
+    assert asyncio.run(market.carry_out(endpoint, group, rent, 0)) == "done"
+    (instance,) = server.call("GET", "/api/v0/instances/", "renter").json()["instances"]
+    env = dict(instance["extra_env"])
+    assert env["IS_DEPLOYMENT"] == "true"
+    assert env["DEPLOYMENT_ID"] == str(told["deployment_id"])
+    assert env["VAST_API_URL"] == server.url
+    assert "serve_deployment" in instance["onstart"]
+    key = eventually(lambda: agent.told)[0].env["CONTAINER_API_KEY"]
+    path = f"/api/v0/deployment/{told['deployment_id']}/download_url/"
+    link = server.call("GET", path, key).json()["download_url"]
+    assert server.client.get(link).content == CODE
+    theirs = f"/api/v0/deployment/{strange['deployment_id']}/download_url/"
+    assert server.call("GET", theirs, key).status_code == 404
+    assert server.call("GET", DEPLOYMENTS, key).status_code == 403
+    assert shown(server, told)["worker_count"] == 1
+    assert server.call("DELETE", path.replace("download_url/", ""), "renter").json()["success"]
+    assert server.call("GET", "/api/v0/instances/", "renter").json()["instances"] == []
+
+
+def test_uploads_lie_beside_the_data_key(server: Served, tmp_path: Path) -> None:
+    assert isinstance(server.plane.services.blobs, Directory)
+    told = deployed(server)
+    names = [path.name for path in (tmp_path / "uploads").iterdir()]
+    assert names == [shown(server, told)["s3_key"]]
