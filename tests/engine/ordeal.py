@@ -46,7 +46,7 @@ class Ordeal:
             await asyncio.sleep(seconds)
             self._over.set()
             await asyncio.gather(*lives)
-            await self._street.until_ready(len(self._street.workers))
+            await self._street.until_ready(len(self._street.workers), seconds=120)
             _, hung = await asyncio.wait(clients, timeout=PATIENCE_S)
             if hung:
                 raise Lost(f"{len(hung)} clients have no answer")

@@ -266,7 +266,7 @@ async def test_owners_see_workers_logs_and_decisions_and_strangers_do_not(house:
         assert (await house.said(path, {"id": 999, "api_key": KEY}))[0] == 404
 
 
-async def test_a_rolling_update_is_begun_and_cancelled(house: House) -> None:
+async def test_33_a_rolling_update_is_begun_and_cancelled(house: House) -> None:
     group = house.definition.groups[0].id
     asked = {"workergroup_id": group, "api_key": ACCOUNT_KEY}
     status, said = await house.said("/update_workers/", asked)

@@ -147,7 +147,7 @@ def test_no_fleet_grows_past_its_maximum_nor_busy_workers_sleep(
     assert sum(decision.kind in {Kind.RENT, Kind.WAKE} for decision in said) <= 1
 
 
-def test_renewal_takes_sleepers_at_once_and_those_that_serve_one_by_one() -> None:
+def test_33_renewal_takes_sleepers_at_once_and_those_that_serve_one_by_one() -> None:
     group = [Group(id=GROUP, version=2)]
     fleet = [
         worker(1, State.STOPPED, version=1),
