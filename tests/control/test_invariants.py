@@ -87,6 +87,11 @@ FORGERIES: Final[dict[str, LiteralString]] = {
         "update contracts set kind = 'background'; update standings set yields_at_ms = 5"
     ),
     "every instance that wants to run stands somewhere, and no other": "delete from standings",
+    "a deployment has a group of its account, and runs a version of its own that is kept": (
+        "insert into deployments"
+        " (account_id, name, tag, endpoint_id, seen_at_ms, created_at_ms, updated_at_ms)"
+        " values (1, 'app', 'default', 1, 0, 0, 0)"
+    ),
 }
 
 GUARDED: Final[dict[str, LiteralString]] = {
