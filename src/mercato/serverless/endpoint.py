@@ -13,9 +13,7 @@ import msgspec
 EndpointId = NewType("EndpointId", int)
 GroupId = NewType("GroupId", int)
 
-LATE_WEIGHT_CHEAP: Final = 3.0
-LATE_WEIGHT_BALANCED: Final = 10.0
-LATE_WEIGHT_FAST: Final = 30.0
+LATE_WEIGHT: Final = 10.0
 
 
 class EndpointState(StrEnum):
@@ -66,8 +64,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     idle_before_zero_s: float | None = None
     """No last worker sleeps before this long without a request; negative: it never does."""
 
-    late_weight: float = LATE_WEIGHT_BALANCED
-    """What all requests being late would cost, in bills of the cheapest possible fleet."""
+    late_weight: float = LATE_WEIGHT
+    """What all requests being late would cost, in bills of the cheapest possible fleet: 3 is for
+    who would rather wait, 30 for who would rather pay."""
     interruptible_share: float = 0.0
     """How much of the fleet may be rented by bid, 0 to 1."""
 
