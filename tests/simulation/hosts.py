@@ -99,6 +99,8 @@ class Machine:
         self.lied = False
         """Whether it ever lied: then nothing is proved by what it says."""
         self.off_market = False
+        self.proofs: list[int] = []
+        """When it proved to the server what runs on it; the server may not have written it."""
         self.on_begin: Callable[[Machine, Run], None] = lambda _machine, _run: None
         """Told of every container that begins to run."""
         self._usual = usual
@@ -169,6 +171,8 @@ class Machine:
         if line != self._line or not self.server.up:
             return
         observed = _OBSERVED.decode(frame)
+        if observed.sees:
+            self.proofs.append(self.world.now_ms)
         house = self.server.house
         try:
             desired = self.server.run(
@@ -223,7 +227,10 @@ class Machine:
         if last_ms <= self._beaten_ms or self.off_market:
             return None
         self._beaten_ms = last_ms
-        return self.id, last_ms, not self._host.containers.behaviour.deaf
+        sees = not self._host.containers.behaviour.deaf
+        if sees:
+            self.proofs.append(last_ms)
+        return self.id, last_ms, sees
 
     # --- What happens on it -----------------------------------------------------------------------
 

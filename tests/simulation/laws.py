@@ -1,5 +1,6 @@
 """What must hold in a simulated market, compared with what truly happened on its machines."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from typing import Any, Final
 
@@ -66,6 +67,7 @@ def in_the_end(market: Market, conn: psycopg.Connection[Any]) -> None:
     in_truth(market, conn)
     _as_it_should_be(market)
     _billed_as_it_ran(market, conn)
+    _billed_while_believed(market, conn)
     for renter in market.renters:
         _bill_is_true(market, renter, conn)
 
@@ -109,6 +111,30 @@ def _billed_as_it_ran(market: Market, conn: psycopg.Connection[Any]) -> None:
         assert unproven_ms <= UNPROVEN_MAX_MS, (
             f"instance {contract} paid for {unproven_ms} ms that its host cannot prove, between "
             f"{moment(from_ms)} and {moment(to_ms)}; it ran {runs[contract]}"
+        )
+
+
+def _billed_while_believed(market: Market, conn: psycopg.Connection[Any]) -> None:
+    """GPU time ends no later than its machine was believed: a while after it was last heard.
+
+    Also where the container ran on in truth: its host could not prove it when it was charged. Spans
+    that go on where another ends are one.
+    """
+    heard = {machine.id: sorted(machine.proofs) for machine in market.machines.values()}
+    for contract, machine, from_ms, to_ms, charged_ms in conn.execute(
+        "select s.contract_id, c.machine_id, s.from_ms, s.to_ms, greatest(s.to_ms,"
+        " (select max(at_ms) from transfers where cause like 'segment:' || s.id || ':%')) from"
+        " segments s join contracts c on c.id = s.contract_id"
+        " where s.kind = 'gpu' and s.from_ms < s.to_ms and not exists (select from segments n"
+        " where n.contract_id = s.contract_id and n.kind = 'gpu' and n.from_ms = s.to_ms"
+        " and n.id > s.id) order by s.id"
+    ):
+        proofs = heard[machine]
+        before = bisect_right(proofs, charged_ms)
+        last_ms = proofs[before - 1] if before else from_ms
+        assert to_ms - last_ms <= STANDARD.unknown_after_ms, (
+            f"instance {contract} paid until {moment(to_ms)}, {to_ms - last_ms} ms after its"
+            " machine was last heard"
         )
 
 

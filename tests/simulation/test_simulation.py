@@ -4,9 +4,12 @@ import multiprocessing
 
 import pytest
 
+from mercato.control.db import Tx
+from mercato.control.flows import metering, proving
+from mercato.market.contract import Contract
 from tests.control.postgres import Postgres
 from tests.simulation.many import outcomes
-from tests.simulation.seeds import Outcome, Scale, run
+from tests.simulation.seeds import Broken, Outcome, Scale, run
 
 SMALL = Scale(machines=10, days=1.0)
 
@@ -34,3 +37,15 @@ def test_a_worker_that_is_killed_costs_its_own_seed_alone_and_says_so() -> None:
     assert second.startswith("seed 2: its worker was killed (SIGKILL")
     assert isinstance(third, Outcome)
     assert third.seed == 3
+
+
+@pytest.mark.slow
+def test_a_planted_stop_that_bills_up_to_now_is_found(
+    server_of_databases: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end_gpu_time(tx: Tx, contract: Contract, now_ms: int) -> None:
+        metering.close_meter(tx, contract, metering.GPU, now_ms, now_ms)
+
+    monkeypatch.setattr(proving, "end_gpu_time", end_gpu_time)
+    with pytest.raises(Broken, match="after its machine was last heard"):
+        run(1, server_of_databases, SMALL)
