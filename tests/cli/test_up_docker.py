@@ -46,16 +46,21 @@ asyncio.run(main())
 """
 
 
-def test_an_engine_of_our_own_leaves_nothing_behind(tmp_path: Path) -> None:
+NOTHING = "ip link set lo up && echo 0 > /proc/sys/net/ipv4/ip_forward"
+ANOTHERS = f"""{NOTHING} && ip link add br-0123456789ab type bridge
+iptables -N DOCKER-USER && iptables -A FORWARD -j DOCKER-USER && ip6tables -N DOCKER-USER"""
+
+
+@pytest.mark.parametrize("before", [NOTHING, ANOTHERS], ids=["nothing", "another engine's"])
+def test_an_engine_of_our_own_leaves_what_was_there(tmp_path: Path, before: str) -> None:
     socket = tmp_path / "docker.sock"
-    prepare = "ip link set lo up && echo 0 > /proc/sys/net/ipv4/ip_forward"
     done = subprocess.run(
         [
             "unshare",
             "--net",
             "sh",
             "-c",
-            f'{prepare} && exec "$@"',
+            f'{before}\nexec "$@"',
             "sh",
             sys.executable,
             "-c",
@@ -69,9 +74,15 @@ def test_an_engine_of_our_own_leaves_nothing_behind(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr + done.stdout
-    before, during, after = json.loads(done.stdout.strip().splitlines()[-1])
+    was, during, after = json.loads(done.stdout.strip().splitlines()[-1])
     assert "docker0" in during["links"]
     assert any("DOCKER" in rule for rule in during["rules"])
-    assert after == before
+    if before == NOTHING:
+        assert after == was
+    else:
+        # The rules in the other's chains cannot be told from ours: they are left to it.
+        assert "br-0123456789ab" in after["links"]
+        assert after["links"] == was["links"]
+        assert "-A FORWARD -j DOCKER-USER" in after["rules"]
     assert not socket.exists()
     assert not list(Path("/run").glob("mercato-docker-*"))

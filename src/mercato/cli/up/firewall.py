@@ -17,9 +17,15 @@ _OURS: Final = re.compile(r"DOCKER|docker0|br-[0-9a-f]{12}|MERCATO|mercato", re.
 class Firewall:
     """The state before the engine started."""
 
-    def __init__(self, policies: dict[str, str], forwarding: str | None) -> None:
-        """Keep each tool's FORWARD policy, and whether packets were forwarded at all."""
+    def __init__(
+        self, policies: dict[str, str], bridges: frozenset[str], forwarding: str | None
+    ) -> None:
+        """Keep the FORWARD policy of each tool without an engine's rules, the bridges, forwarding.
+
+        What there was of another engine's is not ours to take away.
+        """
         self._policies = policies
+        self._bridges = bridges
         self._forwarding = forwarding
 
     @classmethod
@@ -27,12 +33,12 @@ class Firewall:
         """Look at the state as it is now."""
         policies = {}
         for tool in _TOOLS:
-            found = re.search(
-                r"^:FORWARD (\w+)", await _output(f"{tool}-save", "-t", "filter"), re.MULTILINE
-            )
-            policies[tool] = found[1] if found else "ACCEPT"
+            rules = await _output(f"{tool}-save")
+            if not _OURS.search(rules):
+                found = re.search(r"^\*filter\n(?:.*\n)*?:FORWARD (\w+)", rules, re.MULTILINE)
+                policies[tool] = found[1] if found else "ACCEPT"
         forwarding = _FORWARDING.read_text().strip() if _FORWARDING.exists() else None
-        return cls(policies, forwarding)
+        return cls(policies, await _bridges(), forwarding)
 
     async def restore(self) -> None:
         """Take away what the engine made, and only that."""
@@ -40,12 +46,21 @@ class Firewall:
             rules = await _output(f"{tool}-save")
             if _OURS.search(rules):
                 await _output(f"{tool}-restore", given=without_docker(rules, policy))
-        for line in (await _output("ip", "-o", "link", "show", "type", "bridge")).splitlines():
-            name = line.split(":")[1].strip()
-            if name in {"docker0", isolation.BRIDGE} or re.fullmatch(r"br-[0-9a-f]{12}", name):
-                await _output("ip", "link", "delete", name)
+        for name in await _bridges() - self._bridges:
+            await _output("ip", "link", "delete", name)
         if self._forwarding == "0":
             _FORWARDING.write_text("0\n")
+
+
+async def _bridges() -> frozenset[str]:
+    """The bridges of Docker Engines that there are."""
+    lines = (await _output("ip", "-o", "link", "show", "type", "bridge")).splitlines()
+    names = (line.split(":")[1].strip() for line in lines)
+    return frozenset(
+        name
+        for name in names
+        if name in {"docker0", isolation.BRIDGE} or re.fullmatch(r"br-[0-9a-f]{12}", name)
+    )
 
 
 def without_docker(rules: str, forward_policy: str) -> str:
