@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from mercato.cli.main import COMMANDS
+from mercato.cli.table import COMMANDS
 from mercato.cli.tree import tree
 from tests.cli.conftest import Run, assert_one_clear_line
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from mercato.cli.main import COMMANDS
+from mercato.cli.table import COMMANDS
 from mercato.cli.tree import tree
 from scripts import behaviours, write_docs
 

@@ -11,8 +11,8 @@ from click.shell_completion import CompletionItem
 
 from mercato.cli import command
 from mercato.cli.command import Option
-from mercato.cli.main import COMMANDS
 from mercato.cli.session import Session
+from mercato.cli.table import COMMANDS
 
 P = ParamSpec("P")
 
