@@ -23,6 +23,7 @@ async def run(
     Raises:
         OSError: when the address cannot be listened on, or the market cannot be reached.
     """
+    log_plainly()
     engine = Engine(market, SystemClock(), name, address)
     server = Server(Api(engine).handle, _complain, body_bytes_max=BODY_BYTES_MAX)
     await engine.open()
@@ -32,6 +33,13 @@ async def run(
         await engine.run()
     finally:
         await server.stop(STOP_GRACE_S)
+
+
+def log_plainly() -> None:
+    """Have tracebacks logged without the values of variables: tokens and payloads are in these."""
+    *others, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, plain])
 
 
 def _complain(what: str, error: BaseException) -> None:

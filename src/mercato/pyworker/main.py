@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import structlog
 import uvloop
 
 from mercato.pyworker.clock import SystemClock
@@ -40,10 +41,18 @@ def run(worker: Worker) -> None:
 
     Exits with one line on stderr when it cannot start.
     """
+    log_plainly()
     try:
         uvloop.run(_until_told_to_end(worker, read(os.environ)))
     except (BadPlace, CannotServe, ValueError) as error:
         sys.exit(f"mercato-pyworker: {error}")
+
+
+def log_plainly() -> None:
+    """Have tracebacks logged without the values of variables: tokens and payloads are in these."""
+    *others, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, plain])
 
 
 def main() -> None:
