@@ -64,7 +64,11 @@ def _push(image: str, name: str, home: Path) -> None:
     docker = ["docker", "--config", str(home)]
     login = [*docker, "login", "--username", USER, "--password-stdin", name.partition("/")[0]]
     subprocess.run(login, input=PASSWORD.encode(), check=True, capture_output=True)
-    subprocess.run(["docker", "tag", image, name], check=True)
+    # Another image than the one that the other tests use: what is here without a login is public.
+    distinct = f"FROM {image}\nLABEL only.for=whom.the.registry.knows\n".encode()
+    subprocess.run(
+        ["docker", "build", "--tag", name, "-"], input=distinct, check=True, capture_output=True
+    )
     subprocess.run([*docker, "push", "--quiet", name], check=True, capture_output=True)
     subprocess.run(["docker", "rmi", name], check=True, capture_output=True)
 
@@ -74,11 +78,12 @@ def image(registry: str) -> Iterator[str]:
     """The private image, not on this machine."""
     name = f"{registry}/private:1"
     yield name
-    subprocess.run(["docker", "rmi", "--force", name], check=True, capture_output=True)
+    found = _docker("images", "--no-trunc", "--quiet", name).split()
+    subprocess.run(["docker", "rmi", "--force", *found], check=bool(found), capture_output=True)
 
 
-def asking(image: str, login: RegistryLogin | None) -> DesiredInstance:
-    return msgspec.structs.replace(wanted(1, image=image), login=login)
+def asking(image: str, login: RegistryLogin | None, number: int = 1) -> DesiredInstance:
+    return msgspec.structs.replace(wanted(number, image=image), login=login)
 
 
 @pytest.mark.parametrize("named", ["by the image", "by the login"])
@@ -111,6 +116,23 @@ async def test_without_the_right_login_the_message_says_what_to_check(
         told = [refused.message, str(await host.observe()), *capfd.readouterr()]
     assert not any(WRONG in each for each in told)
     assert WRONG.encode() not in (tmp_path / "memory").read_bytes()
+
+
+async def test_what_came_by_a_login_is_given_to_nobody_without_one(
+    registry: str, image: str, tmp_path: Path
+) -> None:
+    login = RegistryLogin(registry=registry, user=USER, password=PASSWORD)
+    async with living_host(Memory(tmp_path / "memory")) as host:
+        host.take(desired(asking(image, login)))
+        await until_running(host, 1)
+        identity = _docker("images", "--no-trunc", "--quiet", image).strip()
+        for number, name in enumerate((image, identity), start=2):
+            host.take(desired(asking(name, None, number)))
+            refused = await until_settled(host, number)
+            assert refused.actual is Actual.FAILED, name
+            assert not _containers()
+        host.take(desired(asking(image, login, 4)))
+        await until_running(host, 4)
 
 
 def _containers() -> list[str]:

@@ -8,6 +8,9 @@ import aiodocker
 from mercato.agent.engine import StepFailed
 from mercato.wire.agent import RegistryLogin
 
+PRIVATE: Final = "mercato-private"
+"""The repository of the marks on images that came by a login."""
+
 _DONE: Final = {"Pull complete", "Already exists"}
 
 
@@ -52,12 +55,15 @@ async def ensure_image(
     """Make sure the image is on this machine. Refuses with StepFailed.
 
     What is here is used as it is; `fresh` asks the registry for a newer one first and is content
-    with what is here when there is none to be had.
+    with what is here when there is none to be had. What came by somebody's login is marked, and
+    given to those alone whom its registry lets have it.
     """
     name = full_name(image, login)
-    here = await _is_here(docker, name)
-    if here and not fresh:
+    here = await _identity(docker, name)
+    private = here is not None and await _identity(docker, _mark(here)) is not None
+    if here is not None and login is None and not fresh and not private:
         return
+    before = {each["Id"] for each in await docker.images.list(all=True)} if login else set()
     progress = PullProgress(image)
     tell(progress.heard({}))
     try:
@@ -65,18 +71,32 @@ async def ensure_image(
         async for message in docker.images.pull(name, auth=_auth(login), stream=True, timeout=None):
             tell(progress.heard(message))
     except aiodocker.DockerError as error:
-        if not here:
+        if here is None or private:
             raise StepFailed(_explained(image, error.message)) from error
+        return
+    if login is not None:
+        came = await _identity(docker, name)
+        if came is not None and came not in before:
+            repository, _, tag = _mark(came).partition(":")
+            await docker.images.tag(came, repository, tag=tag)
 
 
-async def _is_here(docker: aiodocker.Docker, image: str) -> bool:
+async def _identity(docker: aiodocker.Docker, image: str) -> str | None:
+    """The id of an image that is here, None when it is not."""
     try:
-        await docker.images.inspect(image)
+        return str((await docker.images.inspect(image))["Id"])
     except aiodocker.DockerError as error:
         if error.status == 404:
-            return False
+            return None
         raise
-    return True
+
+
+def _mark(identity: str) -> str:
+    """The name that an image which came by a login has as long as it is on this machine.
+
+    By its id, so that it holds under every name of the image.
+    """
+    return f"{PRIVATE}:{identity.removeprefix('sha256:')}"
 
 
 def full_name(image: str, login: RegistryLogin | None) -> str:
