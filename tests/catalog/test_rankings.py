@@ -73,7 +73,7 @@ FILTERS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(0, 2**32),
     st.lists(st.tuples(ORDERS, FILTERS, st.integers(0, 90)), min_size=1, max_size=6),

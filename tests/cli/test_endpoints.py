@@ -115,7 +115,7 @@ def test_what_if_shows_cost_and_waits_side_by_side(mercato: Run) -> None:
         "max_queue_time": 30,
         "target_queue_time": 10,
     }
-    asked = [[1_800_000_000 + 20 * n, 2, 400.0] for n in range(60)]
+    asked = [{"at": 1_800_000_000 + 20 * n, "requests": 2, "units": 400.0} for n in range(60)]
     traffic = {"seconds": asked, "gpu_price": 0.36, "storage_price": 0.02}
     with answering() as server:
         person = Person(mercato, server.url, "secret")

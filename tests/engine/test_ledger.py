@@ -153,5 +153,5 @@ class Books(RuleBasedStateMachine):
             assert waiting.units == 0
 
 
-Books.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Books.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestBooks = Books.TestCase

@@ -37,7 +37,7 @@ def new_bid(claims: Sequence[Claim], gpus: tuple[int, ...], price: int) -> Claim
 
 
 @given(luck=LUCK, gpus=st.integers(1, 4), count=st.integers(1, 5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_nothing_that_could_be_decided_is_better(
     luck: random.Random, gpus: int, count: int
 ) -> None:
@@ -65,7 +65,7 @@ def test_as_good_as_trying_everything_on_random_machines() -> None:
 @given(
     luck=LUCK, gpus=st.sampled_from((1, 2, 3, 4, 6, 8, 12, 16, 24, 64)), count=st.integers(1, 30)
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_verdict_is_one_that_can_come_true(luck: random.Random, gpus: int, count: int) -> None:
     claims = some_claims(luck, gpus, count)
     verdict = clear(gpus, claims, NOW_MS)
@@ -87,7 +87,7 @@ def test_the_verdict_is_one_that_can_come_true(luck: random.Random, gpus: int, c
 @given(
     luck=LUCK, gpus=st.sampled_from((1, 2, 3, 4, 6, 8, 12, 16, 24, 64)), count=st.integers(1, 30)
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_deciding_again_changes_nothing(luck: random.Random, gpus: int, count: int) -> None:
     """Who was displaced and may go anywhere may find another place: it can only now."""
     claims = some_claims(luck, gpus, count)
@@ -104,7 +104,7 @@ def test_deciding_again_changes_nothing(luck: random.Random, gpus: int, count: i
 
 
 @given(luck=LUCK, gpus=st.sampled_from((2, 4, 8)), count=st.integers(1, 12))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_who_has_no_gpus_is_told_who_has_them(luck: random.Random, gpus: int, count: int) -> None:
     claims = some_claims(luck, gpus, count)
     verdict = clear(gpus, claims, NOW_MS)
@@ -123,7 +123,7 @@ def test_who_has_no_gpus_is_told_who_has_them(luck: random.Random, gpus: int, co
 
 
 @given(luck=LUCK, gpus=st.sampled_from((2, 3, 4, 8)), count=st.integers(0, 10))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_bid_wins_when_it_exceeds_what_it_takes_to_win(
     luck: random.Random, gpus: int, count: int
 ) -> None:
@@ -161,7 +161,7 @@ def test_under_uniform_pricing_no_lie_pays_for_who_wants_one_gpu() -> None:
 
 
 @given(luck=LUCK, gpus=st.sampled_from((1, 2, 4, 8)), count=st.integers(1, 12))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_nobody_pays_more_than_was_bid_or_less_than_the_floor(
     luck: random.Random, gpus: int, count: int
 ) -> None:
@@ -190,7 +190,7 @@ def test_when_all_want_any_gpu_everybody_pays_the_highest_bid_that_lost() -> Non
 
 
 @given(luck=LUCK, gpus=st.sampled_from((32, 64)), count=st.integers(1, 40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_beyond_sixteen_gpus_the_total_is_within_the_stated_bound(
     luck: random.Random, gpus: int, count: int
 ) -> None:

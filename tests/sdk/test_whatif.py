@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mercato.sdk.endpoint_calls import DAY_S, Endpoint, Traffic, Worker, joined, spans
+from mercato.sdk.endpoint_calls import DAY_S, Endpoint, Second, Traffic, Worker, joined, spans
 from mercato.sdk.errors import BadQuery
 from mercato.sdk.whatif import Kind, arrivals, parameters, played, terms
 from mercato.serverless.endpoint import Endpoint as Parameters
@@ -55,19 +55,19 @@ def test_what_no_endpoint_can_have_is_refused_in_words(
 SECONDS = st.lists(
     st.tuples(st.integers(0, 10**6), st.integers(1, 50), st.floats(0, 1e6)),
     unique_by=lambda row: row[0],
-).map(sorted)
+).map(lambda rows: [Second(*row) for row in sorted(rows)])
 
 
 @given(SECONDS)
 def test_the_requests_of_a_second_stay_in_it_in_order_with_their_units(
-    seconds: list[tuple[int, int, float]],
+    seconds: list[Second],
 ) -> None:
     asked = arrivals(Traffic(seconds=seconds))
     assert len(asked) == Traffic(seconds=seconds).requests
     times = [one.at_s for one in asked]
     assert times == sorted(times)
-    assert {int(at_s) for at_s in times} == {at for at, _, _ in seconds}
-    assert sum(one.units for one in asked) == pytest.approx(sum(row[2] for row in seconds))
+    assert {int(at_s) for at_s in times} == {one.at for one in seconds}
+    assert sum(one.units for one in asked) == pytest.approx(sum(one.units for one in seconds))
 
 
 @given(st.floats(0, 1e6), st.floats(0, 40 * DAY_S))
@@ -90,7 +90,10 @@ def test_a_worker_is_as_they_were_measured_unless_it_is_said_otherwise() -> None
 
 
 def test_a_day_of_traffic_is_replayed_and_none_is_not() -> None:
-    days = [Traffic(seconds=[(60 * n + 5, 3, 300.0) for n in range(30)]), Traffic(gpu_price=0.36)]
+    days = [
+        Traffic(seconds=[Second(60 * n + 5, 3, 300.0) for n in range(30)]),
+        Traffic(gpu_price=0.36),
+    ]
     worker = msgspec.structs.replace(
         terms(joined(days), [Worker(id=1, perf=100)], Kind(storage_price=0.02)), awake=1
     )

@@ -102,11 +102,19 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     """`done`, or why it could not be."""
 
 
+class Second(msgspec.Struct, frozen=True):
+    """What was asked within one second: its time since the epoch, requests, their units."""
+
+    at: int
+    requests: int
+    units: float
+
+
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     """How much was asked of an endpoint, and what a worker of its costs in dollars an hour."""
 
-    seconds: list[tuple[int, int, float]] = []
-    """For each second with requests: seconds since the epoch, requests, their units."""
+    seconds: list[Second] = []
+    """Those with requests, oldest first."""
     gpu_price: float | None = None
     """Awake; None when it has no worker."""
     storage_price: float | None = None
@@ -114,7 +122,7 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def requests(self) -> int:
         """All of them."""
-        return sum(requests for _, requests, _ in self.seconds)
+        return sum(one.requests for one in self.seconds)
 
 
 class Renewal(msgspec.Struct, frozen=True, kw_only=True):

@@ -105,9 +105,9 @@ def _middle(values: Sequence[float]) -> float | None:
 def arrivals(traffic: Traffic) -> list[Asked]:
     """The requests: those of one second evenly in it, each an even part of its units."""
     return [
-        Asked(at_s=at + (number + 0.5) / requests, units=units / requests)
-        for at, requests, units in traffic.seconds
-        for number in range(int(requests))
+        Asked(at_s=one.at + (number + 0.5) / one.requests, units=one.units / one.requests)
+        for one in traffic.seconds
+        for number in range(one.requests)
     ]
 
 

@@ -31,7 +31,6 @@ THOUSAND = settings(
     max_examples=1_000,
     derandomize=True,
     database=None,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 BOX = SecretsBox(Fernet.generate_key())

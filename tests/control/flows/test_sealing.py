@@ -42,9 +42,7 @@ STEPS = st.lists(
 )
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_a_statement_recomputes_the_bill_to_the_last_nano_dollar(
     market: Market, steps: list[tuple[int, str]]

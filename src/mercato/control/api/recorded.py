@@ -85,12 +85,22 @@ class WhichTraffic(msgspec.Struct, frozen=True, kw_only=True):
     until: float
 
 
+class Second(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked within one second."""
+
+    at: int
+    """Since the epoch."""
+    requests: int
+    units: float
+    """Of all of them together."""
+
+
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     """How much was asked, and what the workers cost that there are."""
 
     success: bool = True
-    seconds: list[tuple[int, int, float]]
-    """For each second with requests: seconds since the epoch, requests, their units."""
+    seconds: list[Second]
+    """Those with requests, oldest first."""
     gpu_price: float | None
     """Dollars an hour of a worker awake, on average; null when there is none."""
     storage_price: float | None
@@ -110,7 +120,7 @@ def _traffic(tx: Tx, account: AccountId, asked: WhichTraffic) -> Traffic:
     mates = [one for one in workers.everything(tx) if one.endpoint_id == mine.id]
     return Traffic(
         seconds=[
-            (one.at_s + each.second, each.requests, each.units)
+            Second(at=one.at_s + each.second, requests=each.requests, units=each.units)
             for one in traffic.between(tx, mine.id, since_ms, until_ms)
             for each in one.seconds
         ],
