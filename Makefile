@@ -1,13 +1,13 @@
 # The verbs of this repository. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: simulate kills help setup up dev check test laws ledger limits race ordeal demo-serverless openapi docs bench
+.PHONY: help setup up dev check test simulate kills laws ledger limits race ordeal demo-serverless package bench openapi docs
 BIN := .venv/bin
 DEMO ?= keep
 # The program that builds the environment is kept beside it.
 UV := .venv-uv/bin/uv
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/.built ## Build the environment and start nothing
 
