@@ -47,6 +47,7 @@ class Reason(StrEnum):
     FAILED = "failed"
     SPENDING_LIMIT = "spending_limit"
     RESUMED = "resumed"
+    ENDPOINT = "endpoint"
 
 
 class Bills(StrEnum):

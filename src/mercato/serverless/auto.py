@@ -346,7 +346,7 @@ def _rent(m: _Moment, wanted: float, lacking: int) -> list[Decision]:
         fleet.worker if fleet.workers else 0.0,
     )
     reason = (
-        f"{max(wanted, 0.0):.0f} units/s are wanted on disk and {fleet.pool:.0f} are "
+        f"{max(wanted, 0.0):.3g} units/s are wanted on disk and {fleet.pool:.3g} are "
         f"({m.memory.pool.told()})"
     )
     return [Decision(kind=Kind.RENT, offer=one.offer, reason=reason) for one in chosen[:room]]
@@ -363,7 +363,7 @@ def _give_back(m: _Moment, wanted: float, resting: Sequence[Worker], over: int) 
     reason = (
         f"the endpoint may have {m.endpoint.workers_max} workers and has {len(m.workers)}"
         if over > 0
-        else f"{wanted:.0f} units/s are wanted on disk and {m.fleet.pool:.0f} are, "
+        else f"{wanted:.3g} units/s are wanted on disk and {m.fleet.pool:.3g} are, "
         f"for {KEEP_S / HOUR_S:.0f} h ({m.memory.pool.told()})"
     )
     m.memory.destroyed += [int(one.id) for one in chosen]

@@ -12,7 +12,7 @@ from mercato.control.store import segments
 from mercato.control.store.worker_groups import StoredGroup
 from mercato.engine.fleet import Fleet
 from mercato.market.ids import ContractId
-from mercato.market.instance import Actual
+from mercato.market.instance import Actual, Reason
 from mercato.serverless.endpoint import Endpoint, GroupId
 from mercato.wire.worker import Status
 from tests.control.market import T0, Agent, Market, open_market, request
@@ -121,6 +121,7 @@ def test_38_the_market_bills_the_seconds_that_the_engine_thinks_it_bills(db: Dat
     life.pass_time(50)
     assert [post.worker.state.label for post in life.engine.posts.values()] == ["idle"]
     db.run_now(serving.put_to_sleep, life.worker, life.now_s * 1_000)
+    assert market.instance(life.worker).reason is Reason.ENDPOINT
     life.pass_time(15)
     db.run_now(serving.wake, life.worker, life.now_s * 1_000, market.house)
     life.pass_time(35)

@@ -11,7 +11,12 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import (
+    WebSocket,
+    WebSocketDisconnect,
+    WebSocketDisconnected,
+    WebSocketState,
+)
 
 from mercato.control.api.auth import KeyRing
 from mercato.control.clock import Clock
@@ -153,8 +158,8 @@ class Agents:
         except Goodbye as goodbye:
             _log.info("agent_refused", machine=line and line.machine, reason=goodbye.reason)
             await (line or _Line(socket, MachineId(0))).close(goodbye.code, goodbye.reason)
-        except (WebSocketDisconnect, OSError):
-            pass
+        except (WebSocketDisconnect, WebSocketDisconnected, OSError):
+            pass  # it hung up: while it was heard, or while it was told something
         except Exception:  # noqa: BLE001 - whatever went wrong is told and logged
             _log.exception("agent_line_failed", machine=line and line.machine)
             await (line or _Line(socket, MachineId(0))).close(1011, "internal error; come back")

@@ -289,7 +289,12 @@ def _write_instance(
 
 
 def start(
-    tx: Tx, renter: AccountId, instance_id: ContractId, now_ms: int, rules: Rules = STANDARD
+    tx: Tx,
+    renter: AccountId,
+    instance_id: ContractId,
+    now_ms: int,
+    rules: Rules = STANDARD,
+    reason: Reason = Reason.USER,
 ) -> None:
     """Have it run again, on the same GPUs as soon as they are free; again is no harm.
 
@@ -310,19 +315,16 @@ def start(
     gpu = metering.gpu_on_credit(tx, contract, rules)
     asked = metering.NewRates(gpu=gpu, scopes=limits.scopes_of(tx, instance_id))
     metering.require_credit(tx, renter, asked, now_ms, rules)
-    instances.intend(tx, instance_id, Intended.RUNNING, Reason.USER, now_ms)
+    instances.intend(tx, instance_id, Intended.RUNNING, reason, now_ms)
     instances.boot_again(tx, instance_id)
-    tell(tx, contract, "instance_started", Reason.USER, "It was told to start.", now_ms)
+    woken = "Its endpoint woke it." if reason is Reason.ENDPOINT else "It was told to start."
+    tell(tx, contract, "instance_started", reason, woken, now_ms)
     machines.changed(tx, contract.machine)
     clearing.clear(tx, contract.machine, now_ms, rules)
 
 
 def stop(
-    tx: Tx,
-    renter: AccountId,
-    instance_id: ContractId,
-    now_ms: int,
-    reason: Reason = Reason.USER,
+    tx: Tx, renter: AccountId, instance_id: ContractId, now_ms: int, reason: Reason = Reason.USER
 ) -> None:
     """Have it stop. GPU time ends now; its disk stays, and is paid for. Again is no harm.
 
@@ -346,6 +348,7 @@ _STOPPED: Final = {
     Reason.EXPIRED: "It was stopped because its contract ended; its data is kept for a while.",
     Reason.HOST: "It was stopped by its host.",
     Reason.SPENDING_LIMIT: "It was stopped at a spending limit of its account; its data is kept.",
+    Reason.ENDPOINT: "Its endpoint put it to sleep; its data is kept, and it is woken when needed.",
 }
 
 
@@ -451,11 +454,7 @@ def detach_key(
 
 
 def destroy(
-    tx: Tx,
-    renter: AccountId,
-    instance_id: ContractId,
-    now_ms: int,
-    reason: Reason = Reason.USER,
+    tx: Tx, renter: AccountId, instance_id: ContractId, now_ms: int, reason: Reason = Reason.USER
 ) -> None:
     """End it for good; nothing more is charged. Its host removes it when it hears of it.
 

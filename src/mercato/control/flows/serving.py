@@ -250,13 +250,13 @@ def recruit(tx: Tx, wanted: Recruit, minted: Minted, now_ms: int, house: House) 
 def wake(tx: Tx, worker: ContractId, now_ms: int, house: House) -> None:
     """Start a worker that sleeps."""
     mine = _worker(tx, worker)
-    renting.start(tx, mine.account_id, worker, now_ms, house.rules)
+    renting.start(tx, mine.account_id, worker, now_ms, house.rules, Reason.ENDPOINT)
     tx.poke(TOPIC)
 
 
 def put_to_sleep(tx: Tx, worker: ContractId, now_ms: int) -> None:
     """Stop a worker; its disk, with the model on it, stays."""
-    renting.stop(tx, _worker(tx, worker).account_id, worker, now_ms)
+    renting.stop(tx, _worker(tx, worker).account_id, worker, now_ms, Reason.ENDPOINT)
     tx.poke(TOPIC)
 
 
@@ -289,7 +289,7 @@ def renew(
 
 def release(tx: Tx, worker: ContractId, now_ms: int) -> None:
     """Give a worker back for good."""
-    renting.destroy(tx, _worker(tx, worker).account_id, worker, now_ms)
+    renting.destroy(tx, _worker(tx, worker).account_id, worker, now_ms, Reason.ENDPOINT)
     tx.poke(TOPIC)
 
 
