@@ -80,7 +80,7 @@ CASES = [
     host("unlist machine 999", "404: "),
     host("set min-bid {machine} --price 0.10"),
     host("set defjob {machine} --price_gpu 0.1 --image debian --args sleep 1000"),
-    host("remove defjob {machine}"),
+    host("remove defjob 999", "404: "),
     host("schedule maint {machine} --sdate 4000000000 --duration 1", stdin="y\n"),
     host("cancel maint {machine}", stdin="y\n"),
     host("cleanup machine {machine}"),
