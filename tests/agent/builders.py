@@ -8,8 +8,11 @@ from mercato.wire.agent import Desired, DesiredInstance, Notice, Port
 
 MACHINE = 7
 
-PORT_FIRST = 41_000 + os.getpid() % 128 * 64
-"""Each run of the tests has a range of its own, so that two of them may go on at once."""
+PORT_FIRST = 20_000 + os.getpid() % 128 * 64
+"""Each run of the tests has a range of its own, so that two of them may go on at once.
+
+Below the ports that the system gives to outgoing connections: one of these may be taken.
+"""
 
 
 def hardware(gpus: int = 4) -> Hardware:
