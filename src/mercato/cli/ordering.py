@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from mercato.cli.command import Argument, Option, deepened, group
 from mercato.cli.errors import Trouble
+from mercato.cli.launching import Disk, Env, Image, Label, Onstart, Template
 from mercato.cli.session import Session, print_line, print_table
 from mercato.cli.text import money, span
 from mercato.cli.tree import speaks
@@ -60,18 +61,12 @@ def place(  # noqa: PLR0913 - an order has these parts, each an option
     *,
     price: Annotated[float, Option("--price", "-p", help="The most it may cost: $/h, disk too.")],
     hours: Annotated[float, Option("--for", help="Hours until it expires.")] = 24.0,
-    image: Annotated[str | None, Option("--image", "-i", help="A Docker image.")] = None,
-    template: Annotated[
-        str | None, Option("--template", help="A template's hash, instead of an image.")
-    ] = None,
-    disk: Annotated[float, Option("--disk", "-d", help="Gigabytes of disk.")] = 10.0,
-    env: Annotated[
-        str | None, Option("--env", "-e", help="Docker style: '-e A=1 -p 8080:8080'")
-    ] = None,
-    onstart: Annotated[
-        str | None, Option("--onstart", help="A shell command to run on every start.")
-    ] = None,
-    label: Annotated[str | None, Option("--label", "-l", help="A name of your own.")] = None,
+    image: Image = None,
+    template: Template = None,
+    disk: Disk = 10.0,
+    env: Env = None,
+    onstart: Onstart = None,
+    label: Label = None,
     everything: Annotated[
         bool, Option("--all", help="Also take what is unverified or external.")
     ] = False,

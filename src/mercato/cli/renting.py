@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from mercato.cli.command import Argument, Option, Yes, group
 from mercato.cli.errors import Trouble
+from mercato.cli.launching import Disk, Env, Image, Label, Onstart, Template
 from mercato.cli.session import Session, print_json, print_line, print_table
 from mercato.cli.text import money, span
 from mercato.cli.tree import speaks
@@ -28,21 +29,15 @@ def rent(  # noqa: PLR0913 - a rental has these parts, each an option
     session: Session,
     offer: Annotated[int, Argument(help="The offer's id, as `mercato offers` shows it.")],
     *,
-    image: Annotated[str | None, Option("--image", "-i", help="A Docker image.")] = None,
-    template: Annotated[
-        str | None, Option("--template", help="A template's hash, instead of an image.")
-    ] = None,
-    disk: Annotated[float, Option("--disk", "-d", help="Gigabytes of disk.")] = 10.0,
-    env: Annotated[
-        str | None, Option("--env", "-e", help="Docker style: '-e A=1 -p 8080:8080'")
-    ] = None,
+    image: Image = None,
+    template: Template = None,
+    disk: Disk = 10.0,
+    env: Env = None,
     volume: Annotated[
         tuple[str, ...], Option("--volume", "-v", help="Mount a volume of yours: V.12:/data")
     ] = (),
-    onstart: Annotated[
-        str | None, Option("--onstart", help="A shell command to run on every start.")
-    ] = None,
-    label: Annotated[str | None, Option("--label", "-l", help="A name of your own.")] = None,
+    onstart: Onstart = None,
+    label: Label = None,
     jupyter: Annotated[bool, Option("--jupyter", help="Start a JupyterLab too.")] = False,
     login: Annotated[
         str | None, Option("--login", help="For a private image: '-u USER -p PASS HOST'")
@@ -215,12 +210,8 @@ def update(
     *,
     image: Annotated[str | None, Option("--image", "-i", help="Another Docker image.")] = None,
     template: Annotated[str | None, Option("--template", help="Another template's hash.")] = None,
-    env: Annotated[
-        str | None, Option("--env", "-e", help="Docker style: '-e A=1 -p 8080:8080'")
-    ] = None,
-    onstart: Annotated[
-        str | None, Option("--onstart", help="A shell command to run on every start.")
-    ] = None,
+    env: Env = None,
+    onstart: Onstart = None,
 ) -> None:
     """Have an instance run something else, on the same GPUs; what is not given stays as it is.
 
