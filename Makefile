@@ -30,11 +30,11 @@ check: setup ## Format, lint, types, rooms, tidiness
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/tidy
 
-test: setup ## All tests; those of Docker and the client run one after another
+test: setup ## All tests, those of Docker and the client one after another (ORDER=2 for another order)
 	@bash scripts/test-packages
 	@bash scripts/docker-engine
-	@$(BIN)/pytest -q -n 2 -m "not docker and not client"
-	@$(BIN)/pytest -q -m "docker or client"
+	@$(BIN)/pytest -q --randomly-seed $(or $(ORDER),1) -n 2 -m "not docker and not client"
+	@$(BIN)/pytest -q --randomly-seed $(or $(ORDER),1) -m "docker or client"
 
 simulate: setup ## A week of whole markets with every fault (SEEDS=20, or SEED=17 to replay one)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20)) \
@@ -46,10 +46,10 @@ kills: setup ## kill -9 of server, agent or database at random moments of a busy
 	@MERCATO_KILLS=$(or $(KILLS),100) $(BIN)/pytest -q -s tests/crash
 
 laws: setup ## The laws of the auction on 100,000 random machines
-	@MERCATO_LAW_CASES=100000 $(BIN)/pytest -q tests/market
+	@MERCATO_NEW_CASES=1 MERCATO_LAW_CASES=100000 $(BIN)/pytest -q tests/market
 
 ledger: setup ## A million random deeds of the ledger; sums, floors and bills after each
-	@MERCATO_LEDGER_STEPS=1000000 $(BIN)/pytest -q tests/market/test_ledger.py
+	@MERCATO_NEW_CASES=1 MERCATO_LEDGER_STEPS=1000000 $(BIN)/pytest -q tests/market/test_ledger.py
 
 limits: setup ## A dollar's limit against 256 spenders at once (ROUNDS=1000, of seconds each)
 	@MERCATO_LIMIT_ROUNDS=$(or $(ROUNDS),1000) $(BIN)/pytest -q -k at_once \
