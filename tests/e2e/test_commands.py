@@ -210,6 +210,10 @@ CASES = [
 ]
 
 
+RESTARTS = ("reboot instance", "recycle instance", "update instance")
+"""Commands after which an instance does not run for a while, which the next one must not meet."""
+
+
 @dataclass(frozen=True)
 class World:
     """What the command lines name, and who types them."""
@@ -219,7 +223,14 @@ class World:
 
     def do(self, case: Case, *more: str) -> Done:
         line = case.line.format(**self.names)
-        return self.people[case.role].run(line, *more, stdin=case.stdin)
+        done = self.people[case.role].run(line, *more, stdin=case.stdin)
+        if line.startswith(RESTARTS):
+            assert eventually(lambda: self._runs(self.names["running"])), done
+        return done
+
+    def _runs(self, instance: object) -> bool:
+        shown = self.people["renter"].raw(f"show instance {instance}")
+        return bool(shown["actual_status"] == "running")
 
 
 @pytest.fixture(scope="module")
