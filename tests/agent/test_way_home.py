@@ -1,13 +1,14 @@
 """How a program in an instance reaches a control plane on its own host."""
 
 import asyncio
+import os
 
 import pytest
 
 from mercato.agent.way_home import HOME, WayHome
 from mercato.wire.agent import DesiredInstance
 from tests.agent.builders import desired, wanted
-from tests.agent.real import inside, living_host, until_running
+from tests.agent.real import inside, living_host, new_engine, until_running
 
 
 @pytest.mark.parametrize(
@@ -66,11 +67,18 @@ async def test_an_instance_reaches_the_control_plane_and_no_other_port_of_its_ho
     server = await asyncio.start_server(greet, "127.0.0.1", unused_tcp_port)
     way = WayHome(f"http://127.0.0.1:{unused_tcp_port}")
     it: DesiredInstance = wanted(1, image=box)
+    # By its address: a static program cannot look up a name.
+    ask = f"echo GET / | nc -w 3 $(grep {HOME} /etc/hosts | cut -f 1)"
     async with living_host(way_home=way) as host:
         host.take(desired(it))
         await until_running(host, 1)
-        # By its address: a static program cannot look up a name.
-        ask = f"echo GET / | nc -w 3 $(grep {HOME} /etc/hosts | cut -f 1)"
+        # Another agent of the market on this host comes and goes: what it shares stays open.
+        another = WayHome(f"http://127.0.0.1:{unused_tcp_port}")
+        other = new_engine(f"other{os.getpid()}", another)
+        await other.contents()
+        assert another.openings == way.openings
+        await other.close()
+        assert another.openings == []
         assert await inside(host, 1, f"{ask} {unused_tcp_port}") == (0, "home\n")
         code, _ = await inside(host, 1, f"{ask} 22 2>&1")
         assert code != 0

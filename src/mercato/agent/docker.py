@@ -53,7 +53,7 @@ class DockerEngine:
         empty, is why no container gets a real GPU.
         """
         self._store = VolumeStore(volumes.resolve())
-        self._network = InstanceNetwork(way_home)
+        self._network = InstanceNetwork(owner, way_home)
         self._owner = owner
         self._machine = machine
         self._gpu_uuids = gpu_uuids

@@ -68,8 +68,12 @@ def _locked(how: int) -> int:
 class InstanceNetwork:
     """The network as one agent uses it."""
 
-    def __init__(self, way_home: WayHome | None) -> None:
-        """Count as a user from the first `prepare` on. Instances reach home by `way_home`."""
+    def __init__(self, owner: str, way_home: WayHome | None) -> None:
+        """Count as a user from the first `prepare` on. Instances reach home by `way_home`.
+
+        `owner` names this agent among all that share the network.
+        """
+        self._owner = owner
         self._way_home = way_home
         self._use = contextlib.ExitStack()
         self._counted = False
@@ -92,9 +96,9 @@ class InstanceNetwork:
             with contextlib.suppress(aiodocker.DockerError):  # another agent was faster
                 await docker.networks.create(isolation.NETWORK_CONFIG)
         if self._way_home is None or not self._way_home.needed:
-            return await isolation.raise_firewall()
+            return await isolation.raise_firewall(self._owner)
         await self._way_home.open(await _gateway(docker))
-        return await isolation.raise_firewall(self._way_home.openings)
+        return await isolation.raise_firewall(self._owner, self._way_home.openings)
 
     async def start(self, docker: aiodocker.Docker, name: str) -> None:
         """Start a container, on the network of today if that of its last run was taken away."""
@@ -112,7 +116,7 @@ class InstanceNetwork:
     async def close(self) -> None:
         """Use the network no longer."""
         if self._way_home is not None:
-            await isolation.close_openings(self._way_home.openings)
+            await isolation.close_openings(self._owner, self._way_home.openings)
             await self._way_home.close()
         self._use.close()
         self._counted = False

@@ -141,9 +141,10 @@ def input_rules() -> list[list[str]]:
     ]
 
 
-def opening_rule(address: str, port: int) -> list[str]:
-    """Lets instances reach one TCP port of this host."""
-    return ["-d", address, "-p", "tcp", "--dport", str(port), "-j", "ACCEPT"]
+def opening_rule(owner: str, address: str, port: int) -> list[str]:
+    """Lets instances reach one TCP port of this host, on behalf of one agent."""
+    whose = ["-m", "comment", "--comment", owner]
+    return ["-d", address, "-p", "tcp", "--dport", str(port), *whose, "-j", "ACCEPT"]
 
 
 def nameservers(resolv_conf: str) -> list[str]:
@@ -166,13 +167,17 @@ def nameservers(resolv_conf: str) -> list[str]:
 
 
 OPENINGS: Final = "MERCATO-OPENINGS"
-"""Every agent of this host adds its own openings to this chain; raising the rest keeps them."""
+"""Every agent of this host adds its own openings to this chain; raising the rest keeps them.
+
+Two agents of one market open the same port, each with a rule of its own: the one that ends closes
+its own alone.
+"""
 
 _CHAINS: Final = (("DOCKER-USER", "MERCATO-FORWARD"), ("INPUT", "MERCATO-INPUT"))
 
 
-async def raise_firewall(openings: Sequence[tuple[str, int]] = ()) -> str:
-    """Put the rules in place, the same however often it is done.
+async def raise_firewall(owner: str, openings: Sequence[tuple[str, int]] = ()) -> str:
+    """Put the rules in place, the same however often it is done; `openings` are `owner`'s.
 
     Returns what is wrong, for the host: empty when the firewall stands.
     """
@@ -184,7 +189,7 @@ async def raise_firewall(openings: Sequence[tuple[str, int]] = ()) -> str:
     servers = nameservers(await asyncio.to_thread(_resolv_conf))
     await _run("iptables", "-w", "-N", OPENINGS)  # refused when it is there: as good
     for opening in openings:
-        rule = opening_rule(*opening)
+        rule = opening_rule(owner, *opening)
         if await _run("iptables", "-w", "-C", OPENINGS, *rule):
             await _run("iptables", "-w", "-A", OPENINGS, *rule)
     contents = (forward_rules(servers), input_rules())
@@ -207,10 +212,10 @@ async def lower_firewall() -> None:
     await _run("iptables", "-w", "-X", OPENINGS)
 
 
-async def close_openings(openings: Iterable[tuple[str, int]]) -> None:
-    """Take an agent's own openings away."""
+async def close_openings(owner: str, openings: Iterable[tuple[str, int]]) -> None:
+    """Take away the openings of the agent `owner`; those of others at the same port stay."""
     for opening in openings:
-        await _run("iptables", "-w", "-D", OPENINGS, *opening_rule(*opening))
+        await _run("iptables", "-w", "-D", OPENINGS, *opening_rule(owner, *opening))
 
 
 def _resolv_conf() -> str:
