@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history f71afe3ffc68ac16
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 13d5859f6adb321e
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -11,7 +11,8 @@ CREATE TABLE public.accounts (
     parent_id bigint,
     profile jsonb DEFAULT '{}'::jsonb NOT NULL,
     created_at_ms bigint NOT NULL,
-    deleted_at_ms bigint
+    deleted_at_ms bigint,
+    is_team boolean DEFAULT false NOT NULL
 );
 
 ALTER TABLE public.accounts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -64,6 +65,7 @@ CREATE TABLE public.api_keys (
     machine_id bigint,
     created_at_ms bigint NOT NULL,
     deleted_at_ms bigint,
+    member_id bigint,
     CONSTRAINT api_keys_kind_check CHECK ((kind = ANY (ARRAY['account'::text, 'instance'::text, 'machine'::text])))
 );
 
@@ -797,6 +799,40 @@ CREATE TABLE public.standings (
     CONSTRAINT standings_price_check CHECK ((price >= 0))
 );
 
+CREATE TABLE public.team_invites (
+    team_id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    role_id bigint NOT NULL,
+    invited_at_ms bigint NOT NULL
+);
+
+CREATE TABLE public.team_members (
+    team_id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    role_id bigint NOT NULL,
+    joined_at_ms bigint NOT NULL
+);
+
+CREATE TABLE public.team_roles (
+    id bigint NOT NULL,
+    team_id bigint NOT NULL,
+    name text NOT NULL,
+    kind text NOT NULL,
+    permissions jsonb,
+    created_at_ms bigint NOT NULL,
+    CONSTRAINT team_roles_check CHECK (((kind = 'custom'::text) = (permissions IS NOT NULL))),
+    CONSTRAINT team_roles_kind_check CHECK ((kind = ANY (ARRAY['owner'::text, 'manager'::text, 'member'::text, 'custom'::text])))
+);
+
+ALTER TABLE public.team_roles ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.team_roles_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.templates (
     id bigint NOT NULL,
     hash_id text NOT NULL,
@@ -1068,6 +1104,18 @@ ALTER TABLE ONLY public.standing_orders
 ALTER TABLE ONLY public.standings
     ADD CONSTRAINT standings_pkey PRIMARY KEY (contract_id);
 
+ALTER TABLE ONLY public.team_invites
+    ADD CONSTRAINT team_invites_pkey PRIMARY KEY (team_id, account_id);
+
+ALTER TABLE ONLY public.team_members
+    ADD CONSTRAINT team_members_pkey PRIMARY KEY (team_id, account_id);
+
+ALTER TABLE ONLY public.team_roles
+    ADD CONSTRAINT team_roles_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.team_roles
+    ADD CONSTRAINT team_roles_team_id_name_key UNIQUE (team_id, name);
+
 ALTER TABLE ONLY public.templates
     ADD CONSTRAINT templates_hash_id_key UNIQUE (hash_id);
 
@@ -1103,6 +1151,8 @@ CREATE INDEX amendments_contract_id_id_idx ON public.amendments USING btree (con
 CREATE INDEX api_keys_account_id_idx ON public.api_keys USING btree (account_id) WHERE (deleted_at_ms IS NULL);
 
 CREATE INDEX api_keys_contract_id_idx ON public.api_keys USING btree (contract_id) WHERE (deleted_at_ms IS NULL);
+
+CREATE INDEX api_keys_member_id_idx ON public.api_keys USING btree (member_id) WHERE (deleted_at_ms IS NULL);
 
 CREATE INDEX audit_account_id_id_idx ON public.audit USING btree (account_id, id);
 
@@ -1188,6 +1238,10 @@ CREATE INDEX standings_pauses_at_ms_idx ON public.standings USING btree (pauses_
 
 CREATE INDEX standings_safe_until_ms_idx ON public.standings USING btree (safe_until_ms) WHERE (safe_until_ms > 0);
 
+CREATE INDEX team_invites_account_id_idx ON public.team_invites USING btree (account_id);
+
+CREATE INDEX team_members_account_id_idx ON public.team_members USING btree (account_id);
+
 CREATE INDEX templates_creator_id_idx ON public.templates USING btree (creator_id) WHERE (deleted_at_ms IS NULL);
 
 CREATE INDEX traffic_minute_ms_idx ON public.traffic USING btree (minute_ms);
@@ -1228,6 +1282,9 @@ ALTER TABLE ONLY public.api_keys
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machines(id);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_member_id_fkey FOREIGN KEY (member_id) REFERENCES public.accounts(id);
 
 ALTER TABLE ONLY public.audit
     ADD CONSTRAINT audit_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
@@ -1408,6 +1465,27 @@ ALTER TABLE ONLY public.standings
 
 ALTER TABLE ONLY public.standings
     ADD CONSTRAINT standings_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machines(id);
+
+ALTER TABLE ONLY public.team_invites
+    ADD CONSTRAINT team_invites_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.team_invites
+    ADD CONSTRAINT team_invites_role_id_fkey FOREIGN KEY (role_id) REFERENCES public.team_roles(id);
+
+ALTER TABLE ONLY public.team_invites
+    ADD CONSTRAINT team_invites_team_id_fkey FOREIGN KEY (team_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.team_members
+    ADD CONSTRAINT team_members_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.team_members
+    ADD CONSTRAINT team_members_role_id_fkey FOREIGN KEY (role_id) REFERENCES public.team_roles(id);
+
+ALTER TABLE ONLY public.team_members
+    ADD CONSTRAINT team_members_team_id_fkey FOREIGN KEY (team_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.team_roles
+    ADD CONSTRAINT team_roles_team_id_fkey FOREIGN KEY (team_id) REFERENCES public.accounts(id);
 
 ALTER TABLE ONLY public.templates
     ADD CONSTRAINT templates_creator_id_fkey FOREIGN KEY (creator_id) REFERENCES public.accounts(id);

@@ -174,6 +174,20 @@ LAWS: Final[dict[str, LiteralString]] = {
         " where (i.intended = 'running' and i.destroyed_at_ms is null)"
         " is distinct from (s.contract_id is not null)"
     ),
+    "a team has one owner, its own roles and people in it": (
+        "select a.id from accounts a where a.is_team and a.deleted_at_ms is null and 1 <>"
+        " (select count(*) from team_members m join team_roles r on r.id = m.role_id"
+        " where m.team_id = a.id and r.kind = 'owner')"
+        " union all select m.account_id from team_members m"
+        " join team_roles r on r.id = m.role_id join accounts a on a.id = m.account_id"
+        " where r.team_id <> m.team_id or a.is_team"
+    ),
+    "a key of a team is a member's, and any other nobody else's": (
+        "select k.id from api_keys k join accounts a on a.id = k.account_id"
+        " where k.kind = 'account' and k.deleted_at_ms is null and a.deleted_at_ms is null"
+        " and (k.member_id is not null or a.is_team) and not exists (select from team_members m"
+        " where a.is_team and m.team_id = a.id and m.account_id = k.member_id)"
+    ),
     "a deployment has a group of its account, and runs a version of its own that is kept": (
         "select d.id from deployments d where not exists (select from worker_groups g"
         " where g.id = d.group_id and g.account_id = d.account_id)"

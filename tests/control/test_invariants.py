@@ -87,6 +87,13 @@ FORGERIES: Final[dict[str, LiteralString]] = {
         "update contracts set kind = 'background'; update standings set yields_at_ms = 5"
     ),
     "every instance that wants to run stands somewhere, and no other": "delete from standings",
+    "a team has one owner, its own roles and people in it": (
+        "update accounts set is_team = true where id = 1"
+    ),
+    "a key of a team is a member's, and any other nobody else's": (
+        "insert into api_keys (account_id, kind, hash, prefix, member_id, created_at_ms)"
+        " values (1, 'account', 'x', 'x', 2, 0)"
+    ),
     "a deployment has a group of its account, and runs a version of its own that is kept": (
         "insert into deployments"
         " (account_id, name, tag, endpoint_id, seen_at_ms, created_at_ms, updated_at_ms)"

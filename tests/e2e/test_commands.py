@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.conftest import pretended
 from tests.e2e.journey import eventually, key_pair
 from tests.e2e.official import Done, Official
+from tests.e2e.test_teams import team
 
 pytestmark = [pytest.mark.client, pytest.mark.slow]
 
@@ -92,16 +93,16 @@ CASES = [
     host("show network-disks"),
     host("add network-disk {machine} /mnt", COMING),
     # Teams
-    Case("create team --team-name ours", COMING),
-    Case("destroy team", COMING),
-    Case("create team-role --name reader --permissions {permissions}", COMING),
-    Case("show team-role reader", COMING),
-    Case("show team-roles"),
-    Case("update team-role 1 --name reader --permissions {permissions}", COMING),
-    Case("remove team-role reader", COMING),
-    Case("invite member --email a@example.org --role reader", COMING),
-    Case("show members"),
-    Case("remove member 1", COMING),
+    Case("create team --team-name ours"),
+    Case("destroy team", role="doomed"),
+    Case("create team-role --name new --permissions {permissions}", role="team"),
+    Case("show team-role reader", role="team"),
+    Case("show team-roles", role="team"),
+    Case("update team-role {role} --name reader --permissions {permissions}", role="team"),
+    Case("remove team-role spare", role="team"),
+    Case("invite member --email host@localhost --role reader", role="team"),
+    Case("show members", role="team"),
+    Case("remove member 999999", "404: The team has no member", role="team"),
     # Auth & keys
     Case("create api-key --name one --permission_file {permissions}"),
     Case("show api-keys"),
@@ -243,7 +244,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         up.somebody() as somebody,
     ):
         names = _named(renter, host, tmp_path_factory.mktemp("world"))
-        yield World(names, {"renter": renter, "host": host, "somebody": somebody})
+        with team(renter, "world") as ours, team(renter, "doomed") as doomed:
+            names["role"] = _roles(ours, names["permissions"])
+            people = {"renter": renter, "host": host, "somebody": somebody}
+            yield World(names, people | {"team": ours, "doomed": doomed})
+
+
+def _roles(ours: Official, permissions: object) -> object:
+    """Two roles of a team's own; the first one's id."""
+    for name in ("reader", "spare"):
+        ours.ok(f"create team-role --name {name} --permissions {permissions}")
+    return json.loads(ours.ok("show team-role reader").out)["id"]
 
 
 def _named(renter: Official, host: Official, folder: Path) -> dict[str, object]:
@@ -300,7 +311,7 @@ def test_a_reading_command_answers_json(world: World, case: Case) -> None:
 
 
 PRINTS_THE_SAME = {
-    "show api-key {api_key}", "show team-roles", "show members",
+    "show api-key {api_key}", "show team-role reader",
     "show pending-price-increases",
 }  # fmt: skip
 """Commands that take no notice of --raw."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mercato.market.access import GRANTABLE, Permission, allows
+from mercato.market.access import GRANTABLE, Permission, allows, within
 
 NAMES = st.sampled_from(["id", "price", "label"])
 VALUES = st.one_of(st.integers(-5, 5), st.floats(), st.sampled_from(["a", "b"]))
@@ -93,3 +93,25 @@ def test_bounds_say_what_they_say(needed: Permission, value: Any, limit: Any) ->
 def test_nobody_can_grant_what_is_not_an_accounts_to_give(permission: Permission) -> None:
     own = {Permission.PUBLIC, Permission.ANYONE, Permission.OPERATOR, Permission.MACHINE}
     assert (permission in GRANTABLE) == (permission not in own)
+
+
+RIGHTS = st.one_of(st.none(), GRANTS)
+
+
+@given(RIGHTS, RIGHTS, NEEDED, ARGUMENTS)
+def test_what_is_within_lets_nothing_through_that_the_other_does_not(
+    granted: dict[str, Any] | None,
+    held: dict[str, Any] | None,
+    needed: Permission,
+    arguments: dict[str, object],
+) -> None:
+    if within(granted, held) and allows(granted, needed, arguments):
+        assert allows(held, needed, arguments)
+
+
+@given(RIGHTS)
+def test_everything_is_within_itself_and_within_all(granted: dict[str, Any] | None) -> None:
+    assert within(granted, granted)
+    assert within(granted, None)
+    assert within({}, granted)
+    assert within(None, granted) == (granted is None)

@@ -58,6 +58,16 @@ def allows(
     return any(_meets(rule, arguments) for rule in rules.values())
 
 
+def within(granted: Mapping[str, Any] | None, held: Mapping[str, Any] | None) -> bool:
+    """Say whether some rights reach no further than others; None stands for all."""
+    if held is None:
+        return True
+    return granted is not None and all(
+        category in held and (not held[category] or held[category] == rules)
+        for category, rules in granted.items()
+    )
+
+
 def _meets(rule: Mapping[str, Any], arguments: Mapping[str, object]) -> bool:
     constraints: Mapping[str, Mapping[str, Any]] = rule.get("constraints") or {}
     return all(_holds(arguments.get(name), bound) for name, bound in constraints.items())

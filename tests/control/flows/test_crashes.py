@@ -26,6 +26,7 @@ from tests.control.flows import (
     deeds_of_hosting,
     deeds_of_money,
     deeds_of_serving,
+    deeds_of_teams,
     deeds_of_trade,
 )
 from tests.control.flows.deeds import ANEW, NOTHING, REFUSED, Case, Deed
@@ -86,6 +87,9 @@ INSIDE: Final = {
     "reserving.standing": "only reads",
     "serving.my_endpoint": "only reads",
     "serving.my_group": "only reads",
+    "teaming.acting": "only reads",
+    "teaming.role_named": "only reads",
+    "teaming.tell": "wherever something happens",
     "templating.find": "only reads",
     "trying.try_bid": "only reads",
     "volumes.bill_again": "in observe",
@@ -100,6 +104,7 @@ CASES = [
     *deeds_of_hosting.CASES,
     *deeds_of_money.CASES,
     *deeds_of_serving.CASES,
+    *deeds_of_teams.CASES,
     *deeds_of_trade.CASES,
 ]
 CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

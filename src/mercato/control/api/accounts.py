@@ -169,8 +169,7 @@ def _set_user(
             f"Unknown field {min(unknown)!r}. Fields that can be set:"
             f" email, fullname, ssh_key, username, {', '.join(sorted(PROFILE_FIELDS))}."
         )
-    email = asked.email if asked.email is not None else found.email
-    checked_email(email)
+    email = found.email if asked.email is None else checked_email(asked.email)
     other = accounts.find(tx, email)
     if other is not None and other.id != account:
         raise UserExists(f"Another account has the address {email}.")
@@ -229,7 +228,7 @@ _PROFILE = msgspec.defstruct(
 
 def checked_email(email: str) -> str:
     """The address, or a refusal when it is none."""
-    if not _EMAIL.fullmatch(email):
+    if not _EMAIL.fullmatch(email) or email.lower().endswith(f"@{accounts.TEAM_DOMAIN}"):
         raise InvalidEmail(f"{email[:80]!r} is not an e-mail address.")
     return email
 

@@ -75,6 +75,8 @@ class KeyRing:
             permissions=key.permissions,
             contract=key.contract_id,
             machine=key.machine_id,
+            member=key.member_id,
+            role=owner.role,
         )
         self._known[name] = (now_ms, caller)
         self._known.move_to_end(name)
@@ -115,8 +117,10 @@ def authorize(route: Route, caller: Caller | None, arguments: Mapping[str, Any])
         if not caller.is_operator or caller.permissions is not None:
             raise errors.NotPermitted("Only a full key of an operator of this market may do this.")
         return
-    if not allows(caller.permissions, route.permission, arguments):
+    if not caller.may(route.permission, arguments):
+        key_may = allows(caller.permissions, route.permission, arguments)
+        whose = "Your role in this team" if key_may else "This API key"
         raise errors.NotPermitted(
-            f"This API key lacks the permission {route.permission.value!r} for this, or one of"
+            f"{whose} lacks the permission {route.permission.value!r} for this, or one of"
             " its constraints is not met."
         )

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
+from mercato.market.access import Permission, allows
 from mercato.market.ids import AccountId, ApiKeyId, ContractId, MachineId
+
+_NONE: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +25,11 @@ class Caller:
     """What the key may; None for all that its account may."""
     contract: ContractId | None = None
     machine: MachineId | None = None
+    member: AccountId | None = None
+    """The member of a team who asks; `account` is the team's then."""
+    role: Mapping[str, Any] | None = None
+    """What a member's role may; None for all."""
+
+    def may(self, needed: Permission, arguments: Mapping[str, object] = _NONE) -> bool:
+        """Whether both the key and the member's role cover a permission."""
+        return all(allows(granted, needed, arguments) for granted in (self.permissions, self.role))

@@ -43,6 +43,7 @@ from mercato.control.store.templates import StoredTemplate
 from mercato.control.store.worker_groups import StoredGroup
 from mercato.control.store.workers import StoredWorker
 from mercato.market import errors
+from mercato.market.access import Permission
 from mercato.market.ids import AccountId, ContractId, MachineId, OfferId
 from mercato.market.launch import Launch, PortWish
 from mercato.market.money import NanoUsdPerGbMonth, NanoUsdPerHour, nano, storage_rate
@@ -101,11 +102,13 @@ class Recruiter:
         return [_candidate(stored.id, row, args.bid) for row in rows]
 
     async def owner_of(self, key: str) -> int | None:
-        """The account whose key this is; None when it is nobody's."""
+        """The account whose key this is; None when it is nobody's, or reaches no endpoints."""
         try:
-            return (await self.keys.caller(key)).account
+            caller = await self.keys.caller(key)
         except errors.NotAuthenticated:
             return None
+        reaches = caller.kind == "account" and caller.may(Permission.MISC)
+        return caller.account if reaches else None
 
     async def signing_key(self, name: str, make: Callable[[], str]) -> str:
         """A private key of this market as text, made by `make` when it has none of that name."""

@@ -10,11 +10,11 @@ from mercato.control.api.auth import new_secret
 from mercato.control.api.call import Call, Done, Nothing
 from mercato.control.api.times import seconds
 from mercato.control.db import Tx
-from mercato.control.store import api_keys, ssh_keys
+from mercato.control.store import api_keys, ssh_keys, teams
 from mercato.control.store.api_keys import ApiKey
 from mercato.control.store.ssh_keys import SshKey
 from mercato.market import errors
-from mercato.market.access import GRANTABLE
+from mercato.market.access import GRANTABLE, within
 from mercato.market.ids import AccountId, ApiKeyId, SshKeyId
 
 NAME_MAX: Final = 256
@@ -38,6 +38,8 @@ class NewApiKey(msgspec.Struct, frozen=True, kw_only=True):
     permissions: dict[str, Any] | None = None
     """`{"api": {"<category>": {}}}`; None for all that the account may."""
     key_params: Any = None
+    team_id: int | None = None
+    """A team of which the account is a member: the key acts there, as far as its role reaches."""
 
 
 class MadeApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +121,8 @@ def _shown(key: ApiKey) -> ShownApiKey:
         prefix=key.prefix,
         rights=granted,
         permissions=granted,
+        team_id=None if key.member_id is None else key.account_id,
+        team_name=key.team_name,
         created_at=seconds(key.created_at_ms),
     )
 
@@ -128,12 +132,16 @@ async def create_api_key(call: Call, asked: NewApiKey) -> MadeApiKey:
     if len(asked.name) > NAME_MAX:
         raise errors.TooLong(f"A key's name has at most {NAME_MAX} characters.")
     granted = checked_permissions(asked.permissions)
-    held = call.who.permissions
-    if held is not None and (granted is None or not _within(granted, held)):
+    if not within(granted, call.who.permissions):
         raise errors.NotPermitted("A key cannot give another key more than it may itself.")
+    account, member = call.account, call.who.member
+    if asked.team_id is not None and asked.team_id != account:
+        if member is not None:
+            raise errors.NotPermitted("Make a key of another team with a key of your own account.")
+        account, member = AccountId(asked.team_id), account
     secret = new_secret()
     made = await call.services.db.run(
-        _create_api_key, call.account, asked.name, secret, granted, call.now_ms
+        _create_api_key, account, member, asked.name, secret, granted, call.now_ms
     )
     return MadeApiKey(
         id=made,
@@ -143,22 +151,17 @@ async def create_api_key(call: Call, asked: NewApiKey) -> MadeApiKey:
     )
 
 
-def _within(granted: dict[str, Any], held: Any) -> bool:
-    """Whether every category is held, and as freely."""
-    return all(
-        category in held and (not held[category] or held[category] == rules)
-        for category, rules in granted.items()
-    )
-
-
 def _create_api_key(
     tx: Tx,
     account: AccountId,
+    member: AccountId | None,
     name: str,
     secret: str,
     granted: dict[str, Any] | None,
     now_ms: int,
 ) -> ApiKeyId:
+    if member is not None and teams.role_of(tx, account, member) is None:
+        raise errors.NotFound(f"You are not a member of a team {account}.")
     if len(api_keys.of_account(tx, account)) >= KEYS_MAX:
         raise errors.TooMany(f"An account has at most {KEYS_MAX} API keys; delete one first.")
     return api_keys.create(
@@ -168,19 +171,20 @@ def _create_api_key(
         name=name,
         secret=secret,
         permissions=granted,
+        member=member,
         now_ms=now_ms,
     )
 
 
 async def list_api_keys(call: Call, asked: Nothing) -> ShownApiKeys:  # noqa: ARG001 - nothing is asked
-    """List the account's API keys, without their secrets."""
-    kept = await call.services.db.run(api_keys.of_account, call.account)
+    """List the account's API keys and those that it has in teams, without their secrets."""
+    kept = await call.services.db.run(api_keys.of_holder, call.account)
     return ShownApiKeys(apikeys=[_shown(key) for key in kept])
 
 
 async def show_api_key(call: Call, asked: ById) -> ShownApiKey:
     """Show one API key, without its secret."""
-    for key in await call.services.db.run(api_keys.of_account, call.account):
+    for key in await call.services.db.run(api_keys.of_holder, call.account):
         if key.id == asked.id:
             return _shown(key)
     raise errors.NotFound(f"There is no API key {asked.id} among yours.")
@@ -227,6 +231,7 @@ def _reset(tx: Tx, account: AccountId, old: ApiKeyId, secret: str, now_ms: int) 
         name=kept[old].name,
         secret=secret,
         permissions=kept[old].permissions,
+        member=kept[old].member_id,
         now_ms=now_ms,
     )
     api_keys.delete(tx, account, old, now_ms)

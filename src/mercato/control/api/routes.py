@@ -32,6 +32,7 @@ from mercato.control.api import (
     reserving,
     rolling,
     spending,
+    teams,
     templates,
     uploads,
     usage,
@@ -89,6 +90,24 @@ ACCOUNT: Final = (
     Route("GET", f"{V0}/webhooks/{{id}}/notices", P.USER_READ, webhooks.list_notices),
     Route("GET", f"{V0}/users/cloud_integrations", P.USER_READ, later.no_list),
     Route("GET", f"{V0}/tfa/status", P.USER_READ, later.no_second_factor),
+)
+
+TEAMS: Final = (
+    Route("POST", f"{V0}/team", P.USER_WRITE, teams.create_team),
+    Route("DELETE", f"{V0}/team", P.USER_WRITE, teams.destroy_team),
+    Route("GET", f"{V0}/teams", P.USER_READ, teams.list_teams),
+    Route("POST", f"{V0}/teams/{{id}}/join", P.USER_WRITE, teams.join_team),
+    Route("DELETE", f"{V0}/teams/{{id}}", P.USER_WRITE, teams.leave_team),
+    Route("GET", f"{V0}/team/members", P.TEAM_READ, teams.list_members),
+    Route("PUT", f"{V0}/team/members/{{id}}", P.TEAM_WRITE, teams.give_role),
+    Route("DELETE", f"{V0}/team/members/{{id}}", P.TEAM_WRITE, teams.remove_member),
+    Route("GET", f"{V0}/team/invite", P.TEAM_READ, teams.list_invited),
+    Route("POST", f"{V0}/team/invite", P.TEAM_WRITE, teams.invite_member),
+    Route("GET", f"{V0}/team/roles-full", P.TEAM_READ, teams.list_roles),
+    Route("POST", f"{V0}/team/roles", P.TEAM_WRITE, teams.create_role),
+    Route("GET", f"{V0}/team/roles/{{role}}", P.TEAM_READ, teams.show_role),
+    Route("PUT", f"{V0}/team/roles/{{role}}", P.TEAM_WRITE, teams.change_role),
+    Route("DELETE", f"{V0}/team/roles/{{role}}", P.TEAM_WRITE, teams.remove_role),
 )
 
 OFFERS: Final = (
@@ -294,8 +313,6 @@ DEPLOYMENTS: Final = (
 )
 
 NOT_YET_READ: Final = (
-    Route("GET", f"{V0}/team/members", P.TEAM_READ, later.no_list),
-    Route("GET", f"{V0}/team/roles-full", P.TEAM_READ, later.no_list),
     Route("GET", f"{V0}/clusters", P.USER_READ, later.no_clusters),
     Route("GET", f"{V0}/overlay", P.USER_READ, later.no_list),
     Route("GET", f"{V0}/network_disk", P.MACHINE_READ, later.no_data),
@@ -318,14 +335,6 @@ NOT_YET: Final = tuple(
         ("POST", "tfa/authorize-new-method", P.USER_WRITE),
         ("PUT", "tfa/authorize-new-method", P.USER_WRITE),
         ("PUT", "tfa/regen-backup-codes", P.USER_WRITE),
-        ("POST", "team", P.USER_WRITE),
-        ("DELETE", "team", P.USER_WRITE),
-        ("POST", "team/invite", P.TEAM_WRITE),
-        ("DELETE", "team/members/{id}", P.TEAM_WRITE),
-        ("POST", "team/roles", P.TEAM_WRITE),
-        ("GET", "team/roles/{name}", P.TEAM_READ),
-        ("DELETE", "team/roles/{name}", P.TEAM_WRITE),
-        ("PUT", "team/roles/{name}", P.TEAM_WRITE),
         ("POST", "instances/take_snapshot/{id}", P.INSTANCE_WRITE),
         ("PUT", "network_volumes", P.INSTANCE_WRITE),
         ("POST", "network_volumes", P.INSTANCE_WRITE),
@@ -353,6 +362,7 @@ NOT_YET: Final = tuple(
 
 ROUTES: Final[tuple[Route, ...]] = (
     *ACCOUNT,
+    *TEAMS,
     *OFFERS,
     *INSTANCES,
     *HOSTING,

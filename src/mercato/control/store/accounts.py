@@ -1,6 +1,6 @@
 """Accounts: people and teams who rent, host, own keys and money."""
 
-from typing import Any
+from typing import Any, Final, LiteralString
 
 import msgspec
 from psycopg.types.json import Jsonb
@@ -19,12 +19,20 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     is_operator: bool
     is_host: bool
     parent_id: AccountId | None
+    is_team: bool
+    """People act in it as its members; its name is `username`."""
     profile: dict[str, Any]
     """What the owner set with `set user`: address, thresholds, phone number."""
     created_at_ms: int
 
 
-_COLUMNS = "id, email, username, fullname, is_operator, is_host, parent_id, profile, created_at_ms"
+TEAM_DOMAIN: Final = "teams.invalid"
+"""Where no mail arrives: a team has an address because every account has one."""
+
+_COLUMNS: Final[LiteralString] = (
+    "id, email, username, fullname, is_operator, is_host, parent_id, is_team, profile,"
+    " created_at_ms"
+)
 
 
 def create(  # noqa: PLR0913 - one argument for each column
@@ -52,6 +60,20 @@ def create(  # noqa: PLR0913 - one argument for each column
         now_ms,
     )
     return AccountId(row["id"]) if row else None
+
+
+def create_team(tx: Tx, name: str, now_ms: int) -> AccountId:
+    """Make an account for a team."""
+    row = tx.one(
+        "insert into accounts (id, email, username, is_team, created_at_ms)"
+        " overriding system value select n, 'team-' || n || '@' || %s, %s, true, %s"
+        " from nextval(pg_get_serial_sequence('accounts', 'id')) n returning id",
+        TEAM_DOMAIN,
+        name,
+        now_ms,
+    )
+    assert row is not None
+    return AccountId(row["id"])
 
 
 def get(tx: Tx, account: AccountId) -> Account | None:
@@ -108,3 +130,8 @@ def update(
 def become_host(tx: Tx, account: AccountId) -> None:
     """Remember that the account accepted to be a host."""
     tx.run("update accounts set is_host = true where id = %s", account)
+
+
+def delete(tx: Tx, account: AccountId, now_ms: int) -> None:
+    """Have an account be no more: nobody acts for it, and its history is kept."""
+    tx.run("update accounts set deleted_at_ms = %s where id = %s", now_ms, account)

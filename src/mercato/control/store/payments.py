@@ -7,7 +7,7 @@ import msgspec
 from mercato.control.db import Tx
 from mercato.market.ids import AccountId
 from mercato.market.money import NanoUsd
-from mercato.market.payment import Purpose, State
+from mercato.market.payment import ENDED, Purpose, State
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +79,17 @@ def of_account(tx: Tx, account: AccountId, limit: int) -> list[Payment]:
         limit,
     )
     return [_payment(row) for row in rows]
+
+
+def under_way(tx: Tx, account: AccountId) -> int:
+    """How many of an account's payments have not come to an end."""
+    row = tx.one(
+        "select count(*) as n from payments where account_id = %s and state <> all (%s)",
+        account,
+        [state.value for state in ENDED],
+    )
+    assert row is not None
+    return int(row["n"])
 
 
 def waiting(tx: Tx, provider: str) -> list[Payment]:
