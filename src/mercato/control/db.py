@@ -197,15 +197,21 @@ def _transaction(conn: psycopg.Connection[Row]) -> Iterator[None]:
         if not conn.closed:
             conn.pgconn.exec_(b"rollback")
         raise
-    _say(conn, b"commit")
+    if _say(conn, b"commit") != b"COMMIT":
+        # So it answers after a statement that failed: whoever caught that must not go on from it.
+        raise psycopg.errors.InFailedSqlTransaction(
+            "nothing was written: a statement of this transaction failed, and the flow went on"
+        )
 
 
-def _say(conn: psycopg.Connection[Row], command: bytes) -> None:
+def _say(conn: psycopg.Connection[Row], command: bytes) -> bytes | None:
+    """Give a command without rows; what PostgreSQL says that it did."""
     result = conn.pgconn.exec_(command)
     if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
         state = result.error_field(psycopg.pq.DiagnosticField.SQLSTATE)
         kind = psycopg.errors.lookup(state.decode()) if state else psycopg.OperationalError
         raise kind(result.get_error_message())
+    return result.command_status
 
 
 @contextmanager
