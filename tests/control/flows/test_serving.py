@@ -1,5 +1,6 @@
 """What a worker costs its owner, second by second, in the eyes of the engine and of the market."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import msgspec
@@ -8,10 +9,12 @@ from mercato.control.api.fleet import _fleet
 from mercato.control.db import Database
 from mercato.control.flows import serving, templating
 from mercato.control.flows.metering import DISK, GPU
+from mercato.control.flows.renting import Minted
 from mercato.control.store import segments
 from mercato.control.store.worker_groups import StoredGroup
 from mercato.engine.fleet import Fleet
-from mercato.market.ids import ContractId
+from mercato.market import errors
+from mercato.market.ids import ContractId, OfferId
 from mercato.market.instance import Actual, Reason
 from mercato.serverless.endpoint import Endpoint, GroupId
 from mercato.wire.worker import Status
@@ -23,32 +26,37 @@ TRANSITIONS: Final = 6
 """Of a life that is woken once."""
 
 
+def group_of(market: Market, parameters: Endpoint) -> StoredGroup:
+    """The only group of an endpoint."""
+    endpoint = market.db.run_now(
+        serving.create_endpoint, market.renter, "llm", parameters, "key", T0, market.house
+    )
+    body = {"name": "llm", "private": True, "image": "debian"}
+    template = market.db.run_now(templating.create, market.renter, body, T0)
+    group = StoredGroup(
+        id=GroupId(0),
+        endpoint_id=endpoint.id,
+        account_id=market.renter,
+        template_id=template.id,
+        template_hash=template.hash_id,
+        search_params="",
+        launch_args="",
+        gpu_ram_mb=None,
+        test_workers=3,
+        version=1,
+        created_at_ms=T0,
+        updated_at_ms=T0,
+    )
+    return market.db.run_now(serving.create_group, group)
+
+
 class Life:
     """One worker's life on a machine, told to the engine every second."""
 
     def __init__(self, market: Market) -> None:
         self.market = market
         self.agent: Agent = market.machine(4)
-        endpoint = market.db.run_now(
-            serving.create_endpoint, market.renter, "llm", Endpoint(), "key", T0, market.house
-        )
-        body = {"name": "llm", "private": True, "image": "debian"}
-        template = market.db.run_now(templating.create, market.renter, body, T0)
-        group = StoredGroup(
-            id=GroupId(0),
-            endpoint_id=endpoint.id,
-            account_id=market.renter,
-            template_id=template.id,
-            template_hash=template.hash_id,
-            search_params="",
-            launch_args="",
-            gpu_ram_mb=None,
-            test_workers=3,
-            version=1,
-            created_at_ms=T0,
-            updated_at_ms=T0,
-        )
-        made = market.db.run_now(serving.create_group, group)
+        made = group_of(market, Endpoint())
         wanted = serving.Recruit(
             group=made.id,
             offer=market.offer(self.agent, 2),
@@ -130,4 +138,33 @@ def test_38_the_market_bills_the_seconds_that_the_engine_thinks_it_bills(db: Dat
     assert life.thinks[GPU] > 70
     for kind in (GPU, DISK):
         assert abs(life.billed(kind) - life.thinks[kind]) <= TRANSITIONS, kind
+    market.audit()
+
+
+def test_many_who_recruit_at_once_find_no_more_workers_than_the_endpoint_may_have(
+    db: Database,
+) -> None:
+    market = open_market(db)
+    group = group_of(market, Endpoint(workers_max=2, workers_min=0))
+    offers = [market.offer(market.machine(1), 1) for _ in range(8)]
+
+    def recruit(offer: OfferId) -> ContractId | None:
+        wanted = serving.Recruit(
+            group=group.id, offer=offer, request=request(), token=f"for {offer}", reason="a test"
+        )
+        minted = Minted(instance_key=f"key {offer}", jupyter_token=f"token {offer}")
+        try:
+            signed = db.run_now(serving.recruit, wanted, minted, T0, market.house)
+        except errors.Conflict as full:
+            assert "may have 2" in str(full)  # noqa: PT017 - every one of them
+            return None
+        return signed.contract.id
+
+    with ThreadPoolExecutor(len(offers)) as pool:
+        outcomes = list(pool.map(recruit, offers))
+    found = [worker for worker in outcomes if worker is not None]
+    assert len(found) == 2
+    # Who was told to end makes room at once.
+    db.run_now(serving.release, found[0], T0)
+    assert recruit(offers[outcomes.index(None)]) is not None
     market.audit()

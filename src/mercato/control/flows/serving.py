@@ -232,11 +232,13 @@ def recruit(tx: Tx, wanted: Recruit, minted: Minted, now_ms: int, house: House) 
 
     Raises:
         NotFound: when the group is gone.
+        Conflict: when its endpoint has as many workers as it may have.
         NoSuchOffer, OfferTaken, InsufficientCredit, …: as renting.rent does.
     """
     group = worker_groups.get(tx, wanted.group)
     if group is None:
         raise errors.NotFound(f"There is no worker group {wanted.group} any more.")
+    _check_room(tx, group)
     scopes = {Scope.ENDPOINT: int(group.endpoint_id)}
     request = msgspec.structs.replace(wanted.request, bills_loading=True, scopes=scopes)
     signed = renting.rent(tx, group.account_id, wanted.offer, request, now_ms, minted, house=house)
@@ -245,6 +247,21 @@ def recruit(tx: Tx, wanted: Recruit, minted: Minted, now_ms: int, house: House) 
     )
     tx.poke(TOPIC)
     return signed
+
+
+def _check_room(tx: Tx, group: StoredGroup) -> None:
+    """See that a group's endpoint may have one more worker; whoever recruits for it waits in turn.
+
+    The engine counts as well, but two of them may, while an endpoint moves from one to the other.
+    """
+    tx.queue(f"endpoint:{group.endpoint_id}")
+    endpoint = my_endpoint(tx, group.account_id, group.endpoint_id)
+    there, most = workers.count(tx, endpoint.id), endpoint.parameters.workers_max
+    if there >= most:
+        raise errors.Conflict(
+            f"Endpoint {endpoint.id} has {there} worker(s) and may have {most}: release one, or "
+            "raise its max_workers."
+        )
 
 
 def wake(tx: Tx, worker: ContractId, now_ms: int, house: House) -> None:

@@ -113,3 +113,16 @@ def of_group(tx: Tx, group: GroupId) -> list[StoredWorker]:
     """A group's workers, oldest first."""
     rows = tx.all(_VIEW + " and w.group_id = %s order by w.id", group)
     return [msgspec.convert(row, StoredWorker) for row in rows]
+
+
+def count(tx: Tx, endpoint: EndpointId) -> int:
+    """How many workers of an endpoint were not told to end."""
+    row = tx.one(
+        "select count(*) as n from workers w"
+        " join worker_groups g on g.id = w.group_id join instances i on i.id = w.id"
+        " where g.endpoint_id = %s and g.deleted_at_ms is null"
+        " and i.destroyed_at_ms is null and i.intended <> 'destroyed'",
+        endpoint,
+    )
+    assert row is not None
+    return int(row["n"])
