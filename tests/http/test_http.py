@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mercato.http.call import Call
-from mercato.http.client import Origin, OriginFailed, Pool
+from mercato.http.client import Origin, OriginFailed, Pool, Whole
 from mercato.http.relay import Relay
 from mercato.http.server import HEAD_BYTES_MAX, Handler, Server
 
@@ -229,6 +229,25 @@ async def test_a_kept_connection_that_the_origin_closed_is_replaced() -> None:
         for connection in tuple(site.server.connections):
             connection.close()
         assert (await pool.fetch("GET", "/again")).status == 200
+
+
+async def test_an_exchange_that_is_broken_off_tells_nobody_and_hangs_up() -> None:
+    began, gone = asyncio.Event(), asyncio.Event()
+    told: list[OriginFailed | None] = []
+
+    def hold(call: Call) -> None:
+        call.on_gone = gone.set
+        began.set()
+
+    async with Site(hold).up() as site:
+        pool = site.pool()
+        exchange = pool.start(pool.request("GET", "/"), Whole(), told.append)
+        await began.wait()
+        exchange.cancel()
+        pool.start(pool.request("GET", "/"), Whole(), told.append).cancel()  # while it connects
+        async with asyncio.timeout(5):
+            await gone.wait()
+    assert told == []
 
 
 async def test_an_origin_that_breaks_off_is_a_failure_not_a_short_answer() -> None:

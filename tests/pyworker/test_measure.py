@@ -58,6 +58,8 @@ class Requests(RuleBasedStateMachine):
         assert sorted(self.measure.request_idxs) == sorted(idx for idx, _ in known)
         working = [load for _, load, session, _ in self.here.values() if not session]
         assert self.measure.units_ahead == sum(working)
+        for limit in (0.0, sum(working) / 2, sum(working), 2 * sum(working) + 1):
+            assert self.measure.exceeds(limit) == (sum(working) > limit)
         assert self.measure.requests == len(working)
         assert len(self.measure.finished) == self.ended
         assert self.told + self.measure.since.served == pytest.approx(self.served)

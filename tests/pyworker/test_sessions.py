@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import msgspec
+import pytest
 
 from mercato.http.call import Call
 from mercato.http.client import Origin, Pool
@@ -116,11 +117,19 @@ async def test_a_session_past_its_time_ends_by_itself_and_tells_whom_it_should()
         await one.engine.until(lambda: one.engine.last.cur_load == 0)
 
 
-async def test_ending_a_session_breaks_off_what_is_under_way_in_it() -> None:
-    async with running(ROUTES) as one:
+@pytest.mark.parametrize("path", ["/s", "/passed-on"])
+async def test_ending_a_session_breaks_off_what_is_under_way_in_it(path: str) -> None:
+    def hold(call: Call) -> None:
+        call.on_gone = lambda: None
+
+    routes = (*ROUTES, Route(path="/passed-on", parallel=True))
+    async with (
+        model_server(hold) as model,
+        running(Worker(model=model, routes=routes)) as one,
+    ):
         auth, session = await opened(one)
         name = session["session_id"]
-        waiting = asyncio.create_task(one.ask("/s", "wait", auth=auth, session=name))
+        waiting = asyncio.create_task(one.ask(path, "wait", auth=auth, session=name))
         # In a session's own requests the engine sees nothing; only the worker does.
         await until(lambda: one.worker._measure.requests == 1)
         plain = Pool(Origin("127.0.0.1", one.place.sessions_port, tls=False))

@@ -1,5 +1,6 @@
 """No ticket but the engine's own, for this worker, once, in time."""
 
+import hmac
 import random
 from collections.abc import Callable
 
@@ -7,6 +8,8 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mercato.pyworker.place import Place
 from mercato.pyworker.ticket import BadKey, TicketCheck, Verdict
@@ -102,6 +105,16 @@ def test_of_a_hundred_thousand_bad_tickets_none_is_accepted() -> None:
         accepted += sum(pair.check.check(ticket) is Verdict.GOOD for ticket in bad)
     assert good > 10_000
     assert accepted == 0
+
+
+@given(st.binary(max_size=64), st.text(max_size=300), st.integers(0, 2**40))
+def test_a_seal_is_an_hmac_over_all_that_the_ticket_is_for(
+    secret: bytes, url: str, now_ms: int
+) -> None:
+    auth = AuthData(endpoint="e", url=url, cost=1.5, reqnum=2, request_idx=3, signature="")
+    stamp, _, seal = issue(secret, auth, WORKER, now_ms).rpartition(".")
+    text = f"1:e{len(url)}:{url}1.5.2.3.{stamp}".encode()
+    assert seal == hmac.digest(secret, text, "sha256").hex()
 
 
 def test_a_ticket_is_good_once() -> None:

@@ -177,7 +177,10 @@ async def test_a_client_that_hangs_up_frees_its_turn_and_is_reported_cancelled()
         await settled(one)
 
 
-async def test_a_client_that_hangs_up_makes_the_worker_hang_up_on_the_model() -> None:
+@pytest.mark.parametrize("parallel", [False, True])
+async def test_a_client_that_hangs_up_makes_the_worker_hang_up_on_the_model(
+    *, parallel: bool
+) -> None:
     began, gone = asyncio.Event(), asyncio.Event()
 
     def hold(call: Call) -> None:
@@ -186,17 +189,22 @@ async def test_a_client_that_hangs_up_makes_the_worker_hang_up_on_the_model() ->
 
     async with (
         model_server(hold) as model,
-        running(Worker(model=model, routes=(Route(path="/v1", parallel=True),))) as one,
+        running(Worker(model=model, routes=(Route(path="/v1", parallel=parallel),))) as one,
     ):
         asking = asyncio.create_task(one.ask("/v1", {}))
         await began.wait()
         asking.cancel()
         async with asyncio.timeout(5):
             await gone.wait()
+        await one.engine.until(lambda: len(one.engine.finished) == 1)
+        assert one.engine.finished[0].status == "Cancelled"
         await settled(one)
 
 
-async def test_a_model_that_fails_is_a_500_and_the_next_request_is_served() -> None:
+@pytest.mark.parametrize("parallel", [False, True])
+async def test_a_model_that_fails_is_a_500_and_the_next_request_is_served(
+    *, parallel: bool
+) -> None:
     def moody(call: Call) -> None:
         if call.body == b'"abort"':
             call.abort()
@@ -216,7 +224,10 @@ async def test_a_model_that_fails_is_a_500_and_the_next_request_is_served() -> N
     async with (
         model_server(moody) as model,
         running(
-            Worker(model=model, routes=(Route(path="/m"), Route(path="/b", answer=buggy)))
+            Worker(
+                model=model,
+                routes=(Route(path="/m", parallel=parallel), Route(path="/b", answer=buggy)),
+            )
         ) as one,
     ):
         assert (await one.ask("/m", "abort")).status == 500

@@ -7,6 +7,7 @@ between. A sink that cannot take more pauses its `Line`.
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
@@ -20,12 +21,15 @@ STALE_S: Final = 0.05
 """That a kept connection was closed meanwhile shows within this time."""
 KEPT_MAX: Final = 256
 CONNECT_S: Final = 10.0
-HEADS_KEPT: Final = 64
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
 class OriginFailed(Exception):  # noqa: N818 - says which end is at fault
     """The origin could not be reached, or broke off; nothing is known of what it did."""
+
+
+Done = Callable[[OriginFailed | None], None]
+"""Told once that an exchange is over: nothing when its answer is whole, else why it is not."""
 
 
 class Origin(NamedTuple):
@@ -122,8 +126,8 @@ class Line(asyncio.Protocol):
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
+        self._exchange: Exchange | None = None
         self._sink: Sink | None = None
-        self._done: asyncio.Future[None] | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._until_close = False
         self._interim = False
@@ -132,24 +136,19 @@ class Line(asyncio.Protocol):
         """Whether the answer to the present exchange has begun to come."""
         self.kept_at = 0.0
 
-    def exchange(self, request: bytes, sink: Sink) -> asyncio.Future[None]:
-        """Send a request; the future is done when the sink has the whole answer.
-
-        It fails with OriginFailed when the connection breaks before that.
-        """
-        done = asyncio.get_running_loop().create_future()
-        self._sink, self._done, self.begun = sink, done, False
+    def carry(self, exchange: "Exchange", request: bytes, sink: Sink) -> None:
+        """Send a request; `exchange` is told when the sink has the whole answer, or why not."""
+        self._exchange, self._sink, self.begun = exchange, sink, False
         self._until_close = False
         if self._transport is None:
             self._fail("the connection was closed")
         else:
             self._transport.write(request)
-        return done
 
     @property
     def reusable(self) -> bool:
         """Whether another exchange may follow."""
-        return self._transport is not None and self._done is None and self._keeps
+        return self._transport is not None and self._exchange is None and self._keeps
 
     def pause(self) -> None:
         """Read no more until `resume`."""
@@ -175,7 +174,7 @@ class Line(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._transport = None
-        if self._done is None:
+        if self._exchange is None:
             return
         if self._until_close and self.begun and exc is None:
             self._complete()
@@ -184,7 +183,7 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
-        if self._done is None:
+        if self._exchange is None:
             # An origin that speaks unasked is not one to talk to again.
             self.abort()
             return
@@ -193,6 +192,8 @@ class Line(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._fail("the origin changed protocols unasked")
             self.abort()
+        except httptools.HttpParserCallbackError:
+            raise  # a bug of a sink's, for the loop to tell; the connection ends with it
         except httptools.HttpParserError as error:
             self._fail(f"the origin does not speak HTTP/1.1: {error}")
             self.abort()
@@ -234,16 +235,86 @@ class Line(asyncio.Protocol):
     # Inside.
 
     def _complete(self) -> None:
-        sink, done = self._sink, self._done
-        self._sink = self._done = None
-        if sink is not None and done is not None and not done.done():
+        sink, exchange = self._sink, self._exchange
+        self._sink = self._exchange = None
+        if sink is not None and exchange is not None:
             sink.end()
-            done.set_result(None)
+            exchange.whole(self)
 
     def _fail(self, why: str) -> None:
-        done, self._done, self._sink = self._done, None, None
-        if done is not None and not done.done():
-            done.set_exception(OriginFailed(why))
+        exchange = self._exchange
+        self._sink = self._exchange = None
+        if exchange is not None:
+            exchange.broken(self, why)
+
+
+class Exchange:
+    """One request to an origin and its answer, without a task of its own."""
+
+    __slots__ = ("_connecting", "_done", "_line", "_pool", "_request", "_sent_s", "_sink")
+
+    def __init__(self, pool: "Pool", request: bytes, sink: Sink, done: Done) -> None:
+        """Send it, as `Pool.start` says."""
+        self._pool = pool
+        self._request = request
+        self._sink = sink
+        self._done: Done | None = done
+        self._connecting: asyncio.Task[None] | None = None
+        self._sent_s: float | None = asyncio.get_running_loop().time()
+        self._line = pool.warm(self._sent_s)
+        if self._line is None:
+            self._connect()
+        else:
+            self._line.carry(self, request, sink)
+
+    def cancel(self) -> None:
+        """Break it off; `done` will not be called."""
+        self._done = None
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._line is not None:
+            self._line.abort()
+
+    # What its line tells.
+
+    def whole(self, line: Line) -> None:
+        """The sink has the whole answer."""
+        if self._done is not None:
+            self._pool.keep(line)
+        self._end(None)
+
+    def broken(self, line: Line, why: str) -> None:
+        """The line broke before that."""
+        stale = (
+            self._sent_s is not None
+            and asyncio.get_running_loop().time() - self._sent_s <= STALE_S
+            and not line.begun
+        )
+        if stale and self._done is not None:
+            self._connect()
+        else:
+            self._end(OriginFailed(why))
+
+    # Inside.
+
+    def _connect(self) -> None:
+        self._line = self._sent_s = None  # a new line cannot be stale
+        self._connecting = asyncio.get_running_loop().create_task(self._send_anew())
+
+    async def _send_anew(self) -> None:
+        try:
+            self._line = await self._pool.connect()
+        except OriginFailed as failure:
+            self._end(failure)
+            return
+        finally:
+            self._connecting = None
+        self._line.carry(self, self._request, self._sink)
+
+    def _end(self, failure: OriginFailed | None) -> None:
+        done, self._done, self._line = self._done, None, None
+        if done is not None:
+            done(failure)
 
 
 def _framing(status: int, headers: Headers) -> tuple[int | None, bool]:
@@ -259,6 +330,11 @@ def _framing(status: int, headers: Headers) -> tuple[int | None, bool]:
     return None, True
 
 
+def filled(head: bytes, body: bytes) -> bytes:
+    """A whole request: a head of `Pool.head`'s, and its body."""
+    return b"%scontent-length: %d\r\n\r\n%s" % (head, len(body), body)
+
+
 class Pool:
     """The connections to one origin."""
 
@@ -270,45 +346,44 @@ class Pool:
         self._kept_s = kept_s
         self._tls = (tls or ssl.create_default_context()) if origin.tls else None
         self._kept: deque[Line] = deque()
-        self._heads: dict[tuple[str, str], bytes] = {}
 
     def request(self, method: str, target: str, body: bytes = b"", headers: Headers = ()) -> bytes:
         """The bytes of a request for `exchange`."""
-        head = self._heads.get((method, target))
-        if head is None:
-            head = f"{method} {target} HTTP/1.1\r\nhost: {self.origin.authority}\r\n".encode()
-            if len(self._heads) < HEADS_KEPT:
-                self._heads[method, target] = head
-        extra = b"".join([b"%s: %s\r\n" % pair for pair in headers])
-        return b"%s%scontent-length: %d\r\n\r\n%s" % (head, extra, len(body), body)
+        return filled(self.head(method, target, headers), body)
 
-    async def exchange(self, request: bytes, sink: Sink) -> None:
-        """Send a request and give the answer to `sink`; cancelling it breaks the exchange off.
+    def head(self, method: str, target: str, headers: Headers = ()) -> bytes:
+        """All of such a request but what depends on its body, for `filled`."""
+        first = f"{method} {target} HTTP/1.1\r\nhost: {self.origin.authority}\r\n".encode()
+        return first + b"".join([b"%s: %s\r\n" % pair for pair in headers])
+
+    def start(self, request: bytes, sink: Sink, done: Done) -> Exchange:
+        """Send a request, give the answer to `sink` as it comes, and call `done` at the end.
 
         A kept connection that turns out to have been closed by the origin is replaced, once. That
         shows at once; what breaks later may have been worked on, and is not sent again.
+        """
+        return Exchange(self, request, sink, done)
+
+    async def exchange(self, request: bytes, sink: Sink) -> None:
+        """As `start`, and wait for the end; cancelling it breaks the exchange off.
 
         Raises:
             OriginFailed: when the origin cannot be reached or breaks off.
         """
-        line, kept = self._warm(), True
-        if line is None:
-            line, kept = await self._connect(), False
-        clock = asyncio.get_running_loop().time
-        while True:
-            sent_s = clock()
-            try:
-                await line.exchange(request, sink)
-            except asyncio.CancelledError:
-                line.abort()
-                raise
-            except OriginFailed:
-                if line.begun or not kept or clock() - sent_s > STALE_S:
-                    raise
-                line, kept = await self._connect(), False
-            else:
-                self._keep(line)
-                return
+        over: asyncio.Future[OriginFailed | None] = asyncio.get_running_loop().create_future()
+
+        def done(failure: OriginFailed | None) -> None:
+            if not over.done():  # whoever waits may have been cancelled just now
+                over.set_result(failure)
+
+        exchange = self.start(request, sink, done)
+        try:
+            failure = await over
+        except asyncio.CancelledError:
+            exchange.cancel()
+            raise
+        if failure is not None:
+            raise failure
 
     async def fetch(
         self,
@@ -334,7 +409,7 @@ class Pool:
     async def reachable(self) -> bool:
         """Whether the origin takes connections."""
         try:
-            line = await self._connect()
+            line = await self.connect()
         except OriginFailed:
             return False
         line.abort()
@@ -345,24 +420,29 @@ class Pool:
         while self._kept:
             self._kept.pop().abort()
 
-    def _warm(self) -> Line | None:
-        oldest = asyncio.get_running_loop().time() - self._kept_s
-        while self._kept and self._kept[0].kept_at < oldest:
-            self._kept.popleft().abort()
-        while self._kept:
-            line = self._kept.pop()
+    # What exchanges ask for.
+
+    def warm(self, now_s: float) -> Line | None:
+        """A kept connection, by the loop's clock; None when there is none."""
+        kept, oldest_s = self._kept, now_s - self._kept_s
+        while kept and kept[0].kept_at < oldest_s:
+            kept.popleft().abort()
+        while kept:
+            line = kept.pop()
             if line.reusable:
                 return line
         return None
 
-    def _keep(self, line: Line) -> None:
+    def keep(self, line: Line) -> None:
+        """Keep a connection for another exchange, if it is good for one."""
         if line.reusable and len(self._kept) < KEPT_MAX:
             line.kept_at = asyncio.get_running_loop().time()
             self._kept.append(line)
         else:
             line.abort()
 
-    async def _connect(self) -> Line:
+    async def connect(self) -> Line:
+        """A new connection. Raises OriginFailed."""
         host, port, _ = self.origin
         try:
             async with asyncio.timeout(CONNECT_S):

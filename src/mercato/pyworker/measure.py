@@ -25,6 +25,13 @@ class Outcome(StrEnum):
     REJECTED = "Rejected"
 
 
+_WORDS: Final = {
+    # The words of the official worker: a client that left was served.
+    outcome: (outcome in {Outcome.SUCCESS, Outcome.CANCELLED}, outcome.value)
+    for outcome in Outcome
+}
+
+
 class Work:
     """One request, or one open session, while it is here."""
 
@@ -71,6 +78,8 @@ class Measure:
         self._clock = clock
         self._here: dict[int, Work] = {}
         self._units: dict[int, float] = {}
+        self._most = 0.0
+        """No request that is here has more units."""
         self._last = 0
         self.since = Since()
         self.finished: list[Finished] = []
@@ -99,6 +108,7 @@ class Measure:
         self._last = number = self._last + 1
         self._here[number] = Work(request_idx, units, self._clock.now_s())
         self._units[number] = units
+        self._most = max(units, self._most) if len(self._units) > 1 else units
         self.since.received += units
         self.received += 1
         self.news.set()
@@ -128,12 +138,12 @@ class Measure:
         self._finish(Work(request_idx, units, self._clock.now_s()), Outcome.REJECTED)
 
     def _finish(self, work: Work, outcome: Outcome) -> None:
+        success, status = _WORDS[outcome]
         self.finished.append(
             Finished(
                 request_idx=work.request_idx,
-                # The words of the official worker: a client that left was served.
-                success=outcome in {Outcome.SUCCESS, Outcome.CANCELLED},
-                status=str(outcome),
+                success=success,
+                status=status,
                 entered_queue_at=work.entered_s,
                 work_started_at=work.started_s,
                 work_completed_at=0.0 if outcome is Outcome.REJECTED else self._clock.now_s(),
@@ -146,6 +156,10 @@ class Measure:
     def units_ahead(self) -> float:
         """Units of the requests that are here; sessions do no work by being open."""
         return sum(self._units.values())
+
+    def exceeds(self, units: float) -> bool:
+        """Whether `units_ahead` is more than that; costs little while it is far from it."""
+        return len(self._units) * self._most > units and self.units_ahead > units
 
     @property
     def requests(self) -> int:

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mercato.http.client import Origin, OriginFailed, Pool, Sink
+from mercato.http.client import Done, Exchange, Origin, OriginFailed, Pool, Sink, filled
 
 _JSON: Final = ((b"content-type", b"application/json"), (b"accept", b"*/*"))
 
@@ -19,6 +19,7 @@ class Model:
     def __init__(self, url: str | None) -> None:
         """None: there is no model server, and every call fails."""
         self._pool = None if url is None else Pool(Origin.of(url))
+        self._heads: dict[str, bytes] = {}
 
     async def relay(self, path: str, payload: bytes, sink: Sink) -> None:
         """Post JSON and give whatever is answered to `sink` as it comes.
@@ -29,6 +30,14 @@ class Model:
         if self._pool is None:
             raise OriginFailed("this worker has no model server")
         await self._pool.exchange(self._pool.request("POST", path, payload, _JSON), sink)
+
+    def pass_on(self, path: str, payload: bytes, sink: Sink, done: Done) -> Exchange:
+        """As `relay`, without a task: `done` is called at the end, with what went wrong if so."""
+        assert self._pool is not None, "what is passed on has a model server to go to"
+        head = self._heads.get(path)
+        if head is None:  # its paths are the routes': there are few
+            head = self._heads[path] = self._pool.head("POST", path, _JSON)
+        return self._pool.start(filled(head, payload), sink, done)
 
     async def post(self, path: str, value: Any, timeout_s: float = 600.0) -> Any:
         """Post a value as JSON; what the JSON of the answer says.

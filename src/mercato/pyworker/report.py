@@ -132,15 +132,16 @@ class Reports:
         return finished and told
 
     async def _tell_finished(self) -> bool:
-        sent = self._measure.finished[:FINISHED_AT_ONCE]
-        if not sent:
-            return True
-        message = DeleteRequests(worker_id=self._place.id, mtoken=self._place.token, requests=sent)
-        if not await self._post("/delete_requests/", msgspec.json.encode(message)):
-            return False
-        del self._measure.finished[: len(sent)]
-        if self._measure.finished:
-            self._measure.news.set()
+        measure = self._measure
+        left = len(measure.finished)  # what ends meanwhile is told the next time
+        while left > 0 and (sent := measure.finished[: min(left, FINISHED_AT_ONCE)]):
+            message = DeleteRequests(
+                worker_id=self._place.id, mtoken=self._place.token, requests=sent
+            )
+            if not await self._post("/delete_requests/", msgspec.json.encode(message)):
+                return False
+            del measure.finished[: len(sent)]
+            left -= len(sent)
         return True
 
     async def _tell_status(self) -> bool:

@@ -97,22 +97,54 @@ class Desk:
             self._measure.reject(auth.request_idx, load)
             call.answer(429, BUSY)
             return None
+        if route.parallel and route.answer is None:
+            self._pass_on(route, call, asked, load, session)
+            return None
         return self._see_through(route, call, asked, load, session)
 
     def _too_much(self, route: Route) -> bool:
         if route.queue_max_s is None or self.perf <= 0 or self._measure.requests < self._slots:
             return False
-        return self._measure.units_ahead / self.perf > route.queue_max_s
+        return self._measure.exceeds(route.queue_max_s * self.perf)
+
+    def _enter(self, call: Call, asked: Asked, load: float, session: Session | None) -> int:
+        if session is None:
+            return self._measure.start(asked.auth_data.request_idx, load)
+        self._sessions.prolong(session)
+        session.calls.add(call)
+        return self._measure.start_in_session(load)
+
+    def _leave(self, call: Call, number: int, outcome: Outcome, session: Session | None) -> None:
+        self._measure.end(number, outcome)
+        if session is not None:
+            session.calls.discard(call)
+
+    def _pass_on(
+        self, route: Route, call: Call, asked: Asked, load: float, session: Session | None
+    ) -> None:
+        """See a request through that waits for no turn; without a task, which would cost most."""
+        payload, relay = sent(route, asked.payload), Relay(call)
+        number = self._enter(call, asked, load, session)
+        self._measure.begin(number)
+
+        def over(failure: OriginFailed | None) -> None:
+            call.on_gone = None
+            if failure is not None:
+                fail(call, failure)
+            good = failure is None and relay.status < 500
+            self._leave(call, number, Outcome.SUCCESS if good else Outcome.ERROR, session)
+
+        def gone() -> None:
+            exchange.cancel()
+            self._leave(call, number, Outcome.CANCELLED, session)
+
+        exchange = self._model.pass_on(route.to or route.path, payload, relay, over)
+        call.on_gone = gone
 
     async def _see_through(
         self, route: Route, call: Call, asked: Asked, load: float, session: Session | None
     ) -> None:
-        if session is None:
-            number = self._measure.start(asked.auth_data.request_idx, load)
-        else:
-            number = self._measure.start_in_session(load)
-            self._sessions.prolong(session)
-            session.calls.add(call)
+        number = self._enter(call, asked, load, session)
         outcome = Outcome.CANCELLED
         try:
             if route.parallel:
@@ -121,9 +153,7 @@ class Desk:
                 async with self._turns:
                     outcome = await self._work(route, call, asked.payload, number)
         finally:
-            self._measure.end(number, outcome)
-            if session is not None:
-                session.calls.discard(call)
+            self._leave(call, number, outcome, session)
 
     async def _work(self, route: Route, call: Call, payload: msgspec.Raw, number: int) -> Outcome:
         self._measure.begin(number)

@@ -8,9 +8,13 @@ Mercato adds are fields that they pass on or ignore: `ticket` in a route's answe
 import hashlib
 import hmac
 import json
-from typing import Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 REPORT_VERSION: Final = "1.1.0"
 """The version of the official worker server whose reports these are."""
@@ -26,6 +30,9 @@ hours off."""
 
 TICKET_TTL_MS: Final = 60_000
 """How long a ticket is good for: the client uses it at once or asks for another."""
+
+SECRETS_KEPT: Final = 16_384
+"""An engine seals for as many workers without taking in their secrets anew."""
 
 
 class AuthData(msgspec.Struct, kw_only=True):
@@ -88,7 +95,22 @@ def _seal(secret: bytes, auth: AuthData, stamp: str) -> str:
         f"{len(auth.endpoint)}:{auth.endpoint}{len(auth.url)}:{auth.url}"
         f"{float(auth.cost)!r}.{auth.reqnum}.{auth.request_idx}.{stamp}"
     )
-    return hmac.digest(secret, text.encode(), hashlib.sha256).hex()
+    taken_in = _taken_in(secret)
+    inner, outer = taken_in[0].copy(), taken_in[1].copy()
+    inner.update(text.encode())
+    outer.update(inner.digest())
+    return outer.hexdigest()
+
+
+@lru_cache(SECRETS_KEPT)
+def _taken_in(secret: bytes) -> "tuple[_Hash, _Hash]":
+    """The two hashes of HMAC-SHA-256 (RFC 2104) after a secret of at most 64 bytes.
+
+    It is on the path of every request, and these, copied, cost a third of `hmac.digest`.
+    """
+    block = secret.ljust(64, b"\0")
+    inner, outer = (bytes(byte ^ pad for byte in block) for pad in (0x36, 0x5C))
+    return hashlib.sha256(inner), hashlib.sha256(outer)
 
 
 class Status(msgspec.Struct, kw_only=True):
