@@ -1,6 +1,7 @@
 """The agent with a real Docker Engine."""
 
 import asyncio
+import os
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -97,7 +98,7 @@ async def test_an_agent_that_comes_back_touches_no_container(box: str, tmp_path:
 @pytest.fixture
 def stranger(box: str) -> Iterator[str]:
     """A container that is none of ours."""
-    name = "mercato-test-stranger"
+    name = f"mercato-test-stranger-{os.getpid()}"
     remove = ["docker", "rm", "-f", name]
     subprocess.run(remove, capture_output=True, check=False)
     start = ["docker", "run", "-d", "--name", name, "--network", "none", box, "sleep", "300"]
