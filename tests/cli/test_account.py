@@ -141,7 +141,11 @@ def test_an_instance_is_changed_and_the_change_is_on_record(
     assert "night" in renter.says("ps")
     renter.says("recycle", number)
     renter.refuses("update", number, see="--help")
-    renter.says("update", number, "--env", "-e A=1")
+    renter.says("update", number, "--env", "-e A=1 -e HF_TOKEN=hush")
+    shown = renter.says("show", number)
+    assert "HF_TOKEN" in shown
+    assert "hush" not in shown
+    assert ["HF_TOKEN", "hush"] in renter.raw("show", number)["extra_env"]
     renter.says("ssh-key", "attach", number, "ssh-ed25519 " + ED25519)
     renter.refuses("rm", number, nobody="--yes")
     renter.says("rm", number, "--yes")

@@ -10,7 +10,7 @@ from mercato.cli.billing import folded, lines
 from mercato.cli.errors import Trouble
 from mercato.cli.inside import fresh, ssh_command
 from mercato.cli.keys import public_key
-from mercato.cli.text import money, number, span
+from mercato.cli.text import HIDDEN, money, number, shown, span
 from mercato.sdk.shapes import Charge, Instance
 
 
@@ -48,6 +48,36 @@ def test_a_span_has_its_two_largest_units(seconds: float | None, text: str) -> N
 def test_a_number_that_is_not_known_is_a_dash() -> None:
     assert number(None) == "-"
     assert number(1234.56, 1) == "1,234.6"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MASTER_TOKEN",
+        "jupyter_token",
+        "HF_TOKEN",
+        "TOKEN2",
+        "AWS_SECRET_ACCESS_KEY",
+        "CONTAINER_API_KEY",
+        "apikey",
+        "DB_PASSWORD",
+        "GITHUB_PAT",
+    ],
+)
+def test_what_its_name_calls_a_secret_is_hidden(name: str) -> None:
+    assert shown(name, "hush") == HIDDEN
+    assert shown(name, "") == ""
+    assert shown("extra_env", [["MODE", "train"], [name, "hush"]]) == [
+        ["MODE", "train"],
+        [name, HIDDEN],
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["image_uuid", "SSH_PUBLIC_KEY", "ssh_key_ids", "KEYBOARD", "PATH", "WORKER_PORT"]
+)
+def test_what_is_no_secret_is_shown(name: str) -> None:
+    assert shown(name, "text") == "text"
 
 
 @given(st.lists(st.integers(), unique=True), st.data())

@@ -8,7 +8,7 @@ from mercato.cli.command import Argument, Option, Yes, group
 from mercato.cli.errors import Trouble
 from mercato.cli.launching import Disk, Env, Image, Label, Onstart, Template
 from mercato.cli.session import Session, print_json, print_line, print_table
-from mercato.cli.text import money, span
+from mercato.cli.text import money, shown, span
 from mercato.cli.tree import speaks
 from mercato.cli.waiting import until_running
 
@@ -137,7 +137,7 @@ def _state(instance: "Shown") -> str:
 
 @speaks(app, "show")
 def show(session: Session, instance: Instance) -> None:
-    """Everything about one instance, as the API gives it.
+    """Everything about one instance, as the API gives it; secrets only with --raw.
 
     Example: mercato show 7 --raw
     """
@@ -151,7 +151,11 @@ def show(session: Session, instance: Instance) -> None:
         return
     print_table(
         ("FIELD", "VALUE"),
-        [(name, value) for name, value in sorted(answer.items()) if value not in (None, "", [])],
+        [
+            (name, shown(name, value))
+            for name, value in sorted(answer.items())
+            if value not in (None, "", [])
+        ],
         "",
     )
 

@@ -1,7 +1,15 @@
 """How amounts, times and sizes are written for people."""
 
+import re
 from datetime import UTC, datetime
 from typing import Final
+
+HIDDEN: Final = "***"
+
+_SECRET: Final = re.compile(
+    r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|PRIVATE|KEY|PASS|PAT|AUTH)S?(_|\d|$)"
+)
+_NO_SECRET: Final = re.compile(r"PUBLIC|KEY_IDS?$")
 
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
@@ -40,3 +48,20 @@ def moment(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def shown(name: str, value: object) -> object:
+    """A named value as a person sees it, over whose shoulder others look.
+
+    What its name says is secret is hidden, if it is not empty; so is what the pairs of a list, as
+    an environment is given, call so.
+    """
+    if isinstance(value, list):
+        return [[pair[0], shown(pair[0], pair[1])] if _is_pair(pair) else pair for pair in value]
+    upper = name.upper()
+    hidden = value and _SECRET.search(upper) and not _NO_SECRET.search(upper)
+    return HIDDEN if hidden else value
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
