@@ -9,6 +9,7 @@ from mercato.control.flows import (
     bidding,
     clearing,
     enforcing,
+    hosting,
     limiting,
     ordering,
     pricing,
@@ -114,6 +115,12 @@ def set_job(market: Market) -> Deed:
 def remove_job(market: Market) -> Deed:
     agent = _mining(market)
     return lambda tx: background.remove_job(tx, market.host, agent.machine, NOW)
+
+
+@of(hosting.delete_machine, REFUSED)
+def delete_machine_with_its_job(market: Market) -> Deed:
+    agent = _mining(market)
+    return lambda tx: hosting.delete_machine(tx, market.host, agent.machine, NOW)
 
 
 @of(renting.rent, REFUSED)

@@ -7,7 +7,7 @@ import pytest
 from mercato.control.db import Database
 from mercato.control.flows import background, billing, hosting, lapsing, metering, pricing, renting
 from mercato.control.flows.background import Job
-from mercato.control.store import clearings, listings, machine_views
+from mercato.control.store import clearings, contracts, listings, machine_views
 from mercato.market import errors
 from mercato.market.contract import Kind
 from mercato.market.ids import ContractId
@@ -131,6 +131,29 @@ def test_another_takes_its_place_and_removed_it_is_gone(market: Market) -> None:
         market.db.run_now(background.remove_job, market.host, agent.machine, T0 + 4_000)
     market.db.run_now(hosting.delete_machine, market.host, agent.machine, T0 + 5_000)
     market.audit()
+
+
+def test_it_ends_with_its_machine_which_a_renters_contract_keeps(market: Market) -> None:
+    agent = market.machine(2)
+    made = mining(market, agent)
+    rented = market.rent(market.offer(agent, 2), T0 + 1_000).contract.id
+    agent.settle(T0 + 1_000)
+    with pytest.raises(errors.Conflict, match=r"1 contract\(s\) of renters"):
+        market.db.run_now(hosting.delete_machine, market.host, agent.machine, T0 + 2_000)
+    market.db.run_now(renting.destroy, market.renter, rented, T0 + 2_000)
+    agent.settle(T0 + 2_000)
+    agent.settle(T0 + 2_000)
+    assert runs(agent, made) == [True, True]
+    market.db.run_now(hosting.delete_machine, market.host, agent.machine, T0 + 3_000)
+    assert market.held(agent.machine) == {}
+    assert market.db.run_now(contracts.live_on, agent.machine) == {}
+    market.audit()
+    # Its agent, while it is still heard, ends what runs, and then hears that it is not needed.
+    assert agent.report(T0 + 4_000).instances == ()
+    agent.obey(T0 + 4_000)
+    assert runs(agent, made) == [False, False]
+    with pytest.raises(errors.NotFound, match="join again"):
+        agent.report(T0 + 5_000)
 
 
 def test_it_takes_the_smallest_slices_that_are_sold(market: Market) -> None:

@@ -10,12 +10,15 @@ from typing import Final
 import msgspec
 
 from mercato.control.db import Tx
+from mercato.control.flows import renting
 from mercato.control.flows.house import STANDARD, Rules
 from mercato.control.flows.owned import tell_host
 from mercato.control.store import (
     accounts,
     api_keys,
     contracts,
+    holds,
+    instances,
     join_tokens,
     listings,
     machines,
@@ -23,8 +26,10 @@ from mercato.control.store import (
 )
 from mercato.control.store.machines import Machine
 from mercato.market import errors
+from mercato.market.contract import Kind
 from mercato.market.hardware import Hardware
 from mercato.market.ids import AccountId, ListingId, MachineId
+from mercato.market.instance import Intended
 from mercato.market.listing import BidTerms, Listing, Prices
 from mercato.market.money import MS_PER_HOUR, NanoUsdPerHour, nano
 
@@ -196,19 +201,26 @@ def set_min_bid(
 
 
 def delete_machine(tx: Tx, host: AccountId, machine_id: MachineId, now_ms: int) -> None:
-    """Take a machine off the market for good; its key stops working.
+    """Take a machine off the market for good; its own job ends with it, its key stops working.
 
     Raises:
         NotFound: when the host has no such machine.
-        Conflict: while it has contracts.
+        Conflict: while renters have contracts on it.
     """
     machine = mine(tx, host, machine_id)
-    left = contracts.live_on(tx, machine_id)
-    if left:
+    kinds = [contract.terms.kind for contract in contracts.live_on(tx, machine_id).values()]
+    rented = len(kinds) - kinds.count(Kind.BACKGROUND)
+    if rented:
         raise errors.Conflict(
-            f"Machine {machine_id} still has {len(left)} contract(s), its own job among them if it "
-            "has one; unlist it, remove the job and wait until they have ended."
+            f"Machine {machine_id} still has {rented} contract(s) of renters; unlist it and wait "
+            "until they have ended."
         )
+    for job in instances.live_on(tx, machine_id):
+        if job.intended is not Intended.DESTROYED:
+            renting.destroy(tx, host, job.id, now_ms)
+        # Its agent will not be heard again to say that it is gone.
+        holds.release(tx, job.id)
+        instances.gone(tx, job.id, now_ms)
     listings.close(tx, machine_id, now_ms)
     volume_listings.close(tx, machine_id, now_ms)
     machines.delete(tx, machine_id, now_ms)

@@ -34,10 +34,12 @@ def observe(
     """Take a machine's report; everything that should be on it.
 
     Raises:
-        NotFound: when the machine was deleted.
+        NotFound: when the machine was deleted and nothing of ours is left on it.
     """
     machine = machines.at_front(tx, machine_id)
     if machine.deleted_at_ms is not None:
+        if observed.instances or observed.volumes:
+            return Desired(machine=machine_id, generation=machine.generation, instances=())
         raise errors.NotFound(f"Machine {machine_id} was taken off this market; join again.")
     if observed.generation <= machine.observed_generation:
         return desired(tx, machine, look(tx, machine_id), house.box)
