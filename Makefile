@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup up dev check test simulate kills laws ledger limits race ordeal demo-serverless package bench openapi docs
+.PHONY: help setup up dev check test simulate kills laws ledger limits race ordeal affinity demo-serverless package bench openapi docs
 BIN := .venv/bin
 DEMO ?= keep
 # The program that builds the environment is kept beside it.
@@ -60,6 +60,9 @@ race: setup ## A thousand renters race for a hundred offers over HTTP
 
 ordeal: setup ## The official client while workers of either make are killed at random (SECONDS=1800)
 	@MERCATO_ORDEAL_S=$(or $(SECONDS),1800) $(BIN)/pytest -q -s tests/engine/test_official.py -k killed_at_random
+
+affinity: setup ## A recorded hour of talks through the engine: where their beginnings are cached
+	@MERCATO_AFFINITY_REQUESTS=12031 $(BIN)/pytest -q -s tests/engine/test_affinity.py
 
 demo-serverless: setup ## A language model on CPU workers: from none to two and back
 	@bash scripts/docker-engine

@@ -3,6 +3,7 @@
 import heapq
 import random
 import sys
+import tracemalloc
 from collections import deque
 from types import FrameType
 
@@ -12,6 +13,7 @@ import pytest
 from mercato.engine.ledger import Where
 from mercato.engine.numbers import LARGEST, Numbers
 from mercato.engine.request import HOLD_S
+from mercato.serverless.endpoint import Endpoint
 from mercato.serverless.queue import RequestIdx
 from mercato.wire.worker import AuthData, opened
 from tests.engine.scene import Asking, Scene, vast
@@ -161,15 +163,44 @@ async def test_07_unlike_workers_share_the_work_by_their_speed() -> None:
     assert sorted(waits)[int(0.95 * len(waits))] < 10.0  # M/M/3 at this load: 6 s
 
 
-async def test_08_a_thundering_herd_fills_the_slots_and_no_more() -> None:
-    scene = await Scene().open()
+REFUSED_S = 30.0
+"""The official worker refuses a request when what it has already takes longer than that."""
+BYTES_WAITING = 2_048
+
+
+@pytest.mark.parametrize(
+    ("parameters", "most"),
+    # By least work one more is bound while the wait is within the endpoint's bound.
+    [(Endpoint(workers_min=0), 8), (vast(worker_wait_max_s=REFUSED_S), 9)],
+    ids=["auto", "vast"],
+)
+async def test_08_a_thundering_herd_fills_the_slots_and_no_more(
+    parameters: Endpoint, most: int
+) -> None:
+    scene = await Scene(parameters).open()
     await scene.staff(*range(1, 11), perf=80.0, slots=8)
-    herd = [scene.ask(cost=1_000.0) for _ in range(5_000)]
-    for worker in range(1, 11):
-        assert scene.post(worker).worker.requests == 8
-    assert sum(client.worker is not None for client in herd) == 80
-    assert scene.desk.on_the_line == 4_920
-    assert scene.fleet.ledger.waiting(scene.clock.time_s).requests == 4_920
+    workers = [scene.post(worker).worker for worker in range(1, 11)]
+    given = deque(scene.ask(cost=300.0) for _ in range(10 * most))
+    tracemalloc.start()
+    waiting = deque(scene.ask(cost=300.0) for _ in range(5_000 - len(given)))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # All that a request costs while it waits, the client's half here included.
+    assert held < BYTES_WAITING * len(waiting)
+    assert all(worker.requests == most for worker in workers)
+    waits = scene.fleet.ledger.waiting(scene.clock.time_s).requests
+    assert scene.desk.on_the_line == waits == len(waiting)
+    # And so it goes to the last of them: in order, and none is sent to where it is refused.
+    while given:
+        done = given.popleft()
+        assert done.worker is not None
+        scene.finish(done.worker, done.idx, took_s=0.0)
+        while waiting and waiting[0].worker is not None:
+            given.append(waiting.popleft())
+        assert all(worker.requests <= most for worker in workers)
+        assert all((worker.work - 300.0) / worker.perf <= REFUSED_S for worker in workers)
+    assert not waiting
+    assert all(worker.requests == 0 for worker in workers)
 
 
 async def test_09_a_worker_that_dies_is_left_at_once_and_the_request_counts_once() -> None:

@@ -45,6 +45,7 @@ def test_39_a_prompt_goes_to_its_cache_unless_waiting_there_takes_longer_than_re
     router = Router(wait_max_s=30.0, pack=False)
     fleet = {n: worker(n, perf=100.0) for n in (1, 2)}
     for one in fleet.values():
+        one.slots = 1
         router.put(one)
     chain = tuple(range(10))
     router.assign(fleet[2], 50.0, chain)
@@ -59,6 +60,25 @@ def test_39_a_prompt_goes_to_its_cache_unless_waiting_there_takes_longer_than_re
     router.prefixes.forget(fleet[2].id)
     router.release(fleet[2], 11 * BLOCK_UNITS)
     router.release(fleet[2], 0.0)
+    assert router.pick(chain=chain) is fleet[1]
+
+
+def test_39_a_slot_reads_at_its_share_of_the_speed_so_a_cache_is_worth_more_of_a_wait() -> None:
+    router = Router(wait_max_s=1.5, cached_wait_max_s=10.0)
+    fleet = {n: worker(n, perf=1_000.0) for n in (1, 2)}
+    for one in fleet.values():
+        one.slots = 4
+        router.put(one)
+    chain = tuple(range(20))
+    router.assign(fleet[2], 2_000.0, chain)
+    for _ in range(3):
+        router.assign(fleet[2], 2_000.0)
+    # Reading takes 10 s elsewhere; here a slot is free in 2 s.
+    assert router.pick(chain=chain) is fleet[2]
+    assert router.pick(chain=chain[:3]) is fleet[1]
+    for _ in range(5):
+        router.assign(fleet[2], 2_000.0)
+    # Now it is free in 12 s only.
     assert router.pick(chain=chain) is fleet[1]
 
 
@@ -90,6 +110,7 @@ def _play(*, aware: bool) -> _Played:
     router.prefixes = caches = Prefixes(400)
     fleet = [worker(n, perf=1_000.0) for n in range(1, WORKERS + 1)]
     for one in fleet:
+        one.slots = 1
         router.put(one)
     ends: list[tuple[float, int, Worker, float]] = []
     talks: deque[tuple[int, ...]] = deque()

@@ -21,6 +21,9 @@ from mercato.wire.worker import Finished
 BIND_EARLY_S: Final = 1.5
 """Policies of our own bind a request no earlier than this before it is likely to start: until
 then the queue knows better than a guess would."""
+CACHED_WAIT_S: Final = 10.0
+"""A prompt may wait longer than that where its beginning is cached, if reading it elsewhere takes
+longer still."""
 UNSEEN_S: Final = 10.0
 """A worker that has not reported a request this long after it was handed out never got it."""
 MISSING_S: Final = 5.0
@@ -244,4 +247,7 @@ def _middles(of_kinds: dict[str, list[float]]) -> dict[str, float]:
 def _router(parameters: Endpoint) -> Router:
     if parameters.policy is Policy.VAST:
         return Router(wait_max_s=parameters.worker_wait_max_s, pack=False)
-    return Router(wait_max_s=min(BIND_EARLY_S, parameters.worker_wait_max_s))
+    longest_s = parameters.worker_wait_max_s
+    return Router(
+        wait_max_s=min(BIND_EARLY_S, longest_s), cached_wait_max_s=min(CACHED_WAIT_S, longest_s)
+    )

@@ -24,13 +24,18 @@ units of work."""
 class Router:
     """The ready workers of one endpoint, ordered for the next request."""
 
-    def __init__(self, *, wait_max_s: float, pack: bool = True) -> None:
+    def __init__(
+        self, *, wait_max_s: float, cached_wait_max_s: float | None = None, pack: bool = True
+    ) -> None:
         """Bind early only where the request is expected to start within `wait_max_s`.
 
-        With `pack`, free slots of the best performance per price fill first, so that the others
-        fall idle and can sleep; without, the least work left wins.
+        A prompt may wait for `cached_wait_max_s` where its beginning is cached, if that is soonest
+        all the same; as long as others when left out. With `pack`, free slots of the best
+        performance per price fill first, so that the others fall idle and can sleep; without, the
+        least work left wins.
         """
         self.wait_max_s = wait_max_s
+        self.cached_wait_max_s = wait_max_s if cached_wait_max_s is None else cached_wait_max_s
         self.pack = pack
         self.prefixes = Prefixes()
         self._workers: dict[ContractId, Worker] = {}
@@ -71,14 +76,14 @@ class Router:
     def _closest(self, picked: Worker, avoid: Container[ContractId], chain: Chain) -> Worker:
         """The one that answers a prompt soonest: the one picked for its room, or who has cached."""
         best, depth = picked, self.prefixes.depth(picked.id, chain)
-        best_s = self._wait(picked) + (len(chain) - depth) * BLOCK_UNITS / picked.perf
+        best_s = self._wait(picked) + _reading_s(picked, len(chain) - depth)
         for name, cached in self.prefixes.holders(chain):
             worker = self._workers.get(name)
             if worker is None or name in avoid:
                 continue
             wait_s = self._wait(worker)
-            soon_s = wait_s + (len(chain) - cached) * BLOCK_UNITS / worker.perf
-            if wait_s <= self.wait_max_s and (soon_s, name) < (best_s, best.id):
+            soon_s = wait_s + _reading_s(worker, len(chain) - cached)
+            if wait_s <= self.cached_wait_max_s and (soon_s, name) < (best_s, best.id):
                 best, best_s = worker, soon_s
         return best
 
@@ -153,6 +158,11 @@ class Router:
         ]
         heapify(self._waits)
         heapify(self._free)
+
+
+def _reading_s(worker: Worker, blocks: int) -> float:
+    """How long a worker reads so many blocks of one prompt: a slot has its share of the speed."""
+    return blocks * BLOCK_UNITS * worker.slots / worker.perf
 
 
 def _rank(worker: Worker) -> float:
