@@ -66,6 +66,8 @@ async def _steps(workers: int) -> float:
     await scene.engine.refresh()
     for worker in range(1, workers + 1):
         scene.report(worker, slots=4)
+    for _ in range(workers):
+        scene.ask()  # the first for a worker takes in its secret
     made = 0
 
     def count(_frame: FrameType, event: str, _argument: object) -> None:
