@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 13d5859f6adb321e
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history d486cca738107cda
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -329,7 +329,8 @@ CREATE TABLE public.endpoints (
     key_hash bytea NOT NULL,
     created_at_ms bigint NOT NULL,
     updated_at_ms bigint NOT NULL,
-    deleted_at_ms bigint
+    deleted_at_ms bigint,
+    member_id bigint
 );
 
 ALTER TABLE public.endpoints ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -1354,6 +1355,9 @@ ALTER TABLE ONLY public.endpoint_leases
 
 ALTER TABLE ONLY public.endpoints
     ADD CONSTRAINT endpoints_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.endpoints
+    ADD CONSTRAINT endpoints_member_id_fkey FOREIGN KEY (member_id) REFERENCES public.accounts(id);
 
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);

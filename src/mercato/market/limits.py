@@ -24,9 +24,11 @@ class Scope(StrEnum):
     """What a limit is set on."""
 
     ACCOUNT = "account"
-    """All that an account spends; a team's is its own account's."""
+    """All that an account spends; a team is an account."""
     KEY = "key"
     """What was rented with one API key."""
+    MEMBER = "member"
+    """What one member of a team rents with any key, and the workers of endpoints that they made."""
     INSTANCE = "instance"
     """One instance or volume."""
     ENDPOINT = "endpoint"
@@ -58,7 +60,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     account_id: AccountId
     scope: Scope
     scope_id: int
-    """The account, API key, contract or endpoint."""
+    """The account, API key, member's own account, contract or endpoint."""
     period: Period
     amount: NanoUsd
     action: Action

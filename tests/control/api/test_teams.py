@@ -11,8 +11,10 @@ from mercato.market import errors
 from mercato.market.access import GRANTABLE, Permission
 from mercato.market.ids import AccountId, ApiKeyId
 from mercato.market.team import Kind, rights
+from tests.control.api.scripted import ScriptedAgent, join
 from tests.control.api.serving import Served
-from tests.control.api.test_quirks import ok
+from tests.control.api.test_quirks import eventually, offers, ok
+from tests.control.market import hardware
 
 READER: Final[dict[str, Any]] = {"api": {"instance_read": {}, "team_read": {}}}
 HIRER: Final[dict[str, Any]] = {"api": {"team_read": {}, "team_write": {}, "instance_read": {}}}
@@ -302,3 +304,46 @@ def test_a_reset_key_stays_its_members(server: Served) -> None:
     assert ok(server, "GET", "/users/current", key=fresh)["id"] == team
     ok(server, "DELETE", f"/team/members/{number}/", {}, key=owner)
     assert status(server, "GET", "/instances/", fresh) == 401
+
+
+def test_a_members_share_is_kept_whatever_key_they_use(server: Served) -> None:
+    team, owner = founded(server, 50)
+    number, member = joined(server, team, owner, "member")
+    body = {"amount": 1, "period": "day", "scope": "member", "scope_id": number}
+    limit = ok(server, "POST", "/limits/", body, key=owner)["limit"]
+    assert status(server, "POST", "/limits/", owner, {**body, "scope_id": 999}) == 404
+    (shown,) = [
+        row["limits"] for row in ok(server, "GET", "/team/members/", key=owner) if row["limits"]
+    ]
+    assert [one["id"] for one in shown] == [limit["id"]]
+    second = ok(server, "POST", "/auth/apikeys/", {"team_id": team}, key="other")["key"]
+    made = hardware()
+    machine = join(server, of=made)
+    with ScriptedAgent(server, machine, made).working():
+        ok(server, "PUT", "/machines/create_asks/",
+           {"machine": machine.machine, "price_gpu": 0.6}, key="host")  # fmt: skip
+        first, other, *_ = [row["id"] for row in eventually(lambda: offers(server))]
+        rental = {"client_id": "me", "image": "debian", "disk": 1}
+        ok(server, "PUT", f"/asks/{first}/", rental, key=member)
+        refused = server.call("PUT", f"/api/v0/asks/{other}/", second, rental)
+        assert refused.json()["error"] == "spending_limit"
+        assert f"member {number}" in refused.json()["msg"]
+        ok(server, "PUT", f"/asks/{other}/", rental, key=owner)
+        assert len(ok(server, "GET", "/instances/", key=member)["instances"]) == 2
+        assert "2 instances" in server.call("DELETE", "/api/v0/team/", owner, {}).json()["msg"]
+
+
+def test_who_is_limited_cannot_lift_it_but_the_owner_can(server: Served) -> None:
+    team, owner = founded(server)
+    number, manager = joined(server, team, owner, "manager")
+    renter = ok(server, "GET", "/users/current")["id"]
+    body = {"amount": 5, "period": "day", "scope": "member"}
+    theirs, own = (
+        ok(server, "POST", "/limits/", {**body, "scope_id": who}, key=owner)["limit"]["id"]
+        for who in (number, renter)
+    )
+    for limit in (theirs, own):
+        assert status(server, "PUT", f"/limits/{limit}/", manager, {"amount": 9}) == 403
+        assert status(server, "DELETE", f"/limits/{limit}/", manager, {}) == 403
+    for limit in (theirs, own):
+        ok(server, "DELETE", f"/limits/{limit}/", {}, key=owner)

@@ -197,6 +197,60 @@ def test_a_limit_on_an_instance_or_a_key_covers_nothing_else(market: Market) -> 
     assert market.instance(plain.id).intended is Intended.STOPPED
 
 
+def test_a_members_limit_covers_all_their_keys_in_one_team(market: Market) -> None:
+    person, agent = 77, market.machine(4, prices=FREE_DISK)
+    another = market.account("another")
+    theirs = [
+        market.rent(
+            market.offer(agent, node), renter=renter, scopes={Scope.KEY: key, Scope.MEMBER: who}
+        ).contract.id
+        for node, renter, key, who in (
+            (4, market.renter, 1, person),
+            (5, market.renter, 2, person),
+            (6, market.renter, 3, 78),
+            (7, another, 4, person),
+        )
+    ]
+    agent.settle(T0)
+    wish = Limit(
+        id=0,
+        account_id=market.renter,
+        scope=Scope.MEMBER,
+        scope_id=person,
+        period=Period.TOTAL,
+        amount=NanoUsd(nano(6)),
+        action=Action.STOP,
+        set_at_ms=T0,
+    )
+    made = market.db.run_now(limits.create, wish)
+    market.db.run_now(limiting.forecast, market.renter, T0)
+    assert market.db.run_now(limits.contracts_of, made) == theirs[:2]
+    now = market.db.run_now(limiting.spending, made, T0 + HOUR)
+    assert (now.spent, now.burn) == (nano(2), nano(2))
+    agent.report(T0 + 3 * HOUR)
+    run_loop(market, T0 + 3 * HOUR)
+    assert [market.instance(one).intended for one in theirs] == [
+        Intended.STOPPED,
+        Intended.STOPPED,
+        Intended.RUNNING,
+        Intended.RUNNING,
+    ]
+
+
+def test_what_began_after_the_moment_of_who_asks_draws_on_a_limit_too(market: Market) -> None:
+    agent = market.machine(2, prices=FREE_DISK)
+    limited(market, "1.50", Period.TOTAL)
+    market.rent(market.offer(agent, 2), T0)
+    agent.settle(T0 + 20)
+    with pytest.raises(errors.SpendingLimitReached):
+        market.rent(market.offer(agent, 3), T0 + 10)
+
+
+def test_only_a_member_can_have_a_members_limit(market: Market) -> None:
+    with pytest.raises(errors.NotFound, match="no member 77"):
+        limited(market, "7", Period.DAY, scope=Scope.MEMBER, scope_id=77)
+
+
 def test_traffic_that_passes_a_limit_is_borne_by_the_house(market: Market) -> None:
     agent = market.machine(1, prices=FREE_DISK)
     limited(market, "2", Period.TOTAL)

@@ -10,12 +10,13 @@ from mercato.control.db import Database
 from mercato.control.flows import serving, templating
 from mercato.control.flows.metering import DISK, GPU
 from mercato.control.flows.renting import Minted
-from mercato.control.store import segments
+from mercato.control.store import limits, segments
 from mercato.control.store.worker_groups import StoredGroup
 from mercato.engine.fleet import Fleet
 from mercato.market import errors
-from mercato.market.ids import ContractId, OfferId
+from mercato.market.ids import AccountId, ContractId, OfferId
 from mercato.market.instance import Actual, Reason
+from mercato.market.limits import Scope
 from mercato.serverless.endpoint import Endpoint, GroupId
 from mercato.wire.worker import Status
 from tests.control.market import T0, Agent, Market, open_market, request
@@ -26,10 +27,17 @@ TRANSITIONS: Final = 6
 """Of a life that is woken once."""
 
 
-def group_of(market: Market, parameters: Endpoint) -> StoredGroup:
+def group_of(market: Market, parameters: Endpoint, member: AccountId | None = None) -> StoredGroup:
     """The only group of an endpoint."""
     endpoint = market.db.run_now(
-        serving.create_endpoint, market.renter, "llm", parameters, "key", T0, market.house
+        serving.create_endpoint,
+        market.renter,
+        "llm",
+        parameters,
+        "key",
+        T0,
+        market.house,
+        member=member,
     )
     body = {"name": "llm", "private": True, "image": "debian"}
     template = market.db.run_now(templating.create, market.renter, body, T0)
@@ -50,13 +58,21 @@ def group_of(market: Market, parameters: Endpoint) -> StoredGroup:
     return market.db.run_now(serving.create_group, group)
 
 
+def test_workers_count_for_the_limits_of_who_made_the_endpoint(db: Database) -> None:
+    market = open_market(db)
+    life = Life(market, member=market.host)
+    scopes = db.run_now(limits.scopes_of, life.worker)
+    assert scopes[Scope.MEMBER] == market.host
+    assert set(scopes) == {Scope.INSTANCE, Scope.ENDPOINT, Scope.MEMBER}
+
+
 class Life:
     """One worker's life on a machine, told to the engine every second."""
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market, member: AccountId | None = None) -> None:
         self.market = market
         self.agent: Agent = market.machine(4)
-        made = group_of(market, Endpoint())
+        made = group_of(market, Endpoint(), member)
         wanted = serving.Recruit(
             group=made.id,
             offer=market.offer(self.agent, 2),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from mercato.market.access import Permission, allows
 from mercato.market.ids import AccountId, ApiKeyId, ContractId, MachineId
+from mercato.market.limits import Scope
 
 _NONE: Final[Mapping[str, object]] = MappingProxyType({})
 
@@ -29,6 +30,12 @@ class Caller:
     """The member of a team who asks; `account` is the team's then."""
     role: Mapping[str, Any] | None = None
     """What a member's role may; None for all."""
+
+    @property
+    def scopes(self) -> dict[Scope, int]:
+        """On whose behalf the caller rents beside the account, for the limits that are on it."""
+        member = {} if self.member is None else {Scope.MEMBER: int(self.member)}
+        return {Scope.KEY: int(self.key), **member}
 
     def may(self, needed: Permission, arguments: Mapping[str, object] = _NONE) -> bool:
         """Whether both the key and the member's role cover a permission."""

@@ -26,7 +26,6 @@ from mercato.market.contract import Contract
 from mercato.market.ids import AccountId, ContractId, OfferId, TemplateId
 from mercato.market.instance import Intended
 from mercato.market.launch import Launch
-from mercato.market.limits import Scope
 from mercato.market.money import NanoUsdPerHour, dollars, nano
 from mercato.market.volume import checked_name, checked_path
 
@@ -192,7 +191,7 @@ def rent_request(call: Call, asked: Rental, template: StoredTemplate | None) -> 
         bid=bid,
         reschedule=asked.reschedule,
         template=(TemplateId(template.id), template.hash_id) if template else None,
-        scopes={Scope.KEY: call.who.key},
+        scopes=call.who.scopes,
     )
 
 

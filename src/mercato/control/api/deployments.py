@@ -185,6 +185,7 @@ async def put_deployment(call: Call, asked: DeploymentAsked) -> DeploymentPut:
         new_secret(),
         call.now_ms,
         call.services.house,
+        member=call.who.member,
     )
     form = await _form(call, done.version)
     return DeploymentPut(

@@ -4,21 +4,27 @@ Whoever acts in a team does so with a key of it; a key of one's own account make
 invitations and accepts them. docs/decisions/0013-teams.md.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from mercato.control.api import spending
 from mercato.control.api.auth import new_secret
 from mercato.control.api.call import Call, Done, Nothing
 from mercato.control.api.keys import ById, checked_permissions
+from mercato.control.api.spending import LimitRow
 from mercato.control.api.times import seconds
+from mercato.control.db import Tx
 from mercato.control.flows import joining, teaming
+from mercato.control.flows.house import Rules
 from mercato.control.flows.teaming import Actor, NewTeam
 from mercato.control.store import teams
 from mercato.control.store.teams import Belonging, Person
 from mercato.market import errors
 from mercato.market.access import Permission
 from mercato.market.ids import AccountId
+from mercato.market.limits import Scope
 from mercato.market.money import NanoUsd, dollars, nano
 from mercato.market.team import INVITED_FOR_MS, Role, told
 
@@ -174,9 +180,11 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     """When they joined, or were invited."""
     until: float | None = None
     """When their invitation lapses."""
+    limits: list[LimitRow] = []
+    """What the team lets them spend."""
 
 
-def _member(one: Person, lasts_ms: int | None = None) -> Member:
+def _member(one: Person, lasts_ms: int | None = None, limits: Sequence[LimitRow] = ()) -> Member:
     return Member(
         id=one.account_id,
         username=one.username,
@@ -185,6 +193,9 @@ def _member(one: Person, lasts_ms: int | None = None) -> Member:
         roles=[one.role.name],
         since=seconds(one.at_ms),
         until=None if lasts_ms is None else seconds(one.at_ms + lasts_ms),
+        limits=[
+            each for each in limits if (each.scope, each.scope_id) == (Scope.MEMBER, one.account_id)
+        ],
     )
 
 
@@ -192,7 +203,14 @@ async def list_members(call: Call, asked: Nothing) -> list[Member]:  # noqa: ARG
     """List the members of the key's team; none when it is a key of one's own account."""
     if call.who.member is None:
         return []
-    return [_member(one) for one in await call.services.db.run(teams.members, call.account)]
+    return await call.services.db.run(
+        _members, call.account, call.now_ms, call.services.house.rules
+    )
+
+
+def _members(tx: Tx, team: AccountId, now_ms: int, rules: Rules) -> list[Member]:
+    limits = spending.rows(tx, team, now_ms, rules)
+    return [_member(one, limits=limits) for one in teams.members(tx, team)]
 
 
 async def list_invited(call: Call, asked: Nothing) -> list[Member]:  # noqa: ARG001 - nothing is asked

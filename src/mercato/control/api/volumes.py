@@ -18,7 +18,6 @@ from mercato.control.store import volumes as stored
 from mercato.control.store.volumes import VolumeView
 from mercato.market import errors
 from mercato.market.ids import ContractId, MachineId
-from mercato.market.limits import Scope
 from mercato.market.money import (
     NanoUsdPerGbMonth,
     dollars,
@@ -165,7 +164,7 @@ async def create(call: Call, asked: NewVolume) -> RentedVolume:
 
 
 async def _rent(call: Call, request: VolumeRequest) -> RentedVolume:
-    request = msgspec.structs.replace(request, scopes={Scope.KEY: call.who.key})
+    request = msgspec.structs.replace(request, scopes=call.who.scopes)
     contract = await call.services.db.run(
         flow.create, call.account, request, call.now_ms, call.services.house.rules
     )

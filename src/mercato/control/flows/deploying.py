@@ -66,10 +66,20 @@ class Put(msgspec.Struct, frozen=True, kw_only=True):
     """Versions whose code is not kept any more."""
 
 
-def put(tx: Tx, account: AccountId, wish: Wish, key: str, now_ms: int, house: House) -> Put:
+def put(
+    tx: Tx,
+    account: AccountId,
+    wish: Wish,
+    key: str,
+    now_ms: int,
+    house: House,
+    *,
+    member: AccountId | None = None,
+) -> Put:
     """Make a deployment, or make it what it should be now.
 
-    `key` is made by the caller: the endpoint's own, used when it is made.
+    `key` is made by the caller: the endpoint's own, used when it is made. `member` of a team: for
+    whose limits its workers count.
 
     Raises:
         AlreadyExists: when its endpoint's name is taken by another of the account's.
@@ -81,7 +91,7 @@ def put(tx: Tx, account: AccountId, wish: Wish, key: str, now_ms: int, house: Ho
     if found is None or endpoint is None:
         if found is not None:
             _end(tx, found, now_ms)  # its endpoint or its group was deleted under it
-        return _create(tx, account, wish, key, now_ms, house)
+        return _create(tx, account, wish, key, now_ms, house, member)
     deployments.put(tx, found.id, wish.ttl_ms, now_ms)
     scaled = _scale(tx, endpoint, wish, now_ms)
     newest, *_ = deployments.versions(tx, found.id)
@@ -97,10 +107,20 @@ def put(tx: Tx, account: AccountId, wish: Wish, key: str, now_ms: int, house: Ho
     )
 
 
-def _create(tx: Tx, account: AccountId, wish: Wish, key: str, now_ms: int, house: House) -> Put:
+def _create(
+    tx: Tx,
+    account: AccountId,
+    wish: Wish,
+    key: str,
+    now_ms: int,
+    house: House,
+    member: AccountId | None,
+) -> Put:
     parameters = _scaled(Endpoint(), wish)
     name = f"{wish.name}:{wish.tag}"
-    endpoint = serving.create_endpoint(tx, account, name, parameters, key, now_ms, house)
+    endpoint = serving.create_endpoint(
+        tx, account, name, parameters, key, now_ms, house, member=member
+    )
     made = deployments.create(tx, account, wish.name, wish.tag, endpoint.id, wish.ttl_ms, now_ms)
     version = _write(tx, made, wish, _template(tx, account, made, wish, now_ms), now_ms)
     group = serving.create_group(

@@ -13,7 +13,7 @@ import msgspec
 
 from mercato.control.db import Tx
 from mercato.control.flows.house import STANDARD, Rules
-from mercato.control.store import api_keys, contracts, limits
+from mercato.control.store import api_keys, contracts, limits, teams
 from mercato.market import errors
 from mercato.market.contract import Contract
 from mercato.market.ids import AccountId
@@ -149,6 +149,8 @@ def _owns(tx: Tx, account: AccountId, scope: Scope, number: int) -> bool:
             return number == account
         case Scope.KEY:
             return any(key.id == number for key in api_keys.of_account(tx, account))
+        case Scope.MEMBER:
+            return teams.role_of(tx, account, AccountId(number)) is not None
         case Scope.INSTANCE:
             return number in contracts.live_of(tx, account)
         case Scope.ENDPOINT:

@@ -34,12 +34,21 @@ TOPIC: Final = "serverless"
 # --- Endpoints ------------------------------------------------------------------------------------
 
 
-def create_endpoint(
-    tx: Tx, account: AccountId, name: str, parameters: Endpoint, key: str, now_ms: int, house: House
+def create_endpoint(  # noqa: PLR0913 - an endpoint has these parts, each named
+    tx: Tx,
+    account: AccountId,
+    name: str,
+    parameters: Endpoint,
+    key: str,
+    now_ms: int,
+    house: House,
+    *,
+    member: AccountId | None = None,
 ) -> StoredEndpoint:
     """Make an endpoint; it has no workers before it has a group.
 
-    `key` is made by the caller: its clients' own, good for this endpoint only.
+    `key` is made by the caller: its clients' own, good for this endpoint only. `member` of a team:
+    for whose limits its workers count.
 
     Raises:
         AlreadyExists: when the account has one of that name.
@@ -53,6 +62,7 @@ def create_endpoint(
         parameters,
         key=key,
         sealed_key=house.box.seal(key),
+        member=member,
         now_ms=now_ms,
     )
     if made is None:
@@ -239,7 +249,10 @@ def recruit(tx: Tx, wanted: Recruit, minted: Minted, now_ms: int, house: House) 
     if group is None:
         raise errors.NotFound(f"There is no worker group {wanted.group} any more.")
     _check_room(tx, group)
+    endpoint = endpoints.get(tx, group.endpoint_id)
     scopes = {Scope.ENDPOINT: int(group.endpoint_id)}
+    if endpoint is not None and endpoint.member_id is not None:
+        scopes[Scope.MEMBER] = int(endpoint.member_id)
     request = msgspec.structs.replace(wanted.request, bills_loading=True, scopes=scopes)
     signed = renting.rent(tx, group.account_id, wanted.offer, request, now_ms, minted, house=house)
     workers.create(

@@ -20,18 +20,20 @@ class StoredEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Endpoint
     sealed_key: bytes
     key_hash: bytes
+    member_id: AccountId | None
+    """The member of a team who made it."""
     created_at_ms: int
     updated_at_ms: int
     deleted_at_ms: int | None
 
 
 _COLUMNS: Final[LiteralString] = (
-    "id, account_id, name, parameters, sealed_key, key_hash, created_at_ms, updated_at_ms,"
-    " deleted_at_ms"
+    "id, account_id, name, parameters, sealed_key, key_hash, member_id, created_at_ms,"
+    " updated_at_ms, deleted_at_ms"
 )
 
 
-def create(
+def create(  # noqa: PLR0913 - one argument for each column
     tx: Tx,
     account: AccountId,
     name: str,
@@ -39,12 +41,13 @@ def create(
     *,
     key: str,
     sealed_key: bytes,
+    member: AccountId | None,
     now_ms: int,
 ) -> StoredEndpoint | None:
     """Write an endpoint; None when the account has one of that name."""
     row = tx.one(
         "insert into endpoints (account_id, name, parameters, sealed_key, key_hash,"  # noqa: S608 - the columns are fixed above
-        " created_at_ms, updated_at_ms) values (%s, %s, %s, %s, %s, %s, %s)"
+        " member_id, created_at_ms, updated_at_ms) values (%s, %s, %s, %s, %s, %s, %s, %s)"
         f" on conflict (account_id, name) where deleted_at_ms is null do nothing"
         f" returning {_COLUMNS}",
         account,
@@ -52,6 +55,7 @@ def create(
         Jsonb(msgspec.to_builtins(parameters)),
         sealed_key,
         digest(key),
+        member,
         now_ms,
         now_ms,
     )

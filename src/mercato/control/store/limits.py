@@ -130,8 +130,10 @@ def contracts_of(tx: Tx, limit: Limit) -> list[ContractId]:
     """The contracts in a limit's scope that still have something on a machine."""
     chosen = _chosen(limit.scope, "l.renter_id", "l.id")
     rows = tx.all(
-        "with asked as (select %s::text as scope, %s::bigint as number)"  # noqa: S608 - no word comes from outside
+        "with asked as"  # noqa: S608 - no word comes from outside
+        " (select %s::bigint as account, %s::text as scope, %s::bigint as number)"
         f" select l.id from live_contracts l where {chosen} order by l.id",
+        limit.account_id,
         limit.scope.value,
         limit.scope_id,
     )
@@ -144,9 +146,18 @@ def contracts_of(tx: Tx, limit: Limit) -> list[ContractId]:
 def spending(tx: Tx, limit: Limit, since_ms: int, now_ms: int) -> Spending:
     """What was spent on a limit's scope since a time, and what draws on it now.
 
-    What `Segment.run_up` and `transfer_cost` say of each row, summed where the rows are.
+    A meter that opened after `now_ms`, which another's clock or an older request can bring about,
+    has cost nothing and draws all the same. What `Segment.run_up` and `transfer_cost` say of each
+    row, summed where the rows are.
     """
-    row = tx.one(_SPENDING[limit.scope], limit.scope.value, limit.scope_id, since_ms, now_ms)
+    row = tx.one(
+        _SPENDING[limit.scope],
+        limit.account_id,
+        limit.scope.value,
+        limit.scope_id,
+        since_ms,
+        now_ms,
+    )
     assert row is not None
     return Spending(
         spent=NanoUsd(row["metered"] + row["moved"] + row["unposted"]),
@@ -169,6 +180,9 @@ def _chosen(scope: Scope, account: str, contract: str) -> str:
                 f"{contract} in (select m.contract_id from contract_scopes m, asked"  # noqa: S608 - no word comes from outside
                 " where m.scope = asked.scope and m.scope_id = asked.number)"
             )
+        case Scope.MEMBER:  # who may be one of several teams
+            within = _chosen(Scope.KEY, account, contract)
+            return f"{account} = (select account from asked) and {within}"  # noqa: S608 - as above
 
 
 def _spending(scope: Scope) -> str:
@@ -177,14 +191,15 @@ def _spending(scope: Scope) -> str:
     there = _chosen(scope, "i.renter_id", "i.id")
     return f"""
 with asked as (
-    select %s::text as scope, %s::bigint as number, %s::bigint as since_ms, %s::bigint as now_ms
+    select %s::bigint as account, %s::text as scope, %s::bigint as number,
+           %s::bigint as since_ms, %s::bigint as now_ms
 ), spans as (
     select s.rate, s.kind, s.to_ms, s.posted,
            greatest(0, least(coalesce(s.to_ms, a.now_ms), a.now_ms) - s.from_ms) as until,
            greatest(0, least(coalesce(s.to_ms, a.now_ms), a.since_ms) - s.from_ms) as before
       from segments s, asked a
-     where {metered} and s.rate > 0 and s.from_ms <= a.now_ms
-       and (s.to_ms is null or s.to_ms > a.since_ms)
+     where {metered} and s.rate > 0
+       and (s.to_ms is null or s.from_ms <= a.now_ms and s.to_ms > a.since_ms)
 ), meters as (
     select coalesce(sum(greatest(posted, div(rate::numeric * until, 3600000))
                         - div(rate::numeric * before, 3600000)), 0)::bigint as metered,
