@@ -15,13 +15,14 @@ Below the ports that the system gives to outgoing connections: one of these may 
 """
 
 
-def hardware(gpus: int = 4) -> Hardware:
+def hardware(gpus: int = 4, ports: tuple[int, int] | None = None) -> Hardware:
+    first, last = ports or (PORT_FIRST, PORT_FIRST + 63)
     return Hardware(
         gpu_model=GpuModel(name="RTX 4090", ram_mb=24_576),
         gpus=pretend_gpus(gpus),
         cpu=Cpu(name="cpu", cores=8, ram_mb=32_000),
         disk=Disk(size_gb=100.0),
-        network=Network(port_first=PORT_FIRST, port_last=PORT_FIRST + 63),
+        network=Network(port_first=first, port_last=last),
         simulated=True,
     )
 

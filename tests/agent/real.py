@@ -84,12 +84,13 @@ async def living_host(
     owner: str | None = None,
     clean: bool = True,
     way_home: WayHome | None = None,
+    ports: tuple[int, int] | None = None,
     make_door: Callable[[DockerEngine], Door] = lambda _engine: NoDoor(),
 ) -> AsyncIterator[Host]:
     engine = new_engine(owner, way_home)
     host = Host(
         machine=MACHINE,
-        hardware=hardware(),
+        hardware=hardware(ports=ports),
         engine=engine,
         memory=memory or Memory(),
         door=make_door(engine),

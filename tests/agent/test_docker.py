@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mercato.agent.docker_image import PullProgress
 from mercato.agent.engine import EngineDown
@@ -125,6 +127,41 @@ async def test_strangers_containers_are_never_touched(box: str) -> None:
         host.take(desired(generation=2))
         await until(host, 1, lambda it: it is None)
         assert (await other.observe()).instances[0].actual is Actual.RUNNING
+
+
+@docker
+async def test_a_port_that_only_looked_free_is_passed_over(box: str) -> None:
+    """Whether a UDP port is free shows when the engine opens it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hosts_own:
+        hosts_own.bind(("0.0.0.0", 0))
+        port = hosts_own.getsockname()[1]
+        async with living_host(ports=(port, port + 9)) as host:
+            udp = Port(container=53, protocol="udp")
+            host.take(desired(wanted(1, image=box, ssh=False, args=("sleep", "99"), ports=(udp,))))
+            found = await until_running(host, 1)
+            assert port < found.ports["53/udp"] <= port + 9
+
+
+@docker
+async def test_a_container_whose_port_was_taken_while_it_rested_says_so(box: str) -> None:
+    async with living_host() as host:
+        it = wanted(1, image=box, ssh=False, args=("sleep", "99"), ports=(Port(container=80),))
+        host.take(desired(it))
+        port = (await until_running(host, 1)).ports["80/tcp"]
+        host.take(desired(replace(it, running=False), generation=2))
+        await until(host, 1, lambda it: it is not None and it.actual is Actual.STOPPED)
+        with socket.socket() as hosts_own:
+            hosts_own.bind(("0.0.0.0", port))
+            hosts_own.listen()
+            host.take(desired(it, generation=3))
+            failed = await until(host, 1, lambda it: it is not None and it.actual is Actual.FAILED)
+            assert failed is not None
+            assert f"port {port} of its host is in use" in failed.message
+            assert "recycle" in failed.message
+            host.take(desired(replace(it, revision=2), generation=4))
+            again = await until(host, 1, lambda it: it is not None and it.actual is Actual.RUNNING)
+            assert again is not None
+            assert again.ports["80/tcp"] != port
 
 
 @docker

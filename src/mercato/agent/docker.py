@@ -7,6 +7,7 @@ touched. Several agents may share an engine: each has its own owner name.
 import asyncio
 import contextlib
 import datetime as dt
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,14 @@ from mercato.agent.docker_image import ensure_image, full_name
 from mercato.agent.docker_network import InstanceNetwork
 from mercato.agent.docker_session import DockerSession, hang_up_all
 from mercato.agent.docker_usage import UsageReader
-from mercato.agent.engine import STOP_GRACE_S, Contained, EngineDown, Measured, StepFailed
+from mercato.agent.engine import (
+    STOP_GRACE_S,
+    Contained,
+    EngineDown,
+    Measured,
+    PortTaken,
+    StepFailed,
+)
 from mercato.agent.volume_store import VolumeStore
 from mercato.agent.way_home import WayHome
 from mercato.wire.agent import DesiredInstance, DesiredVolume
@@ -30,6 +38,11 @@ LOOK_S: Final = 15.0
 """An engine that has not told in this time what is there counts as down."""
 
 _QUOTA_DRIVERS: Final = {"btrfs", "zfs", "devicemapper"}
+
+_PORT_TAKEN: Final = re.compile(
+    r"(?:0\.0\.0\.0|::\]?):(\d+)\b.*(?:address already in use|port is already allocated)", re.DOTALL
+)
+"""How an engine refuses to start a container whose outside port is not to be had."""
 
 
 class DockerEngine:
@@ -88,7 +101,8 @@ class DockerEngine:
         async with self._asking() as docker:
             await docker_move.recover(docker, self._name(desired.id))
             old = await self._inspect(docker, self._name(desired.id))
-            if old is None or old.revision != desired.revision:
+            anew = old is None or old.revision != desired.revision
+            if anew:
                 if old is not None:
                     await self._remove(docker, desired.id)
                 await ensure_image(docker, desired.image, desired.login, tell, fresh=bool(old))
@@ -98,7 +112,13 @@ class DockerEngine:
             else:
                 await self._see_to_network(docker)
             tell("Starting the container")
-            await self._start(docker, desired)
+            try:
+                await self._start(docker, desired)
+            except PortTaken as taken:
+                if not anew:
+                    raise StepFailed(str(taken)) from taken
+                await self._remove(docker, desired.id)  # it never ran, and is tied to the port
+                raise
 
     async def start(self, desired: DesiredInstance) -> None:
         """Start the container that is there, moved to other GPUs when it was on those before."""
@@ -310,6 +330,8 @@ class DockerEngine:
                 await docker_files.put_script(container, path, desired.onstart)
             await self._network.start(docker, name)
         except aiodocker.DockerError as error:
+            if taken := _PORT_TAKEN.search(error.message):
+                raise PortTaken(int(taken[1])) from error
             raise StepFailed(f"the container could not be started: {error.message}") from error
         if desired.onstart and not desired.ssh:
             with contextlib.suppress(aiodocker.DockerError):  # the image may have no shell

@@ -24,6 +24,18 @@ class StepFailed(Exception):  # noqa: N818 - an answer for a person: the message
     """A step could not be done; the message is for the renter."""
 
 
+class PortTaken(StepFailed):
+    """Another program of the machine has a port that is to be an instance's."""
+
+    def __init__(self, port: int) -> None:
+        """Say which."""
+        super().__init__(
+            f"port {port} of its host is in use by another program there: recycle the instance for "
+            "another port, or start it again later"
+        )
+        self.port = port
+
+
 class Contained(msgspec.Struct, frozen=True, kw_only=True):
     """One container of ours, as the engine sees it."""
 
@@ -107,7 +119,8 @@ class Engine(Protocol):
     ) -> None:
         """Get the image, make the container and start it; `tell` hears of the progress.
 
-        Refuses with StepFailed. Doing it again after a crash half way finishes the work.
+        Refuses with StepFailed; with PortTaken when nothing was made and other ports would do.
+        Doing it again after a crash half way finishes the work.
         """
         ...
 

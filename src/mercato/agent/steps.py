@@ -12,7 +12,7 @@ import structlog
 from mercato.agent import notice
 from mercato.agent import ports as port_rules
 from mercato.agent.clock import Clock
-from mercato.agent.engine import Contained, Engine, EngineDown, StepFailed
+from mercato.agent.engine import Contained, Engine, EngineDown, PortTaken, StepFailed
 from mercato.agent.memory import Failure, Memory
 from mercato.agent.plan import Action, Forget, Make, Remove, Restart, Settle, Start, Stop, Warn
 from mercato.market.hardware import Network
@@ -21,6 +21,9 @@ from mercato.wire.agent import DesiredInstance
 _log = structlog.get_logger()
 
 BringsUp = Make | Start | Restart
+PORTS_TRIED_MAX: Final = 5
+"""So often an instance is made while other programs have the ports that it was to have."""
+
 _FIRST_WORDS: Final = {Make: "Preparing", Start: "Starting", Restart: "Rebooting"}
 
 
@@ -46,6 +49,8 @@ class Steps:
         self._changed = changed
         self._tasks: dict[int, tuple[Action, asyncio.Task[None]]] = {}
         self._progress: dict[int, str] = {}
+        self._taken: set[int] = set()
+        """Ports that looked free and were not, until this agent ends."""
 
     def progress(self, instance: int) -> str | None:
         """What the step that brings an instance up says; None when there is no such step."""
@@ -169,8 +174,7 @@ class Steps:
             desired.id, boots=desired.boots, step=name, step_at_ms=self._clock.now_ms()
         )
         if isinstance(action, Make):
-            ports = self._ports(desired)
-            await self._engine.make(desired, ports, lambda said: self._tell(desired.id, said))
+            await self._make(desired)
             self._memory.change(desired.id, notice_at_ms=0)
             if desired.notice is not None:
                 await self._warn(desired)
@@ -191,13 +195,37 @@ class Steps:
             for other in await self._engine.contents()
         )
 
+    async def _make(self, desired: DesiredInstance) -> None:
+        """Make an instance, at other ports when programs of the machine have taken some."""
+        for left in reversed(range(PORTS_TRIED_MAX)):
+            ports = self._ports(desired)
+            try:
+                await self._engine.make(desired, ports, lambda said: self._tell(desired.id, said))
+            except PortTaken as taken:
+                _log.warning("a port is taken", instance=desired.id, port=taken.port)
+                self._taken.add(taken.port)
+                if left == 0:
+                    raise
+            else:
+                return
+
+    def other_port(self, desired: DesiredInstance, wish: str) -> int:
+        """Another outside port for a wish, which another program has taken the one of.
+
+        For what the agent itself listens on: what the engine publishes is fixed with a container,
+        and so is what a container's environment says of its ports. Refuses with StepFailed.
+        """
+        self._taken.add(self._memory.of(desired.id).ports[wish])
+        return self._ports(desired)[wish]
+
     def _ports(self, desired: DesiredInstance) -> dict[str, int]:
         """The instance's outside ports, kept from now on."""
+        had = self._memory.of(desired.id).ports
         try:
             ports = port_rules.allocate(
                 port_rules.wishes(desired),
-                self._memory.of(desired.id).ports,
-                set(self._memory.ports_of_others(desired.id)),
+                {wish: port for wish, port in had.items() if port not in self._taken},
+                {*self._memory.ports_of_others(desired.id), *self._taken},
                 self._span,
                 self._port_is_free,
             )

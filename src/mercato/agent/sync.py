@@ -6,6 +6,8 @@ that should be, and does the difference. A lost connection changes nothing here.
 
 import asyncio
 import contextlib
+import errno
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -37,6 +39,10 @@ _log = structlog.get_logger()
 
 EXECUTE_BYTES_MAX: Final = 1_000_000
 """What a command prints beyond this is dropped."""
+
+REFUSALS_MAX: Final = 3
+"""So often an SSH port is tried before another is taken: somebody may know it, and a connection of
+the machine's own may have it for a moment only."""
 
 CHANGES_GATHERED_S: Final = 0.05
 """Changes this close together are told in one report."""
@@ -103,6 +109,8 @@ class Host:
         self._due = asyncio.Event()
         self._trouble = ""
         self._open_doors: set[int] = set()
+        self._refusals: Counter[int] = Counter()
+        """How often in a row the machine refused an instance's SSH port."""
         self._measuring = Measuring(engine, memory)
         self._volumes = Volumes(engine, self._something_changed)
         self._steps = Steps(
@@ -278,8 +286,23 @@ class Host:
             await self._door.open(wanted.id, port)
         except OSError as refused:
             _log.warning("an SSH port cannot be opened", port=port, why=str(refused))
+            self._refusals[wanted.id] += 1
+            if refused.errno == errno.EADDRINUSE and self._refusals[wanted.id] >= REFUSALS_MAX:
+                self._move_door(wanted)
             return
+        self._refusals.pop(wanted.id, None)
         self._open_doors.add(wanted.id)
+
+    def _move_door(self, wanted: DesiredInstance) -> None:
+        """Let an instance be reached at another port, told with the next report."""
+        try:
+            port = self._steps.other_port(wanted, SSH)
+        except StepFailed as none_left:
+            _log.warning("an instance has no SSH port", instance=wanted.id, why=str(none_left))
+            return
+        del self._refusals[wanted.id]
+        _log.warning("an instance has another SSH port", instance=wanted.id, port=port)
+        self._something_changed()
 
     async def _close_door(self, instance: int) -> None:
         await self._door.close(instance)
