@@ -51,7 +51,7 @@ laws: setup ## The laws of the auction on 100,000 random machines
 ledger: setup ## A million random deeds of the ledger; sums, floors and bills after each
 	@MERCATO_NEW_CASES=1 MERCATO_LEDGER_STEPS=1000000 $(BIN)/pytest -q tests/market/test_ledger.py
 
-limits: setup ## A dollar's limit against 256 spenders at once (ROUNDS=1000, of seconds each)
+limits: setup ## A dollar's limit against 256 spenders at once (ROUNDS=1000, some 12 minutes)
 	@MERCATO_LIMIT_ROUNDS=$(or $(ROUNDS),1000) $(BIN)/pytest -q -k at_once \
 		tests/control/flows/test_limiting.py
 

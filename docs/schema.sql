@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history d486cca738107cda
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history ff369c7217ce3d1f
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -1225,7 +1225,7 @@ CREATE INDEX replies_at_ms_idx ON public.replies USING btree (at_ms);
 
 CREATE INDEX segments_contract_id_idx ON public.segments USING btree (contract_id);
 
-CREATE INDEX segments_renter_id_idx ON public.segments USING btree (renter_id) WHERE (to_ms IS NULL);
+CREATE INDEX segments_renter_id_to_ms_idx ON public.segments USING btree (renter_id, to_ms);
 
 CREATE INDEX ssh_keys_account_id_idx ON public.ssh_keys USING btree (account_id) WHERE (deleted_at_ms IS NULL);
 

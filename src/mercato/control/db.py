@@ -227,9 +227,11 @@ def _standing_in(conn: psycopg.Connection[Row], topics: set[str], *, alone: bool
         if alone:
             conn.execute(f"select pg_advisory_lock({_EVERYBODY})")
         else:
-            conn.execute(f"select pg_advisory_lock_shared({_EVERYBODY})")
-            for topic in sorted(topics):
-                conn.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (topic,))
+            conn.execute(
+                f"select pg_advisory_lock_shared({_EVERYBODY}),"  # noqa: S608 - no word comes from outside
+                " pg_advisory_lock(hashtextextended(topic, 0)) from unnest(%s::text[]) as topic",
+                (sorted(topics),),
+            )
         yield
     finally:
         if not conn.closed:

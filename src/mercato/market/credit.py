@@ -7,7 +7,6 @@ on the contract draws its full price.
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from itertools import groupby
 
 import msgspec
 
@@ -68,16 +67,15 @@ def position(
     """An account's credit, from its purse, its open meters and what is left of its deposits."""
     spendable, burn, storage_burn, prepaid_burn = purse, 0, 0, 0
     due: list[Due] = []
-    by_contract = sorted(running, key=lambda segment: segment.contract_id)
-    for contract, meters in groupby(by_contract, key=lambda segment: segment.contract_id):
-        prepaid = []
-        for meter in meters:
-            if meter.prepaid:
-                prepaid.append(meter)
-                continue
-            spendable -= meter.unposted(at_ms)
-            burn += meter.rate
-            storage_burn += meter.rate if meter.kind == DISK else 0
+    by_contract: dict[ContractId, list[Segment]] = {}
+    for meter in running:
+        if meter.prepaid:
+            by_contract.setdefault(meter.contract_id, []).append(meter)
+            continue
+        spendable -= meter.unposted(at_ms)
+        burn += meter.rate
+        storage_burn += meter.rate if meter.kind == DISK else 0
+    for contract, prepaid in sorted(by_contract.items()):
         ends_ms = last_covered_ms(deposits.get(contract, 0), prepaid)
         full = NanoUsdPerHour(sum(meter.list_rate for meter in prepaid))
         if ends_ms is None or ends_ms >= at_ms:

@@ -353,6 +353,8 @@ def _needed(
 
 def gpu_on_credit(tx: Tx, contract: Contract, rules: Rules) -> NanoUsdPerHour:
     """What a contract's GPUs draw on credit in an hour; nothing while its deposit lasts."""
+    if contract.terms.kind is not Kind.RESERVED:
+        return contract.terms.gpu
     deposit = deposits.of_contract(tx, contract.id)
     if deposit is None:
         return contract.terms.gpu
@@ -383,7 +385,8 @@ def _unposted_bytes(tx: Tx, account: AccountId) -> int:
     rows = tx.all(
         "select i.up_bytes, i.up_bytes_posted, i.down_bytes, i.down_bytes_posted, c.up_price,"
         " c.down_price from instances i join contracts_now c on c.id = i.id where i.renter_id = %s"
-        " and i.destroyed_at_ms is null",
+        " and i.destroyed_at_ms is null"
+        " and (i.up_bytes, i.down_bytes) <> (i.up_bytes_posted, i.down_bytes_posted)",
         account,
     )
     return sum(

@@ -17,10 +17,10 @@ def mine(tx: Tx, renter: AccountId, instance_id: ContractId) -> tuple[Instance, 
     Raises:
         NoSuchInstance: when the renter has none such, or no longer.
     """
+    tx.queue(f"account:{renter}")
     found = instances.get(tx, instance_id)
     if found is None or found.renter_id != renter:
         raise no_such(instance_id)
-    tx.queue(f"account:{renter}")
     machines.at_front(tx, found.machine_id)
     if found.intended is Intended.DESTROYED:
         raise no_such(instance_id)

@@ -223,7 +223,8 @@ with asked as (
                         - div(c.down_price::numeric * i.down_bytes_posted, 1000000000)), 0)::bigint
                as unposted
       from instances i join contracts_now c on c.id = i.id
-     where {there} and i.destroyed_at_ms is null
+     where {there} and i.destroyed_at_ms is null and (i.intended = 'running'
+           or (i.up_bytes, i.down_bytes) <> (i.up_bytes_posted, i.down_bytes_posted))
 )
 select * from meters, others, waiting
 """  # noqa: S608 - no word comes from outside

@@ -59,9 +59,10 @@ def kinds_running(tx: Tx, contracts: list[ContractId]) -> set[tuple[ContractId, 
 
 
 def running_of(tx: Tx, renter: AccountId) -> list[Segment]:
-    """Every meter that runs for a renter."""
+    """Every meter that runs for a renter and costs something."""
     rows = tx.all(
-        f"select {_COLUMNS} from segments where renter_id = %s and to_ms is null order by id",  # noqa: S608 - the columns are fixed above
+        f"select {_COLUMNS} from segments where renter_id = %s and to_ms is null and list_rate > 0"  # noqa: S608 - the columns are fixed above
+        " order by id",
         renter,
     )
     return [msgspec.convert(row, Segment) for row in rows]
