@@ -76,7 +76,7 @@ package: setup ## Build the worker's own package into dist/
 bench: setup ## Measure everything, beside others; tables in bench/results
 	@bash scripts/docker-engine
 	@for each in search http_search accept create auction standing notices replay settle memory \
-	  cli_start dataplane/run dataplane/routes dataplane/step; do \
+	  cli_start dataplane/run dataplane/routes dataplane/reports dataplane/step; do \
 	  PYTHONPATH=bench:. $(BIN)/python bench/$$each.py || exit 1; done
 
 openapi: setup ## Write openapi/ again from the code

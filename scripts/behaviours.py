@@ -29,7 +29,7 @@ BEHAVIOURS: Final = {
     14: "A worker's clock may be an hour off.",
     15: "A false benchmark is found out; one that cannot be is refused.",
     16: "A worker at half its speed is found, drained and replaced within five minutes.",
-    17: "A report counts only from the worker itself.",
+    17: "A report counts only from the worker itself; a flood of others slows no route.",
     18: "An engine is killed: no request fails, nothing is rented twice or stopped in haste.",
     19: "Of two owners only the younger one's decisions are carried out.",
     20: "Without offers the market is asked seldom, and an offer is taken soon.",
@@ -58,6 +58,7 @@ BEHAVIOURS: Final = {
 
 BENCHES: Final = {
     4: ("bench/dataplane/routes.py", "microseconds a decision"),
+    17: ("bench/dataplane/reports.py", "routes beside a thousand bad reports a second"),
     40: ("bench/serverless/run", "the study's scenarios, beside the peers' rules"),
 }
 """What is not for a test: a matter of speed, or of hours."""

@@ -234,6 +234,27 @@ async def test_17_a_report_counts_only_from_the_worker_itself(house: House) -> N
     assert (await house.post("/worker_status/", b"[]")).status == 400
 
 
+async def test_17_a_flood_of_bad_reports_is_refused_whole_and_routes_go_on(house: House) -> None:
+    await house.report(1)
+    found = house.engine.post(1)
+    assert found is not None
+    journal, post = found[0].journal, found[1]
+    heard_s, lines = post.heard_s, journal.read()
+    bad: list[tuple[int, dict[str, Any]]] = [
+        (401, {"id": 1, "mtoken": "token 2"}),
+        (401, {"id": 2, "mtoken": "token 1"}),
+        (401, {"id": 99, "mtoken": "token 1"}),
+        (400, {"id": 1, "max_perf": "fast"}),
+    ]
+    flood = [house.report(1, **said) for _ in range(100) for _, said in bad]
+    routes = [house.route(cost=1) for _ in range(4)]
+    statuses = await asyncio.gather(*flood)
+    assert statuses == [status for status, _ in bad] * 100
+    assert [said["url"] for _, said in await asyncio.gather(*routes)] == [post.url] * 4
+    assert (post.heard_s, post.worker.benchmark) == (heard_s, 100.0)
+    assert journal.read() == lines, "strangers write nothing into its owner's log"
+
+
 async def test_a_start_scripts_short_report_of_an_error_is_heard(house: House) -> None:
     short = {"id": 1, "mtoken": "token 1", "version": "0", "error_msg": "no GPU", "url": ""}
     assert (await house.post("/worker_status/", short)).status == 200
