@@ -1,6 +1,7 @@
 """Requests to endpoints: the steps by themselves, then against a real engine and real workers."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mercato.sdk.asking import (
     Heard,
     NoPiece,
     Pause,
+    Seat,
     piece_of,
 )
 from mercato.sdk.errors import (
@@ -27,6 +29,7 @@ from mercato.sdk.errors import (
     ServerFailed,
     TimedOut,
 )
+from mercato.sdk.serverless import AsyncEndpoint
 from tests.engine.street import ACCOUNT_KEY, KEY, Street
 from tests.sdk.answering import Answers
 
@@ -110,6 +113,29 @@ def test_a_request_that_waits_asks_again_with_its_number() -> None:
     assert played.now_s > 2.0, "the engine is not asked in a hot loop"
 
 
+@given(works=st.lists(STATUSES, min_size=1, max_size=12), retries=st.integers(0, 4))
+def test_a_request_of_a_session_goes_to_its_worker_alone_and_never_twice_to_work(
+    works: list[int], retries: int
+) -> None:
+    seat = Seat("http://worker", "name", TICKET)
+    played = Played(Ask("llm", "/x", {}, timeout_s=60.0, retries=retries, seat=seat))
+    with contextlib.suppress(Failure):
+        played.play([READY], [*map(heard, works)])
+    assert not played.routed
+    # Only what was not begun, for want of room, is asked again.
+    assert all(status == 429 for status in works[: played.worked - 1])
+    assert played.worked <= retries + 1
+
+
+def test_a_session_that_has_ended_is_named_as_such() -> None:
+    seat = Seat("http://worker", "name", TICKET)
+    with pytest.raises(NotFound, match="session has ended"):
+        Played(Ask("llm", "/x", {}, seat=seat)).play([READY], [heard(410)])
+    lost = Heard(status=0, content=b"refused")
+    with pytest.raises(ServerFailed, match="does not answer: refused"):
+        Played(Ask("llm", "/x", {}, seat=seat)).play([READY], [lost])
+
+
 def test_an_engine_that_is_being_replaced_is_asked_again() -> None:
     played = Played(Ask("llm", "/x", {}))
     lost = Heard(status=0, content=b"connection refused")
@@ -169,6 +195,7 @@ async def test_both_clients_do_all_that_can_be_done(street: Street) -> None:
             {"number": n} for n in range(7)
         ]
         await _refused(market)
+        await _session(street, llm)
         # To stop reading is to cancel.
         pieces = llm.stream("/stream", {"count": 1_000, "dawdle_s": 0.05})
         assert await anext(pieces) == {"number": 0}
@@ -205,6 +232,25 @@ async def _refused(market: AsyncMercato) -> None:
             await stranger.endpoint("llm").request("/generate", {})
 
 
+async def _session(street: Street, llm: AsyncEndpoint) -> None:
+    async with await llm.session(cost=40, lifetime_s=30) as session:
+        answers = [await session.request("/generate", {"n": n}) for n in range(5)]
+        assert {one.url for one in answers} == {session.url}
+        assert [piece async for piece in session.stream("/stream", {"count": 3})] == [
+            {"number": n} for n in range(3)
+        ]
+        assert await session.is_open()
+        async with asyncio.timeout(20):
+            # All the while it is work of its cost.
+            while 40.0 not in {row["cur_load"] for row in (await street.rows()).values()}:  # noqa: ASYNC110 - other processes
+                await asyncio.sleep(0.05)
+    assert not await session.is_open()
+    assert not await session.close()
+    with pytest.raises(NotFound, match="session has ended"):
+        await session.request("/generate", {"n": 1})
+    await street.until_nothing_is_here()
+
+
 def _blocking(url: str) -> None:
     told: list[Progress] = []
     with Mercato(url, ACCOUNT_KEY) as market:
@@ -216,3 +262,33 @@ def _blocking(url: str) -> None:
         assert list(llm.stream("/stream", {"count": 3})) == [{"number": n} for n in range(3)]
         with pytest.raises(Refused):
             next(llm.stream("/generate", {"fail": 418}))
+        with llm.session(lifetime_s=30) as session:
+            assert session.request("/generate", {"n": 2}).url == session.url
+            assert len(list(session.stream("/stream", {"count": 3}))) == 3
+            assert session.is_open()
+        assert not session.is_open()
+
+
+@pytest.mark.slow
+@pytest.mark.client
+async def test_sessions_with_the_official_worker_server(tmp_path: Path) -> None:
+    async with (
+        Street.up(tmp_path, "official", count=1) as street,
+        AsyncMercato(street.url, KEY) as market,
+    ):
+        await _session(street, market.endpoint("llm"))
+
+
+@pytest.mark.slow
+async def test_a_session_ends_with_its_worker_and_its_time(street: Street) -> None:
+    async with AsyncMercato(street.url, KEY) as market:
+        llm = market.endpoint("llm")
+        brief = await llm.session(lifetime_s=1)
+        async with asyncio.timeout(20):
+            while await brief.is_open():  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.1)
+        async with await llm.session() as session:
+            await street.kill(f"worker{street.worker_at(session.url)}")
+            with pytest.raises(ServerFailed, match="does not answer"):
+                await session.request("/generate", {"n": 1})
+            assert not await session.is_open()

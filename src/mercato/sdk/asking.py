@@ -13,7 +13,7 @@ from typing import Any, Final, TypedDict
 
 import msgspec
 
-from mercato.sdk.errors import Refused, ServerFailed, TimedOut, failure
+from mercato.sdk.errors import NotFound, Refused, ServerFailed, TimedOut, failure
 
 COST_DEFAULT: Final = 100.0
 TIMEOUT_S: Final = 600.0
@@ -25,8 +25,13 @@ ROUTE_EVERY_S: Final = 1.0
 PAUSE_FIRST_S: Final = 0.25
 PAUSE_MAX_S: Final = 5.0
 DEADLINE_MAX_S: Final = 86_400.0
+SESSION_S: Final = 60.0
+SESSION_CALL_S: Final = 10.0
 AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 """What another worker, or the same one later, may answer otherwise."""
+BUSY: Final = frozenset({429})
+"""What the worker of a session may answer otherwise later: it has not begun."""
+ENDED: Final = 410
 ROUTE_AGAIN: Final = frozenset({408, 429, 502, 503, 504})
 
 
@@ -82,6 +87,14 @@ class How(TypedDict, total=False):
     """How many more workers may be tried; 8 when left out."""
 
 
+class Seat(msgspec.Struct, frozen=True):
+    """A session at a worker: its requests go there, with the ticket that opened it."""
+
+    url: str
+    session_id: str
+    ticket: Mapping[str, Any]
+
+
 class Ask(msgspec.Struct, frozen=True):
     """A request as its maker describes it."""
 
@@ -92,6 +105,8 @@ class Ask(msgspec.Struct, frozen=True):
     priority: int = 0
     timeout_s: float = TIMEOUT_S
     retries: int = RETRIES
+    seat: Seat | None = None
+    """The session that it is made in."""
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +162,7 @@ class Conversation:
         self._idx = 0
         self._tries = 0
         self._failures = 0
+        self._ticket: Mapping[str, Any] = {}
 
     def steps(self) -> Steps:
         """All steps, in order; at the end the answer.
@@ -155,15 +171,23 @@ class Conversation:
             Failure: when it is refused, or is not answered in time.
         """
         while True:
-            self._tell(Stage.ROUTING)
-            ticket = yield from self._route()
-            url = str(ticket["url"])
+            seat = self._ask.seat
+            if seat is None:
+                self._tell(Stage.ROUTING)
+                self._ticket = yield from self._route()
+            else:
+                self._ticket = seat.ticket
+            url = str(self._ticket["url"])
             self._tries += 1
             self._tell(Stage.WORKING, url=url)
             heard = yield Send(
                 url=f"{url}/{self._ask.route.lstrip('/')}",
                 body=msgspec.json.encode(
-                    {"auth_data": ticket, "session_id": None, "payload": self._ask.payload}
+                    {
+                        "auth_data": self._ticket,
+                        "session_id": seat.session_id if seat else None,
+                        "payload": self._ask.payload,
+                    }
                 ),
                 timeout_s=self._left_s(),
                 to_worker=True,
@@ -227,12 +251,31 @@ class Conversation:
 
     def _refuse(self, heard: Heard, url: str) -> None:
         """Raise what a worker's answer means when it is not worth asking another."""
-        if heard.status and heard.status not in AGAIN:
+        seated = self._ask.seat is not None
+        if seated and heard.status == ENDED:
+            raise NotFound(
+                "the session has ended: it was closed, its time ran out, or its worker was "
+                "started again",
+                code="session_ended",
+                status=ENDED,
+            )
+        if heard.status and heard.status not in (BUSY if seated else AGAIN):
             raise _failed(heard)
-        if self._tries > self._ask.retries:
+        if self._tries > self._ask.retries or (seated and not heard.status):
             if heard.status:
                 raise _failed(heard)
             raise ServerFailed(f"the worker at {url} does not answer: {_said(heard)}")
+
+    def seat(self, answered: Answered) -> Seat:
+        """The session that was opened by this conversation, which is over.
+
+        Raises:
+            ServerFailed: when the worker opened none.
+        """
+        said = answered.value if isinstance(answered.value, dict) else {}
+        if not said.get("session_id"):
+            raise ServerFailed(f"the worker at {answered.url} opened no session: {said}")
+        return Seat(answered.url, str(said["session_id"]), self._ticket)
 
     def _answer(self, heard: Heard, url: str) -> Answered:
         return Answered(
@@ -249,6 +292,48 @@ class Conversation:
         self._tell_to(
             Progress(stage=stage, waited_s=waited_s, request_idx=self._idx, url=url, text=text)
         )
+
+
+def opening(
+    endpoint: str, lifetime_s: float, on_close_url: str | None, on_close_payload: Any, how: How
+) -> Ask:
+    """The request that opens a session."""
+    payload = {
+        "lifetime": lifetime_s,
+        "on_close_route": on_close_url,
+        "on_close_payload": on_close_payload,
+    }
+    return Ask(endpoint, "/session/create", payload, **how)
+
+
+def lives(seat: Seat) -> Send:
+    """Ask a worker whether a session is open; `is_open` reads the answer."""
+    return _of_session(seat, "health")
+
+
+def is_open(heard: Heard) -> bool:
+    """What a worker said of a session; one that does not answer has none."""
+    return heard.status == 200 and _object(heard.content).get("ok") is True
+
+
+def ends(seat: Seat) -> Send:
+    """Tell a worker to end a session; `ended` reads the answer."""
+    return _of_session(seat, "end")
+
+
+def ended(heard: Heard) -> bool:
+    """Whether a session was open until now."""
+    return 200 <= heard.status < 300
+
+
+def _of_session(seat: Seat, verb: str) -> Send:
+    body = {"session_id": seat.session_id, "session_auth": seat.ticket}
+    return Send(
+        url=f"{seat.url}/session/{verb}",
+        body=msgspec.json.encode(body),
+        timeout_s=SESSION_CALL_S,
+        to_worker=True,
+    )
 
 
 class NoPiece:

@@ -4,6 +4,8 @@
         answer = market.endpoint("llm").request("/v1/completions", {"prompt": "Hello"})
         for piece in market.endpoint("llm").stream("/v1/completions", {"prompt": "Hello"}):
             ...
+        with market.endpoint("llm").session(lifetime_s=300) as session:
+            session.request("/v1/completions", {"prompt": "Hello"})  # all at the same worker
 
 The key is the account's or the endpoint's own.
 """
@@ -12,12 +14,13 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any, Final, Unpack
+from typing import Any, Final, Self, Unpack
 
 import httpx2
 
 from mercato import __version__
 from mercato.sdk.asking import (
+    SESSION_S,
     Answered,
     Ask,
     Conversation,
@@ -25,9 +28,14 @@ from mercato.sdk.asking import (
     How,
     NoPiece,
     Pause,
+    Seat,
     Send,
-    Steps,
     Tell,
+    ended,
+    ends,
+    is_open,
+    lives,
+    opening,
     piece_of,
     silent,
 )
@@ -40,15 +48,29 @@ _HEADERS: Final = {"User-Agent": f"mercato/{__version__}", "Content-Type": "appl
 class _Named:
     """An endpoint by its name, and how its requests are described."""
 
-    def __init__(self, engine: str, key: str | None, name: str, luck: Callable[[], float]) -> None:
-        """Connect to nothing yet. `engine` is its address; `luck` in [0, 1) spreads retries."""
+    def __init__(
+        self,
+        engine: str,
+        key: str | None,
+        name: str,
+        luck: Callable[[], float],
+        seat: Seat | None = None,
+    ) -> None:
+        """Connect to nothing yet. `engine` is its address; `luck` in [0, 1) spreads retries.
+
+        With a `seat`, all of its requests are of that session.
+        """
         self.name = name
         self._engine = engine
         self._key = key
         self._luck = luck
+        self._seat = seat
 
-    def _steps(self, ask: Ask, progress: Tell) -> Steps:
-        return Conversation(self._engine, ask, progress, time.monotonic, self._luck).steps()
+    def _ask(self, route: str, payload: Mapping[str, Any], how: How) -> Ask:
+        return Ask(self.name, route, payload, **how, seat=self._seat)
+
+    def _talk(self, ask: Ask, progress: Tell) -> Conversation:
+        return Conversation(self._engine, ask, progress, time.monotonic, self._luck)
 
     def _post(self, send: Send) -> dict[str, Any]:
         """How a step is sent: the engine is shown the key, a worker never is."""
@@ -58,18 +80,10 @@ class _Named:
         return {"content": send.body, "headers": headers, "timeout": send.timeout_s}
 
 
-class Endpoint(_Named):
-    """One endpoint, for a program that blocks; several threads may ask at once."""
+class _Blocking(_Named):
+    """Requests of a program that blocks."""
 
-    def __init__(
-        self, engine: str, key: str | None, name: str, luck: Callable[[], float] = random.random
-    ) -> None:
-        super().__init__(engine, key, name, luck)
-        self._http = httpx2.Client(headers=_HEADERS, limits=_MANY)
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._http.close()
+    _http: httpx2.Client
 
     def request(
         self,
@@ -86,15 +100,7 @@ class Endpoint(_Named):
         Raises:
             Failure: when it is refused, fails, or is not answered within `timeout_s`.
         """
-        steps = self._steps(Ask(self.name, route, payload, **how), progress)
-        heard: Heard | None = None
-        while True:
-            try:
-                step = steps.send(heard)
-            except StopIteration as ended:
-                answered: Answered = ended.value
-                return answered
-            heard = self._do(step)
+        return self._follow(self._talk(self._ask(route, payload, how), progress))
 
     def stream(
         self,
@@ -111,7 +117,7 @@ class Endpoint(_Named):
         Raises:
             Failure: as `request`; also when the worker is lost in the middle.
         """
-        steps = self._steps(Ask(self.name, route, payload, **how), progress)
+        steps = self._talk(self._ask(route, payload, how), progress).steps()
         heard: Heard | None = None
         while True:
             step = steps.send(heard)
@@ -132,6 +138,17 @@ class Endpoint(_Named):
             except httpx2.TransportError as error:
                 heard = _lost(error, step, begun=begun)
 
+    def _follow(self, talk: Conversation) -> Answered:
+        steps = talk.steps()
+        heard: Heard | None = None
+        while True:
+            try:
+                step = steps.send(heard)
+            except StopIteration as over:
+                answered: Answered = over.value
+                return answered
+            heard = self._do(step)
+
     def _do(self, step: Send | Pause) -> Heard | None:
         if isinstance(step, Pause):
             time.sleep(step.seconds)  # noqa: TID251 - backing off is the wait
@@ -143,18 +160,94 @@ class Endpoint(_Named):
         return _heard(answer, answer.content)
 
 
-class AsyncEndpoint(_Named):
-    """The same, for asyncio."""
+class Endpoint(_Blocking):
+    """One endpoint, for a program that blocks; several threads may ask at once."""
 
     def __init__(
         self, engine: str, key: str | None, name: str, luck: Callable[[], float] = random.random
     ) -> None:
         super().__init__(engine, key, name, luck)
-        self._http = httpx2.AsyncClient(headers=_HEADERS, limits=_MANY)
+        self._http = httpx2.Client(headers=_HEADERS, limits=_MANY)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close every connection."""
-        await self._http.aclose()
+        self._http.close()
+
+    def session(
+        self,
+        *,
+        lifetime_s: float = SESSION_S,
+        on_close_url: str | None = None,
+        on_close_payload: Any = None,
+        progress: Tell = silent,
+        **how: Unpack[How],
+    ) -> "Session":
+        """Keep one worker for several requests.
+
+        It counts as work of `cost` from now until it is closed, or its time is up: `lifetime_s`
+        from now, and as much more with each of its requests. Then `on_close_payload` is posted to
+        `on_close_url`, if there is one. A worker that takes no more sessions is passed over.
+
+        Raises:
+            Failure: as `request`.
+        """
+        ask = opening(self.name, lifetime_s, on_close_url, on_close_payload, how)
+        talk = self._talk(ask, progress)
+        seat = talk.seat(self._follow(talk))
+        return Session(seat, self._engine, self._key, self.name, self._luck, self._http)
+
+
+class Session(_Blocking):
+    """An open session: requests of one worker. Close it, or use it as a context manager.
+
+    A request in it is tried again only while its worker is too busy to begin. When the session has
+    ended, it raises `NotFound`; when its worker is lost, `ServerFailed`.
+    """
+
+    def __init__(
+        self,
+        seat: Seat,
+        engine: str,
+        key: str | None,
+        name: str,
+        luck: Callable[[], float],
+        http: httpx2.Client,
+    ) -> None:
+        super().__init__(engine, key, name, luck, seat)
+        self._http = http
+        self._its = seat
+
+    @property
+    def id(self) -> str:
+        """The worker's name for it."""
+        return self._its.session_id
+
+    @property
+    def url(self) -> str:
+        """The worker."""
+        return self._its.url
+
+    def is_open(self) -> bool:
+        """Whether it lives; a worker that does not answer has none."""
+        heard = self._do(lives(self._its))
+        return heard is not None and is_open(heard)
+
+    def close(self) -> bool:
+        """End it, and what is under way in it; False when it had ended already."""
+        heard = self._do(ends(self._its))
+        return heard is not None and ended(heard)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Async(_Named):
+    """The same, for asyncio."""
+
+    _http: httpx2.AsyncClient
 
     async def request(
         self,
@@ -172,15 +265,7 @@ class AsyncEndpoint(_Named):
         Raises:
             Failure: when it is refused, fails, or is not answered within `timeout_s`.
         """
-        steps = self._steps(Ask(self.name, route, payload, **how), progress)
-        heard: Heard | None = None
-        while True:
-            try:
-                step = steps.send(heard)
-            except StopIteration as ended:
-                answered: Answered = ended.value
-                return answered
-            heard = await self._do(step)
+        return await self._follow(self._talk(self._ask(route, payload, how), progress))
 
     async def stream(
         self,
@@ -197,7 +282,7 @@ class AsyncEndpoint(_Named):
         Raises:
             Failure: as `request`; also when the worker is lost in the middle.
         """
-        steps = self._steps(Ask(self.name, route, payload, **how), progress)
+        steps = self._talk(self._ask(route, payload, how), progress).steps()
         heard: Heard | None = None
         while True:
             step = steps.send(heard)
@@ -218,6 +303,17 @@ class AsyncEndpoint(_Named):
             except httpx2.TransportError as error:
                 heard = _lost(error, step, begun=begun)
 
+    async def _follow(self, talk: Conversation) -> Answered:
+        steps = talk.steps()
+        heard: Heard | None = None
+        while True:
+            try:
+                step = steps.send(heard)
+            except StopIteration as over:
+                answered: Answered = over.value
+                return answered
+            heard = await self._do(step)
+
     async def _do(self, step: Send | Pause) -> Heard | None:
         if isinstance(step, Pause):
             await asyncio.sleep(step.seconds)
@@ -227,6 +323,86 @@ class AsyncEndpoint(_Named):
         except httpx2.TransportError as error:
             return _lost(error, step, begun=False)
         return _heard(answer, answer.content)
+
+
+class AsyncEndpoint(_Async):
+    """One endpoint, for asyncio."""
+
+    def __init__(
+        self, engine: str, key: str | None, name: str, luck: Callable[[], float] = random.random
+    ) -> None:
+        super().__init__(engine, key, name, luck)
+        self._http = httpx2.AsyncClient(headers=_HEADERS, limits=_MANY)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._http.aclose()
+
+    async def session(
+        self,
+        *,
+        lifetime_s: float = SESSION_S,
+        on_close_url: str | None = None,
+        on_close_payload: Any = None,
+        progress: Tell = silent,
+        **how: Unpack[How],
+    ) -> "AsyncSession":
+        """Keep one worker for several requests.
+
+        It counts as work of `cost` from now until it is closed, or its time is up: `lifetime_s`
+        from now, and as much more with each of its requests. Then `on_close_payload` is posted to
+        `on_close_url`, if there is one. A worker that takes no more sessions is passed over.
+
+        Raises:
+            Failure: as `request`.
+        """
+        ask = opening(self.name, lifetime_s, on_close_url, on_close_payload, how)
+        talk = self._talk(ask, progress)
+        seat = talk.seat(await self._follow(talk))
+        return AsyncSession(seat, self._engine, self._key, self.name, self._luck, self._http)
+
+
+class AsyncSession(_Async):
+    """An open session, for asyncio; all else as `Session`."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        engine: str,
+        key: str | None,
+        name: str,
+        luck: Callable[[], float],
+        http: httpx2.AsyncClient,
+    ) -> None:
+        super().__init__(engine, key, name, luck, seat)
+        self._http = http
+        self._its = seat
+
+    @property
+    def id(self) -> str:
+        """The worker's name for it."""
+        return self._its.session_id
+
+    @property
+    def url(self) -> str:
+        """The worker."""
+        return self._its.url
+
+    async def is_open(self) -> bool:
+        """Whether it lives; a worker that does not answer has none."""
+        heard = await self._do(lives(self._its))
+        return heard is not None and is_open(heard)
+
+    async def close(self) -> bool:
+        """End it, and what is under way in it; False when it had ended already."""
+        heard = await self._do(ends(self._its))
+        return heard is not None and ended(heard)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
 
 def _heard(answer: httpx2.Response, content: bytes) -> Heard:
