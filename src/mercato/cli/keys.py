@@ -19,7 +19,7 @@ ssh = group("ssh-key", "The public keys that open your instances.", below=app)
 
 @speaks(api, "ls")
 def list_api(session: Session) -> None:
-    """Your API keys, without their secrets.
+    """Your API keys and those that you have in teams, without their secrets.
 
     Example: mercato key ls
     """
@@ -28,8 +28,8 @@ def list_api(session: Session) -> None:
     session.give(
         calls.api_keys(),
         lambda keys: print_table(
-            ("ID>", "NAME", "PERMISSIONS"),
-            [(each.id, each.name, _shown(each.permissions)) for each in keys],
+            ("ID>", "NAME", "TEAM", "PERMISSIONS"),
+            [(each.id, each.name, each.team_name, _shown(each.permissions)) for each in keys],
             "You have no API keys.",
         ),
     )
@@ -54,15 +54,22 @@ def create_api(
     """
     from mercato.sdk import calls
 
-    granted = None
-    if permissions is not None:
-        try:
-            granted = json.loads(permissions.read_text())
-        except (OSError, ValueError) as error:
-            raise Trouble(f"cannot read {permissions}: {error}") from error
+    granted = None if permissions is None else permission_file(permissions)
     session.give(
         calls.create_api_key(name, granted), lambda key: print_line(f"Key {key.id}: {key.key}")
     )
+
+
+def permission_file(path: Path) -> Any:
+    """What a permission file says.
+
+    Raises:
+        Trouble: when it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise Trouble(f"cannot read {path}: {error}") from error
 
 
 @speaks(api, "rm")

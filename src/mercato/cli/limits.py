@@ -70,20 +70,24 @@ below_limits = deepened(app, "limits")
 
 
 @speaks(below_limits, "set")
-def set_limit(
+def set_limit(  # noqa: PLR0913 - a limit has these parts, each an option
     session: Session,
     amount: Annotated[float, Argument(help="Dollars.")],
+    *,
     per: Annotated[Per, Option("--per", help="When it begins anew; `total` never does.")] = (
         Per.TOTAL
     ),
     instance: Annotated[int | None, Option("--instance", help="On one instance.")] = None,
     key: Annotated[int | None, Option("--key", help="On what one API key rents.")] = None,
+    member: Annotated[
+        int | None, Option("--member", help="On what one member of the team rents.")
+    ] = None,
     endpoint: Annotated[int | None, Option("--endpoint", help="On one endpoint.")] = None,
     action: Annotated[Action, Option("--action", help="What happens when it is reached.")] = (
         Action.STOP
     ),
 ) -> None:
-    """Limit what is spent: on everything, or on one instance, API key or endpoint.
+    """Limit what is spent: on everything, or on one instance, API key, member or endpoint.
 
     Nothing is started that would pass it, and what runs is stopped when it is reached; disks are
     kept, as their cost is put aside.
@@ -96,10 +100,10 @@ def set_limit(
     """
     from mercato.sdk import calls
 
-    on = {"instance": instance, "key": key, "endpoint": endpoint}
+    on = {"instance": instance, "key": key, "member": member, "endpoint": endpoint}
     named = [(scope, number) for scope, number in on.items() if number is not None]
     if len(named) > 1:
-        raise Trouble("give one of --instance, --key, --endpoint")
+        raise Trouble("give one of --instance, --key, --member, --endpoint")
     scope, number = named[0] if named else ("account", None)
     session.give(
         calls.set_limit(amount, per.value, scope=scope, scope_id=number, action=action.value),

@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "prepay": Command("limits", "account", "reserve an instance: prepay it at a discount"),
     "events": Command("notices", "account", "what happened to you and what is yours, and why"),
     "webhooks": Command("notices", "account", "have your programs told of what happens"),
+    "team": Command("team", "account", "act together: an account with members and roles"),
     "key": Command("keys", "account", "your API keys"),
     "ssh-key": Command("keys", "account", "the public keys that open your instances"),
     "variable": Command("variables", "account", "environment variables for all your instances"),

@@ -373,8 +373,8 @@ def set_limit(
 ) -> Call[Limit]:
     """Limit what is spent to `amount` dollars per hour, day or month, or in total.
 
-    `scope` is account, key, instance or endpoint; `action` is stop or notify. A limit on the same
-    thing and period takes the new amount.
+    `scope` is account, key, member, instance or endpoint; `action` is stop or notify. A limit on
+    the same thing and period takes the new amount.
     """
     body = {
         "amount": amount,

@@ -176,6 +176,9 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
     rights: Any = None
     permissions: Any = None
+    team_id: int | None = None
+    """The team in which it acts; None for the account itself."""
+    team_name: str | None = None
 
 
 class Deed(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,10 +48,13 @@ def test_a_team_is_an_account_of_its_own(server: Served) -> None:
     assert ok(server, "GET", "/secrets/")["secrets"] == {}
     (mine,) = ok(server, "GET", "/teams/")["teams"]
     assert (mine["id"], mine["team_name"], mine["role"]) == (team, "ours", "owner")
+    ok(server, "POST", "/team/", {"team_name": "another"})
+    assert ok(server, "GET", "/teams/", key=owner)["teams"] == [mine]
     (me,) = ok(server, "GET", "/team/members/", key=owner)
     assert (me["email"], me["roles"]) == ("renter@example.com", ["owner"])
     rows = ok(server, "GET", "/auth/apikeys/")["apikeys"]
-    assert [(row["team_id"], row["team_name"]) for row in rows] == [(None, None), (team, "ours")]
+    assert [row["team_name"] for row in rows] == [None, "ours", "another"]
+    assert [row["team_id"] for row in rows][:2] == [None, team]
 
 
 def test_what_a_team_cannot_be(server: Served) -> None:

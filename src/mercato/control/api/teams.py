@@ -127,10 +127,11 @@ class MyTeams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_teams(call: Call, asked: Nothing) -> MyTeams:  # noqa: ARG001 - nothing is asked
-    """List the teams in which the account is a member, and its invitations."""
-    mine, invited = await call.services.db.run(
-        lambda tx: (teams.of_person(tx, call.account), teams.invitations(tx, call.account))
-    )
+    """List the teams in which the account is, and its invitations; of a team's key, that team."""
+    who = call.who
+    mine, invited = await call.services.db.run(_belongings, who.member or who.account)
+    if who.member is not None:
+        mine, invited = [one for one in mine if one.team_id == who.account], []
     return MyTeams(
         teams=[_team(one) for one in mine],
         invitations=[
@@ -139,6 +140,10 @@ async def list_teams(call: Call, asked: Nothing) -> MyTeams:  # noqa: ARG001 - n
             if call.now_ms < one.at_ms + INVITED_FOR_MS
         ],
     )
+
+
+def _belongings(tx: Tx, person: AccountId) -> tuple[list[Belonging], list[Belonging]]:
+    return teams.of_person(tx, person), teams.invitations(tx, person)
 
 
 def _team(one: Belonging, lasts_ms: int | None = None) -> MyTeam:

@@ -248,10 +248,9 @@ def recruit(tx: Tx, wanted: Recruit, minted: Minted, now_ms: int, house: House) 
     group = worker_groups.get(tx, wanted.group)
     if group is None:
         raise errors.NotFound(f"There is no worker group {wanted.group} any more.")
-    _check_room(tx, group)
-    endpoint = endpoints.get(tx, group.endpoint_id)
-    scopes = {Scope.ENDPOINT: int(group.endpoint_id)}
-    if endpoint is not None and endpoint.member_id is not None:
+    endpoint = _with_room(tx, group)
+    scopes = {Scope.ENDPOINT: int(endpoint.id)}
+    if endpoint.member_id is not None:
         scopes[Scope.MEMBER] = int(endpoint.member_id)
     request = msgspec.structs.replace(wanted.request, bills_loading=True, scopes=scopes)
     signed = renting.rent(tx, group.account_id, wanted.offer, request, now_ms, minted, house=house)
@@ -262,8 +261,8 @@ def recruit(tx: Tx, wanted: Recruit, minted: Minted, now_ms: int, house: House) 
     return signed
 
 
-def _check_room(tx: Tx, group: StoredGroup) -> None:
-    """See that a group's endpoint may have one more worker; whoever recruits for it waits in turn.
+def _with_room(tx: Tx, group: StoredGroup) -> StoredEndpoint:
+    """A group's endpoint, which may have one more worker; whoever recruits for it waits in turn.
 
     The engine counts as well, but two of them may, while an endpoint moves from one to the other.
     """
@@ -275,6 +274,7 @@ def _check_room(tx: Tx, group: StoredGroup) -> None:
             f"Endpoint {endpoint.id} has {there} worker(s) and may have {most}: release one, or "
             "raise its max_workers."
         )
+    return endpoint
 
 
 def wake(tx: Tx, worker: ContractId, now_ms: int, house: House) -> None:
