@@ -104,6 +104,7 @@ def test_a_call_prints_what_the_worker_answered(mercato: Run) -> None:
 
 
 def test_what_if_shows_cost_and_waits_side_by_side(mercato: Run) -> None:
+    now = time.time()  # noqa: TID251 - the program asks about the days before this moment
     shown = {
         "id": 3,
         "endpoint_name": "llm",
@@ -114,8 +115,9 @@ def test_what_if_shows_cost_and_waits_side_by_side(mercato: Run) -> None:
         "max_workers": 4,
         "max_queue_time": 30,
         "target_queue_time": 10,
+        "created_at": now - 3 * 3_600,
     }
-    asked = [{"at": 1_800_000_000 + 20 * n, "requests": 2, "units": 400.0} for n in range(60)]
+    asked = [{"at": int(now) - 7_200 + 20 * n, "requests": 2, "units": 400.0} for n in range(60)]
     traffic = {"seconds": asked, "gpu_price": 0.36, "storage_price": 0.02}
     with answering() as server:
         person = Person(mercato, server.url, "secret")
@@ -130,6 +132,8 @@ def test_what_if_shows_cost_and_waits_side_by_side(mercato: Run) -> None:
     costs = [float(line.split("$")[1].split()[0]) for line in (plain, other)]
     assert 0 < costs[0] < costs[1], "a floor of load costs more"
     assert "100.0 units/s" in about
+    assert about.startswith("In 3h"), "it is no older"
+    assert costs[0] > 3 * 0.02, "its worker's disk is paid all the time"
     assert "replaying 120 requests" in done.stderr
 
 

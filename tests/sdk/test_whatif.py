@@ -97,8 +97,8 @@ def test_a_day_of_traffic_is_replayed_and_none_is_not() -> None:
     worker = msgspec.structs.replace(
         terms(joined(days), [Worker(id=1, perf=100)], Kind(storage_price=0.02)), awake=1
     )
-    few = played(joined(days), parameters(SHOWN, {}), worker)
+    few = played(joined(days), parameters(SHOWN, {}), worker, 0, 3_600)
     assert few.requests == 90
     assert few.cost > 0
     with pytest.raises(BadQuery, match="no recorded traffic"):
-        played(Traffic(), parameters(SHOWN, {}), worker)
+        played(Traffic(), parameters(SHOWN, {}), worker, 0, 3_600)

@@ -111,13 +111,15 @@ def arrivals(traffic: Traffic) -> list[Asked]:
     ]
 
 
-def played(traffic: Traffic, endpoint: Endpoint, worker: Terms) -> Outcome:
-    """What comes of recorded traffic under some parameters.
+def played(
+    traffic: Traffic, endpoint: Endpoint, worker: Terms, since: float, until: float
+) -> Outcome:
+    """What comes of the traffic that was recorded between two times under some parameters.
 
     Raises:
         BadQuery: when there is none, or nothing could serve it.
     """
     try:
-        return replay(arrivals(traffic), endpoint, worker)
+        return replay(arrivals(traffic), endpoint, worker, from_s=since, to_s=until)
     except ValueError as error:
         raise BadQuery(str(error), code="invalid_request") from None

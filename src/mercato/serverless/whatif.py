@@ -69,8 +69,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     woken: int
 
 
-def replay(traffic: Sequence[Asked], endpoint: Endpoint, terms: Terms) -> Outcome:
-    """Play `traffic`, in order of time, until all is served or an hour after the last came.
+def replay(
+    traffic: Sequence[Asked], endpoint: Endpoint, terms: Terms, *, from_s: float, to_s: float
+) -> Outcome:
+    """Play `traffic`, in order of time, and bill the whole span in which it was recorded.
+
+    The span is in seconds, its quiet hours too. What is not served at its end is served after it,
+    for an hour after the last came at most.
 
     Raises:
         ValueError: when there is no traffic, the terms name a worker that can do nothing, or the
@@ -82,13 +87,15 @@ def replay(traffic: Sequence[Asked], endpoint: Endpoint, terms: Terms) -> Outcom
         raise ValueError("a worker to replay with needs a performance and at least one slot")
     if endpoint.workers_max < 1:
         raise ValueError("an endpoint of at most 0 workers serves nothing: raise max_workers")
-    return _Replay(traffic, endpoint, terms).play()
+    return _Replay(traffic, endpoint, terms, from_s).play(to_s)
 
 
 class _Replay:
     """One endpoint on its own clock."""
 
-    def __init__(self, traffic: Sequence[Asked], endpoint: Endpoint, terms: Terms) -> None:
+    def __init__(
+        self, traffic: Sequence[Asked], endpoint: Endpoint, terms: Terms, from_s: float
+    ) -> None:
         self._traffic = traffic
         self._endpoint = endpoint
         self._terms = terms
@@ -104,16 +111,16 @@ class _Replay:
         self._events: list[tuple[float, int, ContractId]] = []
         """Ends of requests, and of starts and loads with the request -1."""
         self._waits: list[float] = [0.0] * len(traffic)
-        self._now_s = traffic[0].at_s
+        self._now_s = from_s
         self._cost = 0
         self._rented = self._woken = self._served = self._named = 0
 
-    def play(self) -> Outcome:
+    def play(self, to_s: float) -> Outcome:
         for at in range(self._terms.awake + self._terms.asleep):
             self._add(State.READY if at < self._terms.awake else State.STOPPED)
         coming = 0
         last_s = self._traffic[-1].at_s + GIVE_UP_S
-        while self._served < len(self._traffic) and self._now_s < last_s:
+        while self._now_s < to_s or (self._served < len(self._traffic) and self._now_s < last_s):
             tick_s = self._now_s + 1.0
             while True:
                 ends_s = self._events[0][0] if self._events else FOREVER_S

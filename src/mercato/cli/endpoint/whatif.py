@@ -7,7 +7,7 @@ from mercato.cli.command import Option
 from mercato.cli.endpoint.group import Named, endpoint, found
 from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_json, print_line, print_table
-from mercato.cli.text import money, number
+from mercato.cli.text import money, number, span
 from mercato.cli.tree import speaks
 from mercato.cli.waiting import saying
 
@@ -53,8 +53,8 @@ def whatif(
     """What recorded traffic would have cost and waited under other parameters.
 
     The traffic of the last days is played through the endpoint's own decisions, once as it is and
-    once with what is --set, on one kind of worker that never fails, from the first request to the
-    last. Nothing is changed.
+    once with what is --set, on one kind of worker that never fails, and all of their time is
+    billed, with the hours in which nobody asked. Nothing is changed.
 
     For example:
 
@@ -71,6 +71,7 @@ def whatif(
         ways[" ".join(changes)] = playing.parameters(mine, asked)
     worker_kind = playing.Kind(**{name: value for name, value in kind.items() if value is not None})
     until = time.time()  # noqa: TID251 - a person asks about the days before this moment
+    since = max(until - days * DAY_S, mine.created_at)
     with saying(f"endpoint {mine.endpoint_name}: reading its traffic") as say:
         traffic = session.market.traffic(mine.id, until - days * DAY_S, until)
         worker = playing.terms(traffic, session.market.endpoint_workers(mine.id), worker_kind)
@@ -79,11 +80,11 @@ def whatif(
         outcomes = {}
         for name, parameters in ways.items():
             say(f"replaying {traffic.requests} requests {name}")
-            outcomes[name] = playing.played(traffic, parameters, worker)
+            outcomes[name] = playing.played(traffic, parameters, worker, since, until)
     if session.raw:
-        print_json({"terms": worker, "outcomes": outcomes})
+        print_json({"since": since, "until": until, "terms": worker, "outcomes": outcomes})
     else:
-        _print(outcomes, worker)
+        _print(outcomes, worker, until - since)
 
 
 def _parsed(text: str) -> tuple[str, Any]:
@@ -93,7 +94,7 @@ def _parsed(text: str) -> tuple[str, Any]:
     return name.strip(), value.strip()
 
 
-def _print(outcomes: "dict[str, Outcome]", worker: "Terms") -> None:
+def _print(outcomes: "dict[str, Outcome]", worker: "Terms", seconds: float) -> None:
     print_table(
         ("PARAMETERS", "COST>", "P50>", "P95>", "LATE>", "RENTED>", "WOKEN>", "REQUESTS>"),
         [
@@ -112,7 +113,8 @@ def _print(outcomes: "dict[str, Outcome]", worker: "Terms") -> None:
         "",
     )
     print_line(
-        f"On workers of {number(worker.perf, 1)} units/s, {worker.slots} request(s) at once, at "
+        f"In {span(seconds)}, on workers of {number(worker.perf, 1)} units/s, {worker.slots} "
+        f"request(s) at once, at "
         f"{money(worker.gpu_price / 1e9)}/h awake and {money(worker.storage_price / 1e9)}/h for "
         "the disk."
     )
