@@ -104,6 +104,25 @@ def test_a_volume_is_sold_rented_cloned_and_deleted(renter: Person, host: Person
     renter.refuses("volumes", "create", str(offer["id"]), "5", which=str(offer["id"]))
 
 
+def test_a_template_is_shown_and_changed(renter: Person) -> None:
+    created = renter.raw(
+        *("template", "create", "mine", "--image", "debian:12"),
+        *("--env", "-e HF_TOKEN=hush -p 80:80"),
+    )["template"]
+    shown = renter.says("template", "show", created["hash_id"])
+    assert "HF_TOKEN=***" in shown
+    assert "hush" not in shown
+    said = renter.says("template", "edit", created["hash_id"], "--image", "debian:13", "--public")
+    after = said.split()[-1]
+    found = renter.raw("template", "show", after)
+    assert (found["id"], found["image"], found["private"]) == (created["id"], "debian:13", False)
+    assert found["env"] == "-e HF_TOKEN=hush -p 80:80"
+    renter.says("template", "edit", after, "--private")
+    renter.refuses("template", "edit", after, what="--help")
+    renter.refuses("template", "edit", after, "--public", "--private", which="both")
+    renter.refuses("template", "show", created["hash_id"], hint="template ls")
+
+
 def test_variables_are_kept_and_never_shown(renter: Person) -> None:
     renter.says("variable", "set", "cli_token", "s3cret")
     assert "is changed" in renter.says("variable", "set", "CLI_TOKEN", "other")

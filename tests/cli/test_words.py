@@ -10,7 +10,7 @@ from mercato.cli.billing import folded, lines
 from mercato.cli.errors import Trouble
 from mercato.cli.inside import fresh, ssh_command
 from mercato.cli.keys import public_key
-from mercato.cli.text import HIDDEN, money, number, shown, span
+from mercato.cli.text import HIDDEN, money, number, shown, shown_options, span
 from mercato.sdk.shapes import Charge, Instance
 
 
@@ -78,6 +78,12 @@ def test_what_its_name_calls_a_secret_is_hidden(name: str) -> None:
 )
 def test_what_is_no_secret_is_shown(name: str) -> None:
     assert shown(name, "text") == "text"
+
+
+@pytest.mark.parametrize("quoted", ["hush", "'hush hush'", '"hush=hush"', "hush-hush="])
+def test_options_are_shown_without_their_secrets(quoted: str) -> None:
+    text = f"-p 80:80 -e HF_TOKEN={quoted} --env=API_KEY={quoted} -eKEY={quoted} -e A=1"
+    assert shown_options(text) == "-p 80:80 -e HF_TOKEN=*** --env=API_KEY=*** -eKEY=*** -e A=1"
 
 
 @given(st.lists(st.integers(), unique=True), st.data())

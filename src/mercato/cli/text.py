@@ -11,6 +11,8 @@ _SECRET: Final = re.compile(
 )
 _NO_SECRET: Final = re.compile(r"PUBLIC|KEY_IDS?$")
 
+_ASSIGNED: Final = re.compile(r"(--env=|-e=?|\b)(\w+)=('[^']*'|\"[^\"]*\"|[^\s'\"]+)")
+
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
@@ -61,6 +63,11 @@ def shown(name: str, value: object) -> object:
     upper = name.upper()
     hidden = value and _SECRET.search(upper) and not _NO_SECRET.search(upper)
     return HIDDEN if hidden else value
+
+
+def shown_options(text: str) -> str:
+    """Options in Docker's style, `-e A=1 -p 80:80`, as a person sees them."""
+    return _ASSIGNED.sub(lambda it: f"{it[1]}{it[2]}={shown(it[2], it[3])}", text)
 
 
 def _is_pair(value: object) -> bool:
