@@ -58,6 +58,8 @@ class EngineBeside:
     def _hear(self, topics: Sequence[str]) -> None:
         if TOPIC in topics:
             self._changed.set()
+        if "keys" in topics:
+            self._engine.forget_keys()
 
     async def _refresh_when_told(self) -> None:
         """See at once what was changed through this market: the engine looks by itself seldom."""

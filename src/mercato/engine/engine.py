@@ -54,6 +54,7 @@ class Engine:
         self._at: dict[ContractId, EndpointId] = {}
         self._tokens: dict[ContractId, bytes] = {}
         self._accounts: OrderedDict[bytes, tuple[int | None, float]] = OrderedDict()
+        self._keys_changed = 0
         self._refreshing: asyncio.Task[None] | None = None
         self._refreshed_s = 0.0
 
@@ -198,13 +199,21 @@ class Engine:
         account, known = self.account_known(key)
         if known:
             return account
+        asked_at = self._keys_changed
         account = await self.market.owner_of(key)
+        if asked_at != self._keys_changed:
+            return account  # a key has changed since: this may be what it was before
         good_s = KEY_UNKNOWN_S if account is None else KEY_KNOWN_S
         digest = hashlib.sha256(key.encode()).digest()
         self._accounts[digest] = (account, self.clock.now_s() + good_s)
         if len(self._accounts) > KEYS_MAX:
             self._accounts.popitem(last=False)
         return account
+
+    def forget_keys(self) -> None:
+        """Believe nothing any more of whose each key is: some key has changed."""
+        self._accounts.clear()
+        self._keys_changed += 1
 
     # Which worker speaks.
 

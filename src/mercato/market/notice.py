@@ -26,6 +26,7 @@ SLUGS: Final[Mapping[str, str]] = {
     "payment_received": "payment_receipt",
     "credit_moved": "credit_transfer",
     "credit_low": "low_credit",
+    "team_invited": "team_invitation",
     "instance_rented": "instance_created",
     "instance_destroyed": "instance_deleted",
     "instance_outbid": "outbid",

@@ -1,5 +1,6 @@
 """Teams through the API: who is in them, how far each key reaches, and from when on."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -12,7 +13,7 @@ from mercato.market.access import GRANTABLE, Permission
 from mercato.market.ids import AccountId, ApiKeyId
 from mercato.market.team import Kind, rights
 from tests.control.api.scripted import ScriptedAgent, join
-from tests.control.api.serving import Served
+from tests.control.api.serving import Served, served
 from tests.control.api.test_quirks import eventually, offers, ok
 from tests.control.market import hardware
 
@@ -350,3 +351,25 @@ def test_who_is_limited_cannot_lift_it_but_the_owner_can(server: Served) -> None
         assert status(server, "DELETE", f"/limits/{limit}/", manager, {}) == 403
     for limit in (theirs, own):
         ok(server, "DELETE", f"/limits/{limit}/", {}, key=owner)
+
+
+def test_an_engine_believes_a_members_key_no_longer_than_the_market(
+    database_url: str, tmp_path: Path
+) -> None:
+    with served(database_url, tmp_path, engine=True) as server:
+        team, owner = founded(server)
+        serves = {"name": "serves", "permissions": {"api": {"misc": {}}}}
+        role = ok(server, "POST", "/team/roles/", serves, key=owner)["id"]
+        number, member = joined(server, team, owner, "serves")
+
+        def engine(key: str) -> int:
+            return server.call("GET", "/v1/models", key).status_code
+
+        assert (engine(owner), engine(member)) == (200, 200)
+        narrow: dict[str, Any] = {"permissions": {"api": {"user_read": {}}}}
+        ok(server, "PUT", f"/team/roles/{role}/", narrow, key=owner)
+        assert (engine(owner), engine(member)) == (200, 401)
+        ok(server, "PUT", f"/team/roles/{role}/", serves, key=owner)
+        assert engine(member) == 200
+        ok(server, "DELETE", f"/team/members/{number}/", {}, key=owner)
+        assert engine(member) == 401
