@@ -1,8 +1,9 @@
-"""An image that JupyterLab can be installed in without a network, made once, kept by its tag."""
+"""Images in which things can be installed without a network, made once, kept by their tags."""
 
 import asyncio
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,33 +14,69 @@ from mercato.cli.up.say import Say
 
 IMAGE = "mercato-test-lab:1"
 _WHEELS = "/wheels"
+_OFFLINE = (
+    f"PIP_NO_INDEX=1 PIP_FIND_LINKS={_WHEELS} UV_OFFLINE=1 UV_NO_INDEX=1 UV_FIND_LINKS={_WHEELS}"
+)
 _VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
 def build_lab() -> None:
     """The base image with JupyterLab's wheels in it: about 60 MB and half a minute, once."""
-    if _docker("image", "inspect", IMAGE, check=False).returncode == 0:
+    build_with_wheels(IMAGE, "jupyterlab")
+
+
+def build_with_wheels(image: str, *requirements: str, own_python: bool = False) -> None:
+    """The base image with what pip and uv need to install these without a network.
+
+    With `own_python` its `python3` is that of this test.
+    """
+    if _docker("image", "inspect", image, check=False).returncode == 0:
         return
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder))
         place.make()
         base = asyncio.run(base_image(Engine(engine_socket(), ours=False), place, Say()))
-        version = _docker("run", "--rm", "--network", "none", base, "python3", "-c", _VERSION)
-        wheels = Path(folder) / "wheels"
+        version = _docker(
+            "run", "--rm", "--network", "none", base, "python3", "-c", _VERSION
+        ).stdout
+        root = Path(folder) / "root"
+        wheels = root / "wheels"
+        wheels.mkdir(parents=True)
+        if own_python:
+            _copy_python(root)
+            version = "{}.{}".format(*sys.version_info)
         pip = shutil.which("pip", path=".venv-uv/bin") or shutil.which("pip3")
         assert pip is not None, "run make setup"
         subprocess.run(
             [
                 *(pip, "download", "-q", "--dest", str(wheels), "--only-binary=:all:"),
-                *("--python-version", version.stdout.strip(), "jupyterlab"),
+                *("--python-version", version.strip(), *requirements),
             ],
             capture_output=True,
             check=True,
         )
         made = _docker("create", "--network", "none", base, "true").stdout.strip()
-        _docker("cp", str(wheels), f"{made}:{_WHEELS}")
-        _docker("commit", "-c", f"ENV PIP_NO_INDEX=1 PIP_FIND_LINKS={_WHEELS}", made, IMAGE)
+        _docker("cp", f"{root}/.", f"{made}:/")
+        _docker("commit", "-c", f"ENV {_OFFLINE}", made, image)
         _docker("rm", made)
+
+
+def _copy_python(root: Path) -> None:
+    """Put the Python of this test where it lies here too: programs find their parts by that."""
+    prefix = Path(sys.base_prefix)
+    name = "python{}.{}".format(*sys.version_info)
+    inside = root / prefix.relative_to("/")
+    unneeded = shutil.ignore_patterns("test", "site-packages", "__pycache__", "config-*")
+    shutil.copytree(prefix / "lib" / name, inside / "lib" / name, ignore=unneeded)
+    for library in (prefix / "lib").glob("libpython*.so*"):
+        shutil.copy2(library, inside / "lib", follow_symlinks=False)
+    (inside / "bin").mkdir()
+    shutil.copy2(prefix / "bin" / name, inside / "bin" / name)
+    found = root / "usr" / "local" / "bin" / "python3"
+    found.parent.mkdir(parents=True)
+    # No link: an environment made by a link would look for its parts beside that.
+    found.write_text(f'#!/bin/sh\nexec {prefix / "bin" / name} "$@"\n')
+    found.chmod(0o755)
 
 
 def _docker(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:

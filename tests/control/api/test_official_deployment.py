@@ -5,23 +5,20 @@ script that a container would start.
 """
 
 import asyncio
-import importlib.util
 import itertools
-import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from vastai import AsyncClient, VastAI
+from vastai import VastAI
 
+from tests.control.api.deploying import able_to_deploy, program
 from tests.control.api.processes import ProcessAgent
 from tests.control.api.scripted import join
 from tests.control.api.serving import Served, served
 from tests.control.market import hardware
-from tests.engine.street import certificates
 
 pytestmark = [pytest.mark.client, pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -75,37 +72,15 @@ def host(server: Served, tmp_path: Path) -> Iterator[ProcessAgent]:
 
 
 @pytest.fixture
-async def _client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """What the client needs to find: a root certificate, and a Python of today.
-
-    Its deploying half asks for an argument of Python 3.12, its serving half for a module that 3.12
-    has no more.
-    """
-    if sys.version_info < (3, 12):
-        old = tempfile.NamedTemporaryFile
-
-        def new(*arguments: Any, delete_on_close: bool = True, **more: Any) -> Any:
-            file = old(*arguments, **more)
-            file._closer.delete = delete_on_close and file._closer.delete
-            return file
-
-        monkeypatch.setattr(tempfile, "NamedTemporaryFile", new)
-    async with certificates() as address:
-        monkeypatch.setattr(AsyncClient, "SSL_CERT_URL", address)
+async def _client() -> AsyncIterator[None]:
+    async with able_to_deploy():
         yield
 
 
 def code(server: Served, directory: Path, version: int) -> ModuleType:
     """A version of the program, as its author would run it."""
-    file = directory / f"version{version}" / "program.py"
-    file.parent.mkdir()
-    file.write_text(CODE.format(key=server.keys["renter"], url=server.url, version=version))
-    found = importlib.util.spec_from_file_location("program", file)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+    text = CODE.format(key=server.keys["renter"], url=server.url, version=version)
+    return program(text, directory / f"version{version}")
 
 
 async def until(true: Any, host: ProcessAgent, *, seconds: float = 120.0) -> None:

@@ -1,7 +1,8 @@
 """What a deployment's worker starts: the official client's serve mode, in whatever image.
 
 It fetches the code by the instance's own key, installs what the code asks for, and serves. Needed
-of the image: Python 3.10 or newer, and pip unless the client is installed already.
+of the image: Python 3.10.12, 3.11.4 or newer, by whose `tarfile` the client unpacks, and pip unless
+the client is installed already.
 """
 
 from typing import Final
@@ -45,6 +46,9 @@ else
   fi
   . "$venv/bin/activate"
 fi
+
+python3 -c "import tarfile; tarfile.data_filter" 2> /dev/null ||
+  give_up "the image's python3 is too old for vastai: 3.10.12, 3.11.4 or newer is needed"
 
 serves() { python3 -c "import vastai.serverless.server.worker" 2> /dev/null; }
 fetch() { python3 -m pip install --quiet --disable-pip-version-check "$@"; }
