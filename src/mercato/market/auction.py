@@ -24,7 +24,7 @@ from mercato.market.contract import FIRM, Kind
 from mercato.market.ids import ContractId
 from mercato.market.instance import Reason
 from mercato.market.money import NanoUsdPerHour, dollars, nano
-from mercato.market.placing import EXACT_GPUS_MAX, Gpus, Wish, bits, exact, greedy, is_slice
+from mercato.market.placing import EXACT_GPUS_MAX, Gpus, Placings, Wish, bits, greedy, is_slice
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,10 +212,9 @@ class _Field:
 
     def exactly(self, blocked: Gpus = (), but: int | None = None) -> dict[int, Gpus]:
         """The best placing, whatever it takes; every claim must be for a slice."""
-        among = self.strongest
-        if but is not None:
-            among = [number for number in self._next if number != but]
-        return exact(self.gpus, self._weighed(self._contenders(among)), blocked)
+        if blocked:
+            return Placings(self.gpus, self._wishes, blocked).best()
+        return self._placings.best() if but is None else self._placings.without(but)
 
     def _strength(self, claim: Claim) -> _Strength:
         tier = self._tier(claim)
@@ -241,15 +240,24 @@ class _Field:
         return [(number, self._wish(number, 0)) for number in order]
 
     @cached_property
-    def _next(self) -> list[int]:
-        """The claims that can win when any one of them is left out, the strongest first."""
-        return self._contenders(self.strongest, spare=1)
+    def _spare(self) -> int:
+        """How many claims may be left out at a time: one, when some pay what they had to beat."""
+        return int(any(claim.uniform for claim in self.claims.values()))
+
+    @cached_property
+    def _wishes(self) -> dict[int, Wish]:
+        """The wishes of the claims that can win, with their weights."""
+        return self._weighed(self._contenders(self.strongest, self._spare))
+
+    @cached_property
+    def _placings(self) -> Placings:
+        return Placings(self.gpus, self._wishes, spare=self._spare)
 
     def _wish(self, number: int, weight: int) -> Wish:
         claim = self.claims[number]
         return Wish(weight, claim.gpus, claim.anywhere and not claim.holds)
 
-    def _contenders(self, strongest_first: Iterable[int], spare: int = 0) -> list[int]:
+    def _contenders(self, strongest_first: Iterable[int], spare: int) -> list[int]:
         """The claims that can win, in their order: of each slice one, or as many as can roam.
 
         `spare` more of each.
