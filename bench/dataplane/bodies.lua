@@ -4,7 +4,7 @@ local lines, at = {}, 0
 function init(args)
   for line in io.lines(args[2]) do lines[#lines + 1] = line end
   path = args[1]
-  headers = { ["Content-Type"] = "application/json", ["Authorization"] = "Bearer key" }
+  headers = { ["Content-Type"] = "application/json", ["Authorization"] = "Bearer " .. args[3] }
 end
 
 function request()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from tools import HERE, Program, free_ports, peer_python, program
+from tools import HERE, CannotRun, Program, free_ports, peer_python, program
 
 from mercato.engine.signing import Signer, new_key
 from mercato.http.call import TEXT, Call
@@ -32,6 +32,9 @@ PAYLOAD: Final = {
     "messages": [{"role": "user", "content": "lorem ipsum dolor sit amet " * 20}],
     "max_tokens": 100,
 }
+KEY: Final = "sk-" + "5ca1ab1e" * 8
+"""LiteLLM does not start without one."""
+START_MAX_S: Final = 90.0
 CANDIDATE_CORE: Final = 0
 REST_CORE: Final = 1
 
@@ -69,7 +72,10 @@ from ray import serve
 
 app = FastAPI()
 
-@serve.deployment(max_ongoing_requests=1000)
+@serve.deployment(
+    max_ongoing_requests=1000,
+    logging_config={"enable_access_log": False, "log_level": "WARNING"},
+)
 @serve.ingress(app)
 class Forward:
     def __init__(self, url):
@@ -82,7 +88,10 @@ class Forward:
             return StreamingResponse(answer.content.iter_any(), media_type="text/event-stream")
         return Response(await answer.read(), media_type="application/json")
 
-serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[2])})
+serve.start(
+    http_options={"host": "127.0.0.1", "port": int(sys.argv[2])},
+    logging_config={"enable_access_log": False, "log_level": "WARNING"},
+)
 serve.run(Forward.bind(f"http://127.0.0.1:{sys.argv[1]}/v1/chat/completions"))
 asyncio.run(asyncio.Event().wait())
 """
@@ -152,18 +161,23 @@ class Candidate:
         self._clerk = clerk
 
     def bodies(self, count: int, **more: Any) -> list[bytes]:
-        """Requests that it takes."""
+        """Requests that it takes; so many different ones where each is good for one use."""
         payload = PAYLOAD | more
         if self._clerk is None:
             return [msgspec.json.encode(payload)]
         return self._clerk.bodies(self.url, count, payload)
 
-    async def start(self) -> bool:
-        """Start it; whether it answers as it should within a minute."""
+    async def start(self) -> None:
+        """Start it, and return once it answers as it should.
+
+        Raises:
+            CannotRun: when it has ended, or does not do so in time.
+        """
         if self.runs is not None:
             self.runs.start()
-        pool = Pool(Origin.of(self.url))
-        for _ in range(600):
+        pool, clock = Pool(Origin.of(self.url)), asyncio.get_running_loop().time
+        until_s = clock() + START_MAX_S
+        while clock() < until_s:
             if self._clerk is None or self.url in self._clerk.ready:
                 try:
                     (body,) = self.bodies(1)
@@ -172,11 +186,11 @@ class Candidate:
                     pass
                 else:
                     if answer.status == 200:
-                        return True
+                        return
             if self.runs is not None and not self.runs.alive:
-                return False
+                break
             await asyncio.sleep(0.1)
-        return False
+        raise CannotRun(f"it did not start; it said: {self.runs.said if self.runs else ''}")
 
     def stop(self) -> None:
         """End it."""
@@ -184,8 +198,12 @@ class Candidate:
             self.runs.stop()
 
 
-JSON_HEADERS: Final = ((b"content-type", b"application/json"), (b"authorization", b"Bearer sk-x"))
-Maker = Callable[[Path, int, int, Clerk], Candidate | None]
+JSON_HEADERS: Final = (
+    (b"content-type", b"application/json"),
+    (b"authorization", f"Bearer {KEY}".encode()),
+)
+Maker = Callable[[Path, int, int, Clerk], Candidate]
+"""From its folder, the model's port, its own port and who writes tickets; may raise CannotRun."""
 
 
 def direct(home: Path, model: int, port: int, clerk: Clerk) -> Candidate:
@@ -208,10 +226,13 @@ def nginx(home: Path, model: int, port: int, clerk: Clerk) -> Candidate:
 class _Ticketed(Candidate):
     """Gets the same bytes as a worker, and looks at none of them."""
 
-    async def start(self) -> bool:
+    def bodies(self, count: int, **more: Any) -> list[bytes]:
+        return super().bodies(min(count, 100), **more)
+
+    async def start(self) -> None:
         assert self._clerk is not None
         self._clerk.ready.add(self.url)
-        return await super().start()
+        await super().start()
 
 
 def pyworker(home: Path, model: int, port: int, clerk: Clerk) -> Candidate:
@@ -252,16 +273,15 @@ def _place(home: Path, port: int, clerk: Clerk) -> dict[str, str]:
     }
 
 
-def litellm(home: Path, model: int, port: int, clerk: Clerk) -> Candidate | None:
+def litellm(home: Path, model: int, port: int, clerk: Clerk) -> Candidate:
     """LiteLLM's proxy with one process."""
     del clerk
-    python = peer_python("litellm", "litellm[proxy]")
-    if python is None:
-        return None
+    python = peer_python("litellm")
     home.mkdir(parents=True)
     (home / "config.yaml").write_text(LITELLM.format(model=model))
     command = (python.parent / "litellm", "--config", home / "config.yaml", "--port", port)
     env = {
+        "LITELLM_MASTER_KEY": KEY,
         "LITELLM_LOG": "ERROR",
         "LITELLM_TELEMETRY": "False",
         "LITELLM_LOCAL_MODEL_COST_MAP": "1",
@@ -270,12 +290,10 @@ def litellm(home: Path, model: int, port: int, clerk: Clerk) -> Candidate | None
     return Candidate("LiteLLM", f"http://127.0.0.1:{port}", runs, None)
 
 
-def sglang(home: Path, model: int, port: int, clerk: Clerk) -> Candidate | None:
+def sglang(home: Path, model: int, port: int, clerk: Clerk) -> Candidate:
     """SGLang's router, in Rust."""
     del clerk
-    python = peer_python("sglang-router", "sglang-router")
-    if python is None:
-        return None
+    python = peer_python("sglang-router")
     prometheus = free_ports(1)[0]
     command = (python.parent / "sglang-router", "launch", "--worker-urls")
     where = (f"http://127.0.0.1:{model}", "--host", "127.0.0.1", "--port", port)
@@ -284,15 +302,13 @@ def sglang(home: Path, model: int, port: int, clerk: Clerk) -> Candidate | None:
     return Candidate("sglang-router", f"http://127.0.0.1:{port}", runs, None)
 
 
-def ray(home: Path, model: int, port: int, clerk: Clerk) -> Candidate | None:
+def ray(home: Path, model: int, port: int, clerk: Clerk) -> Candidate:
     """Ray Serve, all its processes on the one core."""
     del clerk
-    python = peer_python("ray", "ray[serve]", "aiohttp")
-    if python is None:
-        return None
+    python = peer_python("ray")
     home.mkdir(parents=True)
     (home / "app.py").write_text(RAY)
-    env = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": "/tmp/mercato-ray"}
+    env = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": str(home)}
     os.environ.pop("RAY_ADDRESS", None)
     runs = Program(python, home / "app.py", model, port, core=CANDIDATE_CORE, cwd=home, **env)
     return Candidate("Ray Serve", f"http://127.0.0.1:{port}", runs, None)

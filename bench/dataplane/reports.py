@@ -19,7 +19,7 @@ from measure import Table, report
 from mercato.http.client import Origin, OriginFailed, Pool
 
 ROUNDS = 7
-SECONDS = 4.0
+SECONDS = 4
 ENGINE_CORE, REST_CORE = 0, 1
 CONNECTIONS = 16
 ROUTE_EVERY_MS, BAD_EVERY_MS = 30, 42
@@ -149,7 +149,7 @@ async def main() -> None:
     rows.append(("ratio of the p99", "", "", "", f"{ratio:.2f}"))
     columns = ("", "routes/s", "bad reports/s", "p50 ms", "p99 ms")
     text = (
-        f"Medians of {rounds} rounds of {SECONDS:g} s, one without bad reports and one with them "
+        f"Medians of {rounds} rounds of {SECONDS} s, one without bad reports and one with them "
         "in turn. The reports have another worker's token, the number of no worker, or are no "
         "reports; every one is refused. The engine has one core, all clients share the other."
     )

@@ -5,236 +5,195 @@ the second with whoever asks. All take their turns in every round, so that a noi
 for all. Trust the ratios, not the figures; where others use the machine too, trust the processor
 time of a request (`cpu us`, and how many times nginx's it is: above 1 is less than nginx).
 
-Run: PYTHONPATH=bench:. python bench/dataplane/run.py [--rounds 3] [--seconds 3] [NAME ...]
+Peers from PyPI get environments of their own in ~/.cache/mercato-bench (MERCATO_BENCH_CACHE).
+
+Run: PYTHONPATH=bench:. python bench/dataplane/run.py [--rounds 3] [--seconds 2] [NAME ...]
 """
 
 import argparse
-import asyncio
 import os
-import random
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import uvloop
-from lineup import (
-    CANDIDATES,
-    JSON_HEADERS,
-    PATH,
-    REST_CORE,
-    Candidate,
-    Clerk,
+from lineup import CANDIDATES, REST_CORE, Candidate, Clerk
+from loads import (
+    CONNECTIONS,
+    RATE_PER_S,
+    STREAMS,
+    STREAMS_PER_S,
+    Result,
+    closed_loop,
+    steady,
+    steady_streams,
+    streams,
 )
-from model import CHUNKS, EVENT
-from tools import HERE, Program, free_ports, wrk
+from tools import HERE, CannotRun, Program, free_ports
 
-from measure import Table, quantile, report
-from mercato.http.call import Headers
-from mercato.http.client import Line, Origin, OriginFailed, Pool
+from measure import Table, report
 
-CONNECTIONS: Final = 32
-RATE_PER_S: Final = 1_000
-STREAMS: Final = 16
-PER_S_MAX: Final = 45_000
-"""More than any candidate does: so many tickets are made for each second."""
+WARM_S: Final = 1
 
 
-class Count:
-    """A sink that counts."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.bytes = 0
-
-    def begin(self, line: Line, status: int, headers: Headers, length: int | None) -> None:
-        del line, headers, length
-        self.status = status
-
-    def write(self, chunk: bytes) -> None:
-        self.bytes += len(chunk)
-
-    def flush(self) -> None:
-        pass
-
-    def end(self) -> None:
-        pass
-
-
-class Result:
-    """What one candidate has shown, a figure a round."""
-
-    def __init__(self) -> None:
-        self.per_s: list[float] = []
-        self.cpu_us: list[float] = []
-        self.p50_ms: list[float] = []
-        self.p99_ms: list[float] = []
-        self.chunks_per_s: list[float] = []
-        self.bad = 0
-
-
-async def closed_loop(one: Candidate, result: Result, seconds: float, home: Path) -> None:
-    """As many requests as it takes, on 32 connections."""
-    bodies = home / "bodies"
-    bodies.write_bytes(b"\n".join(one.bodies(int(PER_S_MAX * seconds))) + b"\n")
-    before_s = one.runs.cpu_s if one.runs else 0.0
-    found = await wrk(
-        one.url,
-        HERE / "bodies.lua",
-        PATH,
-        str(bodies),
-        connections=CONNECTIONS,
-        seconds=seconds,
-        core=REST_CORE,
-    )
-    result.per_s.append(found.per_s)
-    if one.runs is not None:
-        result.cpu_us.append((one.runs.cpu_s - before_s) * 1e6 / (found.per_s * seconds))
-    result.bad += found.bad
-
-
-async def open_loop(one: Candidate, result: Result, seconds: float) -> None:
-    """A thousand requests a second, whatever becomes of them, at random moments."""
-    luck, loop = random.Random(1), asyncio.get_running_loop()
-    pool = Pool(Origin.of(one.url))
-    count = int(RATE_PER_S * seconds)
-    bodies = one.bodies(count)
-    took_ms: list[float] = []
-
-    async def ask(body: bytes, due_s: float) -> None:
-        sink = Count()
-        try:
-            await pool.exchange(pool.request("POST", PATH, body, JSON_HEADERS), sink)
-        except OriginFailed:
-            result.bad += 1
-            return
-        took_ms.append((loop.time() - due_s) * 1e3)
-        result.bad += sink.status != 200
-
-    tasks = []
-    due_s = loop.time() + 0.05
-    for number in range(count):
-        due_s += luck.expovariate(RATE_PER_S)
-        if (wait_s := due_s - loop.time()) > 0:
-            await asyncio.sleep(wait_s)
-        tasks.append(loop.create_task(ask(bodies[number % len(bodies)], due_s)))
-    await asyncio.gather(*tasks)
-    pool.close()
-    result.p50_ms.append(quantile(took_ms, 0.5))
-    result.p99_ms.append(quantile(took_ms, 0.99))
-
-
-async def streams(one: Candidate, result: Result) -> None:
-    """Sixteen streams at once, each read to its end, three times over."""
-    pool = Pool(Origin.of(one.url))
-    bodies = iter(one.bodies(4 * STREAMS, stream=True) * 4 * STREAMS)
-    began_s = asyncio.get_running_loop().time()
-
-    async def follow() -> None:
-        for _ in range(3):
-            sink = Count()
-            await pool.exchange(pool.request("POST", PATH, next(bodies), JSON_HEADERS), sink)
-            result.bad += sink.status != 200 or sink.bytes < CHUNKS * len(EVENT) * 0.5
-
-    await asyncio.gather(*(follow() for _ in range(STREAMS)))
-    took_s = asyncio.get_running_loop().time() - began_s
-    result.chunks_per_s.append(3 * STREAMS * CHUNKS / took_s)
-    pool.close()
-
-
-async def measure(names: list[str], rounds: int, seconds: float, home: Path) -> dict[str, Result]:
+class Run:
     """All rounds of all candidates that can be started."""
-    clerk = Clerk()
-    await clerk.listen()
-    (model_port,) = free_ports(1)
-    model = Program(sys.executable, HERE / "model.py", model_port, core=REST_CORE, cwd=home / "m")
-    model.start()
-    results: dict[str, Result] = {}
-    try:
-        for turn in range(rounds):
-            for name in names:
-                (port,) = free_ports(1)
-                one = CANDIDATES[name](home / f"{name}{turn}", model_port, port, clerk)
-                if one is None or not await one.start():
-                    print(f"{name}: cannot be measured here", file=sys.stderr)
-                    if one is not None:
-                        one.stop()
-                    continue
-                result = results.setdefault(one.name, Result())
-                try:
-                    await closed_loop(one, result, seconds, home)
-                    await open_loop(one, result, seconds)
-                    await streams(one, result)
-                finally:
-                    one.stop()
-    finally:
-        model.stop()
-    return results
+
+    def __init__(self, names: Sequence[str], seconds: int, home: Path) -> None:
+        self.results: dict[str, Result] = {}
+        self.cannot: dict[str, str] = {}
+        """Why a candidate could not be measured."""
+        self._names = names
+        self._seconds = seconds
+        self._home = home
+
+    async def play(self, rounds: int) -> None:
+        """Let each take its turn in each round."""
+        clerk = Clerk()
+        await clerk.listen()
+        (port,) = free_ports(1)
+        home = self._home / "m"
+        model = Program(sys.executable, HERE / "model.py", port, core=REST_CORE, cwd=home)
+        model.start()
+        try:
+            for turn in range(rounds):
+                for name in self._names:
+                    if name not in self.cannot:
+                        await self._take_turn(name, self._home / f"{name}{turn}", port, clerk)
+        finally:
+            model.stop()
+
+    async def _take_turn(self, name: str, home: Path, model: int, clerk: Clerk) -> None:
+        (port,) = free_ports(1)
+        one: Candidate | None = None
+        try:
+            one = CANDIDATES[name](home, model, port, clerk)
+            await one.start()
+            await self._ask(one)
+        except CannotRun as error:
+            self.cannot[name] = str(error)
+            print(f"{name}: {error}", file=sys.stderr)
+        finally:
+            if one is not None:
+                one.stop()
+
+    async def _ask(self, one: Candidate) -> None:
+        await closed_loop(one, Result(), WARM_S, self._home)
+        result = self.results.setdefault(one.name, Result())
+        await closed_loop(one, result, self._seconds, self._home)
+        await steady(one, result, self._seconds)
+        await streams(one, result)
+        await steady_streams(one, result, self._seconds)
 
 
-def show(results: dict[str, Result], rounds: int, seconds: float) -> None:
-    """A table: medians over the rounds, and ratios."""
-    middle = statistics.median
-    floor = results.get("nginx")
-    vendor = results.get("vastai worker")
-    base = results["direct"]
+middle = statistics.median
 
-    def ratio(figure: float, other: Result | None, name: str) -> str:
-        return f"{figure / middle(getattr(other, name)):.2f}" if other else "-"
 
+def times(figure: float, other: Result | None, name: str) -> str:
+    """How many times the other's figure."""
+    return f"{figure / middle(getattr(other, name)):.2f}" if other else "-"
+
+
+def added(result: Result, base: Result, name: str) -> str:
+    """Milliseconds more than going straight to the model."""
+    return f"{middle(getattr(result, name)) - middle(getattr(base, name)):.2f}"
+
+
+def whole_answers(results: dict[str, Result]) -> Table:
+    """Requests that are answered at once."""
+    floor, vendor = results.get("nginx"), results.get("vastai worker")
     rows = []
     for name, result in results.items():
-        per_s, chunks = middle(result.per_s), middle(result.chunks_per_s)
+        per_s = middle(result.per_s)
         cpu_us = middle(result.cpu_us) if result.cpu_us else 0.0
         rows.append(
             (
                 name,
                 f"{per_s:,.0f}",
-                ratio(per_s, floor, "per_s"),
-                ratio(per_s, vendor, "per_s"),
+                times(per_s, floor, "per_s"),
+                times(per_s, vendor, "per_s"),
                 f"{cpu_us:,.0f}",
                 f"{middle(floor.cpu_us) / cpu_us:.2f}" if floor and cpu_us else "-",
-                f"{middle(result.p50_ms) - middle(base.p50_ms):.2f}",
-                f"{middle(result.p99_ms) - middle(base.p99_ms):.2f}",
-                f"{chunks:,.0f}",
-                ratio(chunks, floor, "chunks_per_s"),
-                str(result.bad),
+                f"{middle(result.rate_per_s):,.0f}",
+                added(result, results["direct"], "p50_ms"),
+                added(result, results["direct"], "p99_ms"),
+                str(result.bad.total()),
             )
         )
-    report(
-        "dataplane",
-        "The worker beside its peers",
-        f"Medians of {rounds} rounds of {seconds:g} s. Requests a second on {CONNECTIONS} "
-        "connections; processor time of a request, and how many of it nginx's is; added latency at "
-        f"{RATE_PER_S:,} requests a second over going straight to the model, whose p50 is "
-        f"{middle(base.p50_ms):.2f} ms and p99 {middle(base.p99_ms):.2f} ms; chunks a second of "
-        f"{STREAMS} streams; bad answers.",
-        [
-            Table(
-                "",
-                (
-                    *("candidate", "req/s", "x nginx", "x vastai", "cpu us", "nginx's x"),
-                    *("p50 +ms", "p99 +ms", "chunks/s", "x nginx", "bad"),
-                ),
-                rows,
-            )
-        ],
+    columns = (
+        *("candidate", "req/s", "x nginx", "x vastai", "cpu us", "nginx's x"),
+        *("at req/s", "p50 +ms", "p99 +ms", "bad"),
     )
+    return Table("Whole answers", columns, rows)
+
+
+def streamed(results: dict[str, Result]) -> Table:
+    """Answers that come in pieces."""
+    floor, vendor = results.get("nginx"), results.get("vastai worker")
+    rows = []
+    for name, result in results.items():
+        chunks = middle(result.chunks_per_s)
+        rows.append(
+            (
+                name,
+                f"{chunks:,.0f}",
+                times(chunks, floor, "chunks_per_s"),
+                times(chunks, vendor, "chunks_per_s"),
+                f"{middle(result.streams_per_s):,.0f}",
+                added(result, results["direct"], "first_p50_ms"),
+                added(result, results["direct"], "first_p99_ms"),
+            )
+        )
+    columns = (
+        *("candidate", "chunks/s", "x nginx", "x vastai"),
+        *("at streams/s", "first p50 +ms", "first p99 +ms"),
+    )
+    return Table("Streams", columns, rows)
+
+
+def show(run: Run, rounds: int, seconds: int) -> None:
+    """Tables: medians over the rounds, and ratios."""
+    results = run.results
+    base = results["direct"]
+    text = f"""
+Medians of {rounds} rounds of {seconds} s. Requests a second on {CONNECTIONS} connections;
+processor time of a request, and how many of it nginx's is; latency that is added at {RATE_PER_S:,}
+requests a second, or at half of what a candidate does where that is less, to going straight to the
+model, whose p50 is {middle(base.p50_ms):.2f} ms and p99 {middle(base.p99_ms):.2f} ms.
+
+Chunks a second of {STREAMS} streams; what is added at {STREAMS_PER_S} streams a second, or at half
+as many as it does, until the text begins (straight to the model p50
+{middle(base.first_p50_ms):.2f} ms, p99 {middle(base.first_p99_ms):.2f} ms).
+"""
+    bad = [
+        f"- Bad answers of {name}: {count:,} x {why}."
+        for name, result in results.items()
+        for why, count in result.bad.most_common()
+    ]
+    cannot = [f"- {name} could not be measured here: {why}." for name, why in run.cannot.items()]
+    tables = [whole_answers(results), streamed(results)]
+    report("dataplane", "The worker beside its peers", "\n".join([text, *bad, *cannot]), tables)
 
 
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=list(CANDIDATES), choices=list(CANDIDATES))
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(CANDIDATES)}; all by default")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=int, default=2)
     options = parser.parse_args()
     os.sched_setaffinity(0, {REST_CORE})
-    names = [name for name in CANDIDATES if name == "direct" or name in options.names]
+    if unknown := set(options.names) - set(CANDIDATES):
+        parser.error(f"no such candidate: {', '.join(sorted(unknown))}")
+    asked = {"direct", *(options.names or CANDIDATES)}
+    names = [name for name in CANDIDATES if name in asked]
     with tempfile.TemporaryDirectory() as home:
-        work = measure(names, options.rounds, options.seconds, Path(home))
-        show(uvloop.run(work), options.rounds, options.seconds)
+        run = Run(names, options.seconds, Path(home))
+        uvloop.run(run.play(options.rounds))
+        show(run, options.rounds, options.seconds)
 
 
 if __name__ == "__main__":

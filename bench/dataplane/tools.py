@@ -14,7 +14,7 @@ import psutil  # type: ignore[import-untyped]
 
 from tests.pyworker.surroundings import free_ports
 
-__all__ = ["HERE", "Load", "Program", "free_ports", "peer_python", "program", "wrk"]
+__all__ = ["HERE", "CannotRun", "Load", "Program", "free_ports", "peer_python", "program", "wrk"]
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("MERCATO_BENCH_CACHE", "~/.cache/mercato-bench")).expanduser()
@@ -22,6 +22,13 @@ PACKAGES = {
     "nginx": ("usr/sbin/nginx", ["nginx", "nginx-common"]),
     "wrk": ("usr/bin/wrk", ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"]),
 }
+
+PEERS = {
+    "litellm": ("litellm[proxy]==1.108.7",),
+    "ray": ("ray[serve]==2.60.0", "aiohttp==3.14.5"),
+    "sglang-router": ("sglang-router==0.3.2",),
+}
+"""Peers from PyPI, each in an environment of its own in the cache, and none of ours."""
 
 
 def program(name: str) -> tuple[str, dict[str, str]]:
@@ -42,20 +49,30 @@ def program(name: str) -> tuple[str, dict[str, str]]:
     return str(root / path), {"LD_LIBRARY_PATH": libraries}
 
 
-def peer_python(name: str, *requirements: str) -> Path | None:
-    """The Python of an environment of its own with a peer in it; None when it cannot be had."""
+class CannotRun(Exception):  # noqa: N818 - said in the table
+    """A candidate cannot be measured here; the message says why."""
+
+
+def peer_python(name: str) -> Path:
+    """The Python of an environment of its own with a peer in it, made when it is not there yet.
+
+    Raises:
+        CannotRun: when the packages cannot be had.
+    """
     home = CACHE / "peers" / name
-    python = home / "bin/python"
-    if not (home / ".complete").exists():
+    python, complete = home / "bin/python", home / ".complete"
+    wanted = " ".join(PEERS[name])
+    if not complete.exists() or complete.read_text() != wanted:
         shutil.rmtree(home, ignore_errors=True)
         uv = shutil.which("uv") or str(HERE.parents[1] / ".venv-uv/bin/uv")
-        made = subprocess.run(
-            [uv, "venv", "-q", "--python", sys.executable, str(home)], check=False
-        )
-        install = [uv, "pip", "install", "-q", "--python", str(python), *requirements]
-        if made.returncode or subprocess.run(install, check=False).returncode:
-            return None
-        (home / ".complete").touch()
+        for command in (
+            [uv, "venv", "-q", "--python", sys.executable, str(home)],
+            [uv, "pip", "install", "-q", "--python", str(python), *PEERS[name]],
+        ):
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            if done.returncode:
+                raise CannotRun(f"{wanted} cannot be installed: {done.stderr.strip()}")
+        complete.write_text(wanted)
     return python
 
 
@@ -93,6 +110,12 @@ class Program:
                 self._process.wait()
 
     @property
+    def said(self) -> str:
+        """The last line that it has written."""
+        lines = (self._cwd / "out").read_text(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+
+    @property
     def cpu_s(self) -> float:
         """Processor time of it and of all that it started, so far."""
         assert self._process is not None
@@ -120,11 +143,11 @@ class Load(NamedTuple):
 
 
 async def wrk(
-    url: str, script: Path, *arguments: str, connections: int, seconds: float, core: int
+    url: str, script: Path, *arguments: str, connections: int, seconds: int, core: int
 ) -> Load:
     """Requests one after another on so many connections."""
     path, env = program("wrk")
-    options = ["-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "--timeout", "10s"]
+    options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
     process = await asyncio.create_subprocess_exec(
         *("taskset", "-c", str(core), path, *options, "-s", str(script), url, *arguments),
         env=os.environ | env,
