@@ -6,8 +6,7 @@ from typing import Any, Final
 
 import psycopg
 
-from mercato.control.db import Tx
-from mercato.control.flows import billing, lapsing, sealing
+from mercato.control.flows import lapsing, sealing
 from mercato.control.flows.house import STANDARD
 from mercato.control.store import instances, machines
 from mercato.market.ids import AccountId, ContractId
@@ -157,7 +156,3 @@ def _bill_is_true(market: Market, renter: AccountId, conn: psycopg.Connection[An
         (renter,),
     )
     assert replayed == moved, f"account {renter}: {replayed} replayed, {moved} moved"
-
-
-def _lines(tx: Tx, renter: AccountId, now_ms: int) -> int:
-    return sum(line.amount for line in billing.lines(tx, renter, 0, now_ms, now_ms))
