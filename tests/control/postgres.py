@@ -27,6 +27,9 @@ _HASTY: Final = (
 
 ROOM_BYTES: Final = 2_000_000_000
 
+_TEMPLATES: Final = itertools.count()
+"""Servers of one process may turn out to be the same one."""
+
 
 class Postgres:
     """A server and a template with the schema, the guards of the laws, and nothing else."""
@@ -36,7 +39,7 @@ class Postgres:
         self.url = url
         self._numbers = itertools.count()
         self._left: list[str] = []
-        self.template = template or f"template_{os.getpid()}"
+        self.template = template or f"template_{os.getpid()}_{next(_TEMPLATES)}"
         if template is None:
             with psycopg.connect(url, autocommit=True) as conn:
                 conn.execute(f"create database {self.template}")

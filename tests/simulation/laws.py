@@ -31,15 +31,16 @@ def whole(conn: psycopg.Connection[Any]) -> None:
 
 def in_truth(market: Market, conn: psycopg.Connection[Any]) -> None:
     """Whatever runs holds its GPUs, and what is said to be gone is gone."""
-    gone = {row[0] for row in conn.execute("select id from instances where destroyed_at_ms > 0")}
+    honest = [machine for machine in market.machines.values() if not machine.lied]
+    there = [instance for machine in honest for instance in machine.containers()]
+    query = "select id from instances where id = any(%s) and destroyed_at_ms > 0"
+    gone = {row[0] for row in conn.execute(query, (there,))}
     held: dict[int, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     for machine, gpu, contract in conn.execute(
         "select machine_id, gpu, contract_id from gpu_holds"
     ):
         held[machine][contract].add(gpu)
-    for machine in market.machines.values():
-        if machine.lied:
-            continue
+    for machine in honest:
         left = gone.intersection(machine.containers())
         assert not left, f"instances {left} are still on machine {machine.id}"
         for instance, gpus in machine.running().items():

@@ -1,10 +1,16 @@
-"""Runs many seeds, one process for each core, on one database server."""
+"""Runs many seeds, on each core one process and a database server of its own.
+
+A market and its server only ever wait for each other, so they share a core: handing over within one
+takes a third less time of a seed than between two.
+"""
 
 import logging
 import multiprocessing
+import os
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Final
 
@@ -21,8 +27,14 @@ def outcomes(seeds: Sequence[int], scale: Scale, workers: int) -> Iterator[Outco
     the seed and how it ended, and another worker goes on with the rest.
     """
     waiting, done = deque(seeds), dict[int, Outcome | str]()
-    with postgres() as server:
-        crew = [_Worker(server, scale) for _ in range(min(workers, len(seeds)))]
+    cores = sorted(os.sched_getaffinity(0))
+    with ExitStack() as servers:
+        crew = []
+        for number in range(min(workers, len(seeds))):
+            core = cores[number % len(cores)]
+            with _on(core):
+                server = servers.enter_context(postgres())
+            crew.append(_Worker(server, core, scale))
         try:
             for worker in crew:
                 worker.give(waiting)
@@ -42,14 +54,14 @@ def outcomes(seeds: Sequence[int], scale: Scale, workers: int) -> Iterator[Outco
 class _Worker:
     """A process that runs one seed after another, and the seed that it is at."""
 
-    def __init__(self, server: Postgres, scale: Scale) -> None:
-        self._server, self._scale = server, scale
+    def __init__(self, server: Postgres, core: int, scale: Scale) -> None:
+        self._server, self._core, self._scale = server, core, scale
         self._start()
 
     def _start(self) -> None:
         self.seed: int | None = None
         self.line, theirs = _SPAWN.Pipe()
-        arguments = (theirs, self._server.url, self._server.template, self._scale)
+        arguments = (theirs, self._server.url, self._server.template, self._core, self._scale)
         self._process = _SPAWN.Process(target=_work, args=arguments, daemon=True)
         self._process.start()
         theirs.close()  # so that its death is the end of the line
@@ -89,8 +101,20 @@ def _how(code: int | None) -> str:
     return f"ended with exit status {code}"
 
 
-def _work(line: Connection, url: str, template: str, scale: Scale) -> None:
-    """Run the seeds that come along the line, until it ends."""
+@contextmanager
+def _on(core: int) -> Iterator[None]:
+    """Have what is started meanwhile run on one core."""
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, every)
+
+
+def _work(line: Connection, url: str, template: str, core: int, scale: Scale) -> None:
+    """Run the seeds that come along the line on one core, until it ends."""
+    os.sched_setaffinity(0, {core})
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # connections are lost on purpose
     databases = Postgres(url, template)
     while True:

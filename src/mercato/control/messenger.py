@@ -7,6 +7,7 @@ means another machine a moment later leads nowhere. Redirects are not followed.
 import ipaddress
 import socket
 from collections.abc import Mapping
+from functools import cached_property
 from urllib.parse import urlsplit
 
 import httpx2
@@ -24,11 +25,15 @@ class Messenger:
     def __init__(self, *, anywhere: bool = False) -> None:
         """With `anywhere`, plain HTTP and private addresses too: for a market of one's own."""
         self._anywhere = anywhere
-        # No connection is kept: one that was checked for a name must not carry another's.
-        self._http = httpx2.Client(
+
+    @cached_property
+    def _http(self) -> httpx2.Client:
+        # Made for the first post: reading who is trusted takes longer than any objection.
+        return httpx2.Client(
             timeout=TIMEOUT_S,
             follow_redirects=False,
             trust_env=False,
+            # No connection is kept: one that was checked for a name must not carry another's.
             limits=httpx2.Limits(max_keepalive_connections=0),
         )
 
