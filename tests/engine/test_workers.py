@@ -221,6 +221,28 @@ async def test_22_when_half_are_outbid_their_requests_go_elsewhere_and_sleepers_
     assert scene.states[3] == "idle"
 
 
+async def test_22_who_was_outbid_finishes_and_gets_nothing_new_unless_nobody_else_is_there() -> (
+    None
+):
+    scene = await Scene().open()
+    await scene.staff(1, 2)
+    first, second = scene.ask(), scene.ask()
+    assert {first.worker, second.worker} == {1, 2}
+    scene.market.change_worker(2, leaves=True)
+    await scene.engine.refresh()
+    assert scene.post(2).worker.requests == 1
+    for client in (first, second):
+        assert client.worker is not None
+        scene.finish(client.worker, client.idx)
+    more = [scene.ask() for _ in range(4)]
+    assert {client.worker for client in more} <= {1, None}
+    assert more[-1].worker is None
+    scene.market.change_worker(1, state=Instance.STOPPED)
+    await scene.engine.refresh()
+    await scene.pass_time(1.0)
+    assert scene.post(2).worker.requests > 0
+
+
 @pytest.mark.parametrize("ended", [Instance.STOPPED, Instance.EXITED, Instance.FAILED])
 async def test_a_worker_whose_container_has_ended_has_no_requests(ended: Instance) -> None:
     scene = await Scene().open()

@@ -59,6 +59,8 @@ class Fleet:
         self._kind_perf: dict[str, float] = {}
         self._kind_does: dict[str, float] = {}
         self._worked: dict[ContractId, list[tuple[float, float]]] = {}
+        self._staying: set[ContractId] = set()
+        """Who may have requests, and is not about to be stopped."""
 
     def redefine(self, definition: Definition, now_s: float) -> None:
         """Its owner has changed it."""
@@ -77,6 +79,7 @@ class Fleet:
         for gone in self.posts.keys() - present.keys():
             freed += self.lose(gone, now_s)
             self.router.drop(gone)
+            self._staying.discard(gone)
             del self.posts[gone]
             self._worked.pop(gone, None)
         for fact in present.values():
@@ -102,11 +105,16 @@ class Fleet:
         self.rotate(post, now_s)
 
     def rotate(self, post: Post, now_s: float) -> None:
-        """Let a worker have requests, or not."""
-        if post.routable(now_s):
+        """Let a worker have requests, or not; one that was outbid only while there is no other."""
+        name, routable = post.worker.id, post.routable(now_s)
+        if routable and not post.fact.leaves:
+            self._staying.add(name)
+        else:
+            self._staying.discard(name)
+        if name in self._staying or (routable and not self._staying):
             self.router.put(post.worker)
         else:
-            self.router.drop(post.worker.id)
+            self.router.drop(name)
 
     def _group_slots(self, post: Post) -> int:
         groups = self.definition.groups

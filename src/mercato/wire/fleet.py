@@ -52,6 +52,8 @@ class WorkerFact(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     """Where its host is reached; the worker's own report says at which port."""
     message: str
+    leaves: bool = False
+    """It was outbid, and runs until its notice ends."""
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):

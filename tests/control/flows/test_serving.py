@@ -7,7 +7,7 @@ import msgspec
 
 from mercato.control.api.fleet import _fleet
 from mercato.control.db import Database
-from mercato.control.flows import serving, templating
+from mercato.control.flows import renting, serving, templating
 from mercato.control.flows.metering import DISK, GPU
 from mercato.control.flows.renting import Minted
 from mercato.control.store import limits, segments
@@ -15,8 +15,9 @@ from mercato.control.store.worker_groups import StoredGroup
 from mercato.engine.fleet import Fleet
 from mercato.market import errors
 from mercato.market.ids import AccountId, ContractId, OfferId
-from mercato.market.instance import Actual, Reason
+from mercato.market.instance import Actual, Reason, State
 from mercato.market.limits import Scope
+from mercato.market.money import NanoUsdPerHour, nano
 from mercato.serverless.endpoint import Endpoint, GroupId
 from mercato.wire.worker import Status
 from tests.control.market import T0, Agent, Market, open_market, request
@@ -155,6 +156,29 @@ def test_38_the_market_bills_the_seconds_that_the_engine_thinks_it_bills(db: Dat
     for kind in (GPU, DISK):
         assert abs(life.billed(kind) - life.thinks[kind]) <= TRANSITIONS, kind
     market.audit()
+
+
+def test_the_engine_knows_who_was_outbid_while_the_notice_lasts(db: Database) -> None:
+    market = open_market(db)
+    agent = market.machine(1)
+    wanted = serving.Recruit(
+        group=group_of(market, Endpoint()).id,
+        offer=market.offer(agent, 1),
+        request=request(bid=NanoUsdPerHour(nano("0.30"))),
+        token="token",
+        reason="a test",
+    )
+    market.db.run_now(serving.recruit, wanted, market.mint(), T0, market.house)
+    agent.settle(T0)
+
+    def facts() -> list[tuple[State, bool]]:
+        return [(one.state, one.leaves) for one in market.db.run_now(_fleet).workers]
+
+    assert facts() == [(State.RUNNING, False)]
+    other = market.rent(market.offer(agent, 1), T0 + 1_000).contract
+    assert facts() == [(State.RUNNING, True)]
+    market.db.run_now(renting.destroy, market.renter, other.id, T0 + 2_000)
+    assert facts() == [(State.RUNNING, False)]
 
 
 def test_many_who_recruit_at_once_find_no_more_workers_than_the_endpoint_may_have(

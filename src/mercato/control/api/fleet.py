@@ -338,6 +338,7 @@ def _fact(worker: StoredWorker) -> WorkerFact:
         created_at_ms=worker.created_at_ms,
         address=hardware.network.public_ip,
         message=worker.message,
+        leaves=worker.leaves,
     )
 
 

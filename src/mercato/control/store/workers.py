@@ -41,6 +41,8 @@ class StoredWorker(msgspec.Struct, frozen=True, kw_only=True):
     online: bool
     pausing: bool
     """It was outbid, its notice has ended, and it is being stopped."""
+    leaves: bool
+    """It was outbid, whether its notice has ended or not."""
 
     @property
     def state(self) -> State:
@@ -62,12 +64,13 @@ select w.id, i.renter_id as account_id, w.group_id, g.endpoint_id, w.version, w.
        c.disk_price, c.disk_mb, i.intended, i.actual, i.started_at_ms, i.message,
        (select count(*) from gpu_holds h where h.contract_id = w.id) as held,
        m.offline_since_ms is null as online,
-       exists (select from standings s where s.contract_id = w.id and s.pausing) as pausing
+       coalesce(s.pausing, false) as pausing, s.pauses_at_ms is not null as leaves
   from workers w
   join worker_groups g on g.id = w.group_id
   join instances i on i.id = w.id
   join contracts_now c on c.id = w.id
   join machines m on m.id = i.machine_id
+  left join standings s on s.contract_id = w.id
  where i.destroyed_at_ms is null and i.intended <> 'destroyed'
 """
 
