@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history ff369c7217ce3d1f
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 799a392e2291faea
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -330,7 +330,8 @@ CREATE TABLE public.endpoints (
     created_at_ms bigint NOT NULL,
     updated_at_ms bigint NOT NULL,
     deleted_at_ms bigint,
-    member_id bigint
+    member_id bigint,
+    made_by_key bigint
 );
 
 ALTER TABLE public.endpoints ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -1355,6 +1356,9 @@ ALTER TABLE ONLY public.endpoint_leases
 
 ALTER TABLE ONLY public.endpoints
     ADD CONSTRAINT endpoints_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id);
+
+ALTER TABLE ONLY public.endpoints
+    ADD CONSTRAINT endpoints_made_by_key_fkey FOREIGN KEY (made_by_key) REFERENCES public.api_keys(id);
 
 ALTER TABLE ONLY public.endpoints
     ADD CONSTRAINT endpoints_member_id_fkey FOREIGN KEY (member_id) REFERENCES public.accounts(id);

@@ -84,9 +84,12 @@ class ScriptedAgent:
         say: wire.FromAgent | None = None
         match heard:
             case wire.Desired():
-                changed = self._desired is None or self._desired.instances != heard.instances
-                self._desired = heard
-                say = self._observed() if changed else None
+                # Of another generation: what came and went in between is to be told gone as well.
+                before, self._desired = self._desired, heard
+                known = before is not None and (
+                    (before.generation, before.instances) == (heard.generation, heard.instances)
+                )
+                say = None if known else self._observed()
             case wire.Poke():
                 say = self._observed()
             case wire.Ask(id=number, work=wire.Execute(command=command)):

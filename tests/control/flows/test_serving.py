@@ -1,5 +1,6 @@
 """What a worker costs its owner, second by second, in the eyes of the engine and of the market."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -10,11 +11,11 @@ from mercato.control.db import Database
 from mercato.control.flows import renting, serving, templating
 from mercato.control.flows.metering import DISK, GPU
 from mercato.control.flows.renting import Minted
-from mercato.control.store import limits, segments
+from mercato.control.store import api_keys, limits, segments
 from mercato.control.store.worker_groups import StoredGroup
 from mercato.engine.fleet import Fleet
 from mercato.market import errors
-from mercato.market.ids import AccountId, ContractId, OfferId
+from mercato.market.ids import ContractId, OfferId
 from mercato.market.instance import Actual, Reason, State
 from mercato.market.limits import Scope
 from mercato.market.money import NanoUsdPerHour, nano
@@ -28,7 +29,7 @@ TRANSITIONS: Final = 6
 """Of a life that is woken once."""
 
 
-def group_of(market: Market, parameters: Endpoint, member: AccountId | None = None) -> StoredGroup:
+def group_of(market: Market, parameters: Endpoint, scopes: Mapping[Scope, int] = {}) -> StoredGroup:
     """The only group of an endpoint."""
     endpoint = market.db.run_now(
         serving.create_endpoint,
@@ -38,7 +39,7 @@ def group_of(market: Market, parameters: Endpoint, member: AccountId | None = No
         "key",
         T0,
         market.house,
-        member=member,
+        scopes=scopes,
     )
     body = {"name": "llm", "private": True, "image": "debian"}
     template = market.db.run_now(templating.create, market.renter, body, T0)
@@ -61,19 +62,23 @@ def group_of(market: Market, parameters: Endpoint, member: AccountId | None = No
 
 def test_workers_count_for_the_limits_of_who_made_the_endpoint(db: Database) -> None:
     market = open_market(db)
-    life = Life(market, member=market.host)
+    key = db.run_now(
+        api_keys.create, account=market.renter, kind="account", name="", secret="x", now_ms=T0
+    )
+    made_by = {Scope.KEY: int(key), Scope.MEMBER: int(market.host)}
+    life = Life(market, made_by)
     scopes = db.run_now(limits.scopes_of, life.worker)
-    assert scopes[Scope.MEMBER] == market.host
-    assert set(scopes) == {Scope.INSTANCE, Scope.ENDPOINT, Scope.MEMBER}
+    assert made_by.items() <= scopes.items()
+    assert set(scopes) == {Scope.INSTANCE, Scope.ENDPOINT, *made_by}
 
 
 class Life:
     """One worker's life on a machine, told to the engine every second."""
 
-    def __init__(self, market: Market, member: AccountId | None = None) -> None:
+    def __init__(self, market: Market, scopes: Mapping[Scope, int] = {}) -> None:
         self.market = market
         self.agent: Agent = market.machine(4)
-        made = group_of(market, Endpoint(), member)
+        made = group_of(market, Endpoint(), scopes)
         wanted = serving.Recruit(
             group=made.id,
             offer=market.offer(self.agent, 2),

@@ -13,12 +13,14 @@ from mercato.control.flows import joining, teaming
 from mercato.control.flows.teaming import Actor
 from mercato.control.store import api_keys, teams
 from mercato.market.errors import Refusal
+from mercato.market.ids import ApiKeyId
 from mercato.market.team import Kind
 from tests import invariants
 from tests.control.flows.deeds_of_teams import founded, joined
 from tests.control.market import T0, Market, open_market
 
 AT_ONCE = 8
+NO_KEY = ApiKeyId(0)
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def test_a_key_that_is_made_while_its_member_goes_does_not_outlive_them(market: 
 
     def make(number: int) -> None:
         market.db.run_now(
-            _create_api_key, actor.team, other, "late", f"late {number}", None, T0 + 1
+            _create_api_key, NO_KEY, actor.team, other, "late", f"late {number}", None, T0 + 1
         )
 
     at_once(

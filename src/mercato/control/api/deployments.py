@@ -185,7 +185,7 @@ async def put_deployment(call: Call, asked: DeploymentAsked) -> DeploymentPut:
         new_secret(),
         call.now_ms,
         call.services.house,
-        member=call.who.member,
+        scopes=call.who.scopes,
     )
     form = await _form(call, done.version)
     return DeploymentPut(

@@ -154,7 +154,7 @@ async def create_endpoint(call: Call, asked: Scaling) -> Made:
         new_secret(),
         call.now_ms,
         call.services.house,
-        member=call.who.member,
+        scopes=call.who.scopes,
     )
     return Made(id=made.id, result=made.id)
 

@@ -7,6 +7,7 @@ meantime run what the others do. Rolling it out gives the group the version's te
 workers renewed one after another, each once it has nothing left to do.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from mercato.control.store.endpoints import StoredEndpoint
 from mercato.control.store.worker_groups import StoredGroup
 from mercato.market import errors
 from mercato.market.ids import AccountId, ContractId, TemplateId
+from mercato.market.limits import Scope
 from mercato.serverless.endpoint import Endpoint, EndpointState, GroupId
 
 VERSIONS_KEPT: Final = 10
@@ -74,12 +76,12 @@ def put(
     now_ms: int,
     house: House,
     *,
-    member: AccountId | None = None,
+    scopes: Mapping[Scope, int] = {},
 ) -> Put:
     """Make a deployment, or make it what it should be now.
 
-    `key` is made by the caller: the endpoint's own, used when it is made. `member` of a team: for
-    whose limits its workers count.
+    `key` is made by the caller: the endpoint's own, used when it is made. `scopes`: whose limits
+    its workers count towards.
 
     Raises:
         AlreadyExists: when its endpoint's name is taken by another of the account's.
@@ -91,7 +93,7 @@ def put(
     if found is None or endpoint is None:
         if found is not None:
             _end(tx, found, now_ms)  # its endpoint or its group was deleted under it
-        return _create(tx, account, wish, key, now_ms, house, member)
+        return _create(tx, account, wish, key, now_ms, house, scopes)
     deployments.put(tx, found.id, wish.ttl_ms, now_ms)
     scaled = _scale(tx, endpoint, wish, now_ms)
     newest, *_ = deployments.versions(tx, found.id)
@@ -114,12 +116,12 @@ def _create(
     key: str,
     now_ms: int,
     house: House,
-    member: AccountId | None,
+    scopes: Mapping[Scope, int],
 ) -> Put:
     parameters = _scaled(Endpoint(), wish)
     name = f"{wish.name}:{wish.tag}"
     endpoint = serving.create_endpoint(
-        tx, account, name, parameters, key, now_ms, house, member=member
+        tx, account, name, parameters, key, now_ms, house, scopes=scopes
     )
     made = deployments.create(tx, account, wish.name, wish.tag, endpoint.id, wish.ttl_ms, now_ms)
     version = _write(tx, made, wish, _template(tx, account, made, wish, now_ms), now_ms)

@@ -6,6 +6,7 @@ engine's business (serverless/); here it is carried out and written down.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -43,12 +44,12 @@ def create_endpoint(  # noqa: PLR0913 - an endpoint has these parts, each named
     now_ms: int,
     house: House,
     *,
-    member: AccountId | None = None,
+    scopes: Mapping[Scope, int] = {},
 ) -> StoredEndpoint:
     """Make an endpoint; it has no workers before it has a group.
 
-    `key` is made by the caller: its clients' own, good for this endpoint only. `member` of a team:
-    for whose limits its workers count.
+    `key` is made by the caller: its clients' own, good for this endpoint only. `scopes`: whose
+    limits its workers count towards.
 
     Raises:
         AlreadyExists: when the account has one of that name.
@@ -62,7 +63,7 @@ def create_endpoint(  # noqa: PLR0913 - an endpoint has these parts, each named
         parameters,
         key=key,
         sealed_key=house.box.seal(key),
-        member=member,
+        scopes=scopes,
         now_ms=now_ms,
     )
     if made is None:
@@ -249,10 +250,7 @@ def recruit(tx: Tx, wanted: Recruit, minted: Minted, now_ms: int, house: House) 
     if group is None:
         raise errors.NotFound(f"There is no worker group {wanted.group} any more.")
     endpoint = _with_room(tx, group)
-    scopes = {Scope.ENDPOINT: int(endpoint.id)}
-    if endpoint.member_id is not None:
-        scopes[Scope.MEMBER] = int(endpoint.member_id)
-    request = msgspec.structs.replace(wanted.request, bills_loading=True, scopes=scopes)
+    request = msgspec.structs.replace(wanted.request, bills_loading=True, scopes=endpoint.scopes)
     signed = renting.rent(tx, group.account_id, wanted.offer, request, now_ms, minted, house=house)
     workers.create(
         tx, signed.contract.id, group.id, group.version, wanted.token, wanted.reason, now_ms

@@ -1,5 +1,6 @@
 """Serverless endpoints: their owners, parameters and keys."""
 
+from collections.abc import Mapping
 from typing import Any, Final, LiteralString
 
 import msgspec
@@ -8,6 +9,7 @@ from psycopg.types.json import Jsonb
 from mercato.control.db import Tx
 from mercato.control.store.api_keys import digest
 from mercato.market.ids import AccountId
+from mercato.market.limits import Scope
 from mercato.serverless.endpoint import Endpoint, EndpointId
 
 
@@ -22,14 +24,21 @@ class StoredEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     key_hash: bytes
     member_id: AccountId | None
     """The member of a team who made it."""
+    made_by_key: int | None
     created_at_ms: int
     updated_at_ms: int
     deleted_at_ms: int | None
 
+    @property
+    def scopes(self) -> dict[Scope, int]:
+        """Whose limits its workers count towards, beside its account's."""
+        of = {Scope.ENDPOINT: self.id, Scope.KEY: self.made_by_key, Scope.MEMBER: self.member_id}
+        return {scope: int(number) for scope, number in of.items() if number is not None}
+
 
 _COLUMNS: Final[LiteralString] = (
-    "id, account_id, name, parameters, sealed_key, key_hash, member_id, created_at_ms,"
-    " updated_at_ms, deleted_at_ms"
+    "id, account_id, name, parameters, sealed_key, key_hash, member_id, made_by_key,"
+    " created_at_ms, updated_at_ms, deleted_at_ms"
 )
 
 
@@ -41,13 +50,14 @@ def create(  # noqa: PLR0913 - one argument for each column
     *,
     key: str,
     sealed_key: bytes,
-    member: AccountId | None,
+    scopes: Mapping[Scope, int],
     now_ms: int,
 ) -> StoredEndpoint | None:
     """Write an endpoint; None when the account has one of that name."""
     row = tx.one(
         "insert into endpoints (account_id, name, parameters, sealed_key, key_hash,"  # noqa: S608 - the columns are fixed above
-        " member_id, created_at_ms, updated_at_ms) values (%s, %s, %s, %s, %s, %s, %s, %s)"
+        " member_id, made_by_key, created_at_ms, updated_at_ms)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
         f" on conflict (account_id, name) where deleted_at_ms is null do nothing"
         f" returning {_COLUMNS}",
         account,
@@ -55,7 +65,8 @@ def create(  # noqa: PLR0913 - one argument for each column
         Jsonb(msgspec.to_builtins(parameters)),
         sealed_key,
         digest(key),
-        member,
+        scopes.get(Scope.MEMBER),
+        scopes.get(Scope.KEY),
         now_ms,
         now_ms,
     )

@@ -51,6 +51,17 @@ def of_account(tx: Tx, account: AccountId) -> list[Limit]:
     return [_limit(row) for row in rows]
 
 
+def are_set(tx: Tx, scope: Scope, number: int) -> bool:
+    """Whether any limit that stands is on this key, member, instance or endpoint."""
+    row = tx.one(
+        "select exists (select from limits where scope = %s and scope_id = %s"
+        " and deleted_at_ms is null) as found",
+        scope.value,
+        number,
+    )
+    return row is not None and bool(row["found"])
+
+
 def change(tx: Tx, limit: Limit) -> None:
     """Write another amount or action."""
     tx.run(
