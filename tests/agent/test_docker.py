@@ -1,6 +1,7 @@
 """The agent with a real Docker Engine."""
 
 import asyncio
+import errno
 import os
 import socket
 import subprocess
@@ -142,6 +143,24 @@ async def test_a_port_that_only_looked_free_is_passed_over(box: str) -> None:
             assert port < found.ports["53/udp"] <= port + 9
 
 
+async def listening_at(port: int) -> socket.socket:
+    """A program of the host's own at a port, which its engine may let go of a moment late."""
+    async with asyncio.timeout(30.0):
+        while True:
+            hosts_own = socket.socket()
+            hosts_own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                hosts_own.bind(("0.0.0.0", port))
+                hosts_own.listen()
+            except OSError as problem:
+                hosts_own.close()
+                if problem.errno != errno.EADDRINUSE:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                return hosts_own
+
+
 @docker
 async def test_a_container_whose_port_was_taken_while_it_rested_says_so(box: str) -> None:
     async with living_host() as host:
@@ -150,9 +169,7 @@ async def test_a_container_whose_port_was_taken_while_it_rested_says_so(box: str
         port = (await until_running(host, 1)).ports["80/tcp"]
         host.take(desired(replace(it, running=False), generation=2))
         await until(host, 1, lambda it: it is not None and it.actual is Actual.STOPPED)
-        with socket.socket() as hosts_own:
-            hosts_own.bind(("0.0.0.0", port))
-            hosts_own.listen()
+        with await listening_at(port):
             host.take(desired(it, generation=3))
             failed = await until(host, 1, lambda it: it is not None and it.actual is Actual.FAILED)
             assert failed is not None
