@@ -17,6 +17,8 @@ UNKNOWN_EXIT: Final = 255
 ENDED_WITHIN_S: Final = 2.0
 """How soon the engine knows that a command has ended whose output has."""
 
+BEGUN_WITHIN_S: Final = 5.0
+"""So long after a command was started the engine knows its process."""
 QUIET_S: Final = 0.3
 """After this long without output a command that has ended is taken to have none left."""
 
@@ -142,9 +144,14 @@ async def _signal(command: Exec, number: int) -> None:
 
 
 async def _leader(command: Exec) -> int:
-    """The host's process id of a command; 0 when it has ended."""
-    try:
-        state = await command.inspect()
-    except aiodocker.DockerError:
-        return 0
-    return int(state.get("Pid") or 0) if state.get("Running") else 0
+    """The host's process id of a command; 0 when it has ended.
+
+    A command can have spoken before the engine knows its process.
+    """
+    with contextlib.suppress(aiodocker.DockerError, TimeoutError):
+        async with asyncio.timeout(BEGUN_WITHIN_S):
+            while (state := await command.inspect()).get("Running"):
+                if state.get("Pid"):
+                    return int(state["Pid"])
+                await asyncio.sleep(0.02)
+    return 0
