@@ -82,7 +82,9 @@ async def test_many_sessions_at_once(visitor: Visitor, house: House) -> None:
 
 
 async def test_a_command_whose_visitor_has_gone_is_hung_up(visitor: Visitor) -> None:
-    words = visitor.ssh_words("trap 'echo hung > /tmp/up; exit' HUP; sleep 60 & echo on; wait")
+    # Who is hung up says so: a process that has only been forked would have its parent's trap.
+    child = "sh -c 'echo on; exec sleep 60'"
+    words = visitor.ssh_words(f"trap 'echo hung > /tmp/up; exit' HUP; {child} & wait")
     program = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
     assert program.stdout is not None
     assert await program.stdout.readline() == b"on\n"
