@@ -19,9 +19,12 @@ WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 EVENT = (
     b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m",'
-    b'"choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}\n\n'
+    b'"choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":null}]}\n\n'
 )
-CHUNK = b"%x\r\n%s\r\n" % (len(EVENT), EVENT)
+# Not always the same: LiteLLM breaks off a model that says one thing a hundred times.
+CHUNK_PAIR = [
+    b"%x\r\n%s\r\n" % (len(event), event) for event in (EVENT % b"word ", EVENT % b"after ")
+]
 LAST = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
@@ -48,8 +51,8 @@ class Model(asyncio.Protocol):
 
     async def _stream(self) -> None:
         self._transport.write(HEAD)
-        for _ in range(CHUNKS):
-            self._transport.write(CHUNK)
+        for number in range(CHUNKS):
+            self._transport.write(CHUNK_PAIR[number % 2])
             await asyncio.sleep(0)
         self._transport.write(LAST)
 

@@ -37,6 +37,7 @@ from tools import HERE, CannotRun, Program, free_ports
 from measure import Table, report
 
 WARM_S: Final = 1
+STREAMS_S: Final = 1
 
 
 class Run:
@@ -85,7 +86,7 @@ class Run:
         result = self.results.setdefault(one.name, Result())
         await closed_loop(one, result, self._seconds, self._home)
         await steady(one, result, self._seconds)
-        await streams(one, result)
+        await streams(one, result, STREAMS_S)
         await steady_streams(one, result, self._seconds)
 
 
