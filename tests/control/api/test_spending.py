@@ -31,7 +31,7 @@ def test_what_cannot_be_a_limit_is_refused(server: Served) -> None:
         assert answer.json()["msg"]
 
 
-def test_a_key_with_a_limit_cannot_lift_it_nor_make_a_key_without(server: Served) -> None:
+def test_a_key_with_a_limit_cannot_lift_it_nor_go_around_it(server: Served) -> None:
     with Mercato(server.url, server.keys["renter"]) as market:
         key = market.create_api_key("limited")
         assert key.key is not None
@@ -42,6 +42,8 @@ def test_a_key_with_a_limit_cannot_lift_it_nor_make_a_key_without(server: Served
         ("POST", "/api/v0/limits/", {"amount": 900, "period": "day"}),
         ("POST", "/api/v0/auth/apikeys/", {"name": "without a limit"}),
         ("PUT", "/api/v0/commands/reset_apikey/", {}),
+        ("PUT", "/api/v0/commands/transfer_credit/", {"recipient": "other", "amount": 5}),
+        ("POST", "/api/v0/team/", {"team_name": "purse", "transfer_credit": 5}),
     ):
         answer = server.call(method, path, key.key, body)
         assert (answer.status_code, answer.json()["error"]) == (403, "not_authorized")

@@ -164,34 +164,36 @@ def test_a_limit_that_notifies_tells_once_and_stops_nothing(market: Market) -> N
     assert market.instance(contract.id).intended is Intended.RUNNING
 
 
+def stored_limit(market: Market, scope: Scope, number: int, dollars: int) -> Limit:
+    """A limit in total on what need not be there."""
+    wish = Limit(
+        id=0,
+        account_id=market.renter,
+        scope=scope,
+        scope_id=number,
+        period=Period.TOTAL,
+        amount=NanoUsd(nano(dollars)),
+        action=Action.STOP,
+        set_at_ms=T0,
+    )
+    made = market.db.run_now(limits.create, wish)
+    market.db.run_now(limiting.forecast, market.renter, T0)
+    return made
+
+
 def test_a_limit_on_an_instance_or_a_key_covers_nothing_else(market: Market) -> None:
     agent = market.machine(2, prices=FREE_DISK)
     keyed = market.rent(market.offer(agent, 2), scopes={Scope.KEY: 77}).contract
     plain = market.rent(market.offer(agent, 3)).contract
     agent.settle(T0)
 
-    def limit(scope: Scope, number: int) -> Limit:
-        wish = Limit(
-            id=0,
-            account_id=market.renter,
-            scope=scope,
-            scope_id=number,
-            period=Period.TOTAL,
-            amount=NanoUsd(nano(3)),
-            action=Action.STOP,
-            set_at_ms=T0,
-        )
-        made = market.db.run_now(limits.create, wish)
-        market.db.run_now(limiting.forecast, market.renter, T0)
-        return made
-
-    on_key = limit(Scope.KEY, 77)
+    on_key = stored_limit(market, Scope.KEY, 77, 3)
     assert market.db.run_now(limits.contracts_of, on_key) == [keyed.id]
     agent.report(T0 + 3 * HOUR)
     run_loop(market, T0 + 3 * HOUR)
     assert market.instance(keyed.id).intended is Intended.STOPPED
     assert market.instance(plain.id).intended is Intended.RUNNING
-    limit(Scope.INSTANCE, plain.id)
+    stored_limit(market, Scope.INSTANCE, plain.id, 3)
     agent.report(T0 + 6 * HOUR)
     run_loop(market, T0 + 6 * HOUR)
     assert market.instance(plain.id).intended is Intended.STOPPED
@@ -212,18 +214,7 @@ def test_a_members_limit_covers_all_their_keys_in_one_team(market: Market) -> No
         )
     ]
     agent.settle(T0)
-    wish = Limit(
-        id=0,
-        account_id=market.renter,
-        scope=Scope.MEMBER,
-        scope_id=person,
-        period=Period.TOTAL,
-        amount=NanoUsd(nano(6)),
-        action=Action.STOP,
-        set_at_ms=T0,
-    )
-    made = market.db.run_now(limits.create, wish)
-    market.db.run_now(limiting.forecast, market.renter, T0)
+    made = stored_limit(market, Scope.MEMBER, person, 6)
     assert market.db.run_now(limits.contracts_of, made) == theirs[:2]
     now = market.db.run_now(limiting.spending, made, T0 + HOUR)
     assert (now.spent, now.burn) == (nano(2), nano(2))

@@ -51,7 +51,7 @@ def test_a_key_that_is_made_while_its_member_goes_does_not_outlive_them(market: 
 
     def make(number: int) -> None:
         market.db.run_now(
-            _create_api_key, NO_KEY, actor.team, other, "late", f"late {number}", None, T0 + 1
+            _create_api_key, actor.team, other, "late", f"late {number}", None, T0 + 1, by=NO_KEY
         )
 
     at_once(

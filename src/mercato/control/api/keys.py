@@ -10,13 +10,13 @@ from mercato.control.api.auth import new_secret
 from mercato.control.api.call import Call, Done, Nothing
 from mercato.control.api.times import seconds
 from mercato.control.db import Tx
-from mercato.control.store import api_keys, limits, ssh_keys, teams
+from mercato.control.flows import limiting
+from mercato.control.store import api_keys, ssh_keys, teams
 from mercato.control.store.api_keys import ApiKey
 from mercato.control.store.ssh_keys import SshKey
 from mercato.market import errors
 from mercato.market.access import GRANTABLE, within
 from mercato.market.ids import AccountId, ApiKeyId, SshKeyId
-from mercato.market.limits import Scope
 
 NAME_MAX: Final = 256
 PUBLIC_KEY_MAX: Final = 16_384
@@ -142,7 +142,14 @@ async def create_api_key(call: Call, asked: NewApiKey) -> MadeApiKey:
         account, member = AccountId(asked.team_id), account
     secret = new_secret()
     made = await call.services.db.run(
-        _create_api_key, call.who.key, account, member, asked.name, secret, granted, call.now_ms
+        _create_api_key,
+        account,
+        member,
+        asked.name,
+        secret,
+        granted,
+        call.now_ms,
+        by=call.who.key,
     )
     return MadeApiKey(
         id=made,
@@ -152,26 +159,18 @@ async def create_api_key(call: Call, asked: NewApiKey) -> MadeApiKey:
     )
 
 
-def _require_unlimited(tx: Tx, key: ApiKeyId) -> None:
-    """A key that may spend so much makes no other that may spend more, nor leaves its limit."""
-    if limits.are_set(tx, Scope.KEY, key):
-        raise errors.NotPermitted(
-            "This API key has a spending limit and makes no other key, nor itself anew; use"
-            " another key of the account."
-        )
-
-
-def _create_api_key(  # noqa: PLR0913, PLR0917 - who asks, and each part of the key
+def _create_api_key(  # noqa: PLR0913 - who asks, and each part of the key
     tx: Tx,
-    by: ApiKeyId,
     account: AccountId,
     member: AccountId | None,
     name: str,
     secret: str,
     granted: dict[str, Any] | None,
     now_ms: int,
+    *,
+    by: ApiKeyId,
 ) -> ApiKeyId:
-    _require_unlimited(tx, by)
+    limiting.require_unlimited(tx, by)
     if member is not None and teams.role_of(tx, account, member) is None:
         raise errors.NotFound(f"You are not a member of a team {account}.")
     if len(api_keys.of_account(tx, account)) >= KEYS_MAX:
@@ -233,7 +232,7 @@ async def reset_api_key(call: Call, asked: Nothing) -> ResetKey:  # noqa: ARG001
 
 
 def _reset(tx: Tx, account: AccountId, old: ApiKeyId, secret: str, now_ms: int) -> None:
-    _require_unlimited(tx, old)
+    limiting.require_unlimited(tx, old)
     kept = {key.id: key for key in api_keys.of_account(tx, account)}
     if old not in kept:
         raise errors.NotAuthenticated("Invalid user key")

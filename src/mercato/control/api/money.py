@@ -7,10 +7,11 @@ import msgspec
 
 from mercato.control.api import selecting
 from mercato.control.api.call import Call, Done
+from mercato.control.api.caller import Caller
 from mercato.control.api.paths import DIGITS_MAX
 from mercato.control.api.times import seconds
 from mercato.control.db import Tx
-from mercato.control.flows import billing, metering, paying
+from mercato.control.flows import billing, limiting, metering, paying
 from mercato.control.flows.house import Rules
 from mercato.control.store import accounts, statements
 from mercato.control.store.statements import BilledContract, Movement
@@ -442,12 +443,14 @@ async def transfer_credit(call: Call, asked: Gift) -> Done:
     if not LEAST_TRANSFER <= asked.amount <= 1e9:
         raise _InvalidAmount(f"amount must be at least {LEAST_TRANSFER} dollars.")
     await call.services.db.run(
-        _give, call.account, asked, call.cause, call.now_ms, call.services.house.rules
+        _give, call.who, asked, call.cause, call.now_ms, call.services.house.rules
     )
     return Done(msg=f"{asked.amount:.2f} dollars went to {asked.recipient}.")
 
 
-def _give(tx: Tx, sender: AccountId, asked: Gift, cause: str, now_ms: int, rules: Rules) -> None:
+def _give(tx: Tx, who: Caller, asked: Gift, cause: str, now_ms: int, rules: Rules) -> None:
+    limiting.require_unlimited(tx, who.key)
+    sender = who.account
     name = str(asked.recipient).strip()
     numbered = name.isascii() and name.isdigit() and len(name) <= DIGITS_MAX
     found = accounts.get(tx, AccountId(int(name))) if numbered else accounts.find(tx, name)

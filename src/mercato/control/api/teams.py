@@ -12,11 +12,12 @@ import msgspec
 from mercato.control.api import spending
 from mercato.control.api.auth import new_secret
 from mercato.control.api.call import Call, Done, Nothing
+from mercato.control.api.caller import Caller
 from mercato.control.api.keys import ById, checked_permissions
 from mercato.control.api.spending import LimitRow
 from mercato.control.api.times import seconds
 from mercato.control.db import Tx
-from mercato.control.flows import joining, teaming
+from mercato.control.flows import joining, limiting, teaming
 from mercato.control.flows.house import Rules
 from mercato.control.flows.teaming import Actor, NewTeam
 from mercato.control.store import teams
@@ -76,7 +77,7 @@ async def create_team(call: Call, asked: WantedTeam) -> MadeTeam:
         cause=f"team:{call.cause}",
     )
     made = await call.services.db.run(
-        teaming.create, call.account, wanted, call.now_ms, call.services.house.rules
+        _create, call.who, wanted, call.now_ms, call.services.house.rules
     )
     return MadeTeam(
         id=made,
@@ -85,6 +86,12 @@ async def create_team(call: Call, asked: WantedTeam) -> MadeTeam:
         api_key=wanted.secret,
         msg=f"You own team {made}. Use api_key to act in it; your own key acts for yourself.",
     )
+
+
+def _create(tx: Tx, who: Caller, wanted: NewTeam, now_ms: int, rules: Rules) -> AccountId:
+    if wanted.credit > 0:
+        limiting.require_unlimited(tx, who.key)
+    return teaming.create(tx, who.account, wanted, now_ms, rules)
 
 
 class EndedTeam(msgspec.Struct, frozen=True, kw_only=True):

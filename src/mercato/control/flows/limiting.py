@@ -16,7 +16,7 @@ from mercato.control.flows.house import STANDARD, Rules
 from mercato.control.store import api_keys, contracts, limits, teams
 from mercato.market import errors
 from mercato.market.contract import Contract
-from mercato.market.ids import AccountId
+from mercato.market.ids import AccountId, ApiKeyId
 from mercato.market.limits import (
     Action,
     Care,
@@ -215,6 +215,19 @@ def require(
                 f"{rules.horizon_ms / MS_PER_HOUR:g} h of what runs and its storage. Raise limit "
                 f"{limit.id}, or wait until it begins anew."
             )
+
+
+def require_unlimited(tx: Tx, key: ApiKeyId) -> None:
+    """See that a key may do what would let its holder spend more than the key's limits say.
+
+    Raises:
+        NotPermitted: when it has one.
+    """
+    if limits.are_set(tx, Scope.KEY, key):
+        raise errors.NotPermitted(
+            "This API key has a spending limit: it makes no other key, nor itself anew, and gives"
+            " no credit away. Use another key of the account."
+        )
 
 
 def left(tx: Tx, contract: Contract, now_ms: int) -> NanoUsd | None:
