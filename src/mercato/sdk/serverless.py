@@ -48,26 +48,15 @@ _HEADERS: Final = {"User-Agent": f"mercato/{__version__}", "Content-Type": "appl
 class _Named:
     """An endpoint by its name, and how its requests are described."""
 
-    def __init__(
-        self,
-        engine: str,
-        key: str | None,
-        name: str,
-        luck: Callable[[], float],
-        seat: Seat | None = None,
-    ) -> None:
-        """Connect to nothing yet. `engine` is its address; `luck` in [0, 1) spreads retries.
-
-        With a `seat`, all of its requests are of that session.
-        """
+    def __init__(self, engine: str, key: str | None, name: str, luck: Callable[[], float]) -> None:
+        """Connect to nothing yet. `engine` is its address; `luck` in [0, 1) spreads retries."""
         self.name = name
         self._engine = engine
         self._key = key
         self._luck = luck
-        self._seat = seat
 
     def _ask(self, route: str, payload: Mapping[str, Any], how: How) -> Ask:
-        return Ask(self.name, route, payload, **how, seat=self._seat)
+        return Ask(self.name, route, payload, **how)
 
     def _talk(self, ask: Ask, progress: Tell) -> Conversation:
         return Conversation(self._engine, ask, progress, time.monotonic, self._luck)
@@ -78,6 +67,27 @@ class _Named:
             {} if send.to_worker or not self._key else {"Authorization": f"Bearer {self._key}"}
         )
         return {"content": send.body, "headers": headers, "timeout": send.timeout_s}
+
+
+class _Seated(_Named):
+    """An endpoint's requests at one worker, in a session there."""
+
+    def __init__(self, seat: Seat, of: _Named) -> None:
+        super().__init__(of._engine, of._key, of.name, of._luck)  # noqa: SLF001 - its own kind
+        self._seat = seat
+
+    @property
+    def id(self) -> str:
+        """The worker's name for it."""
+        return self._seat.session_id
+
+    @property
+    def url(self) -> str:
+        """The worker."""
+        return self._seat.url
+
+    def _ask(self, route: str, payload: Mapping[str, Any], how: How) -> Ask:
+        return Ask(self.name, route, payload, **how, seat=self._seat)
 
 
 class _Blocking(_Named):
@@ -194,47 +204,28 @@ class Endpoint(_Blocking):
         ask = opening(self.name, lifetime_s, on_close_url, on_close_payload, how)
         talk = self._talk(ask, progress)
         seat = talk.seat(self._follow(talk))
-        return Session(seat, self._engine, self._key, self.name, self._luck, self._http)
+        return Session(seat, self)
 
 
-class Session(_Blocking):
+class Session(_Seated, _Blocking):
     """An open session: requests of one worker. Close it, or use it as a context manager.
 
     A request in it is tried again only while its worker is too busy to begin. When the session has
     ended, it raises `NotFound`; when its worker is lost, `ServerFailed`.
     """
 
-    def __init__(
-        self,
-        seat: Seat,
-        engine: str,
-        key: str | None,
-        name: str,
-        luck: Callable[[], float],
-        http: httpx2.Client,
-    ) -> None:
-        super().__init__(engine, key, name, luck, seat)
-        self._http = http
-        self._its = seat
-
-    @property
-    def id(self) -> str:
-        """The worker's name for it."""
-        return self._its.session_id
-
-    @property
-    def url(self) -> str:
-        """The worker."""
-        return self._its.url
+    def __init__(self, seat: Seat, of: Endpoint) -> None:
+        super().__init__(seat, of)
+        self._http = of._http  # noqa: SLF001 - its endpoint's
 
     def is_open(self) -> bool:
         """Whether it lives; a worker that does not answer has none."""
-        heard = self._do(lives(self._its))
+        heard = self._do(lives(self._seat))
         return heard is not None and is_open(heard)
 
     def close(self) -> bool:
         """End it, and what is under way in it; False when it had ended already."""
-        heard = self._do(ends(self._its))
+        heard = self._do(ends(self._seat))
         return heard is not None and ended(heard)
 
     def __enter__(self) -> Self:
@@ -359,43 +350,24 @@ class AsyncEndpoint(_Async):
         ask = opening(self.name, lifetime_s, on_close_url, on_close_payload, how)
         talk = self._talk(ask, progress)
         seat = talk.seat(await self._follow(talk))
-        return AsyncSession(seat, self._engine, self._key, self.name, self._luck, self._http)
+        return AsyncSession(seat, self)
 
 
-class AsyncSession(_Async):
+class AsyncSession(_Seated, _Async):
     """An open session, for asyncio; all else as `Session`."""
 
-    def __init__(
-        self,
-        seat: Seat,
-        engine: str,
-        key: str | None,
-        name: str,
-        luck: Callable[[], float],
-        http: httpx2.AsyncClient,
-    ) -> None:
-        super().__init__(engine, key, name, luck, seat)
-        self._http = http
-        self._its = seat
-
-    @property
-    def id(self) -> str:
-        """The worker's name for it."""
-        return self._its.session_id
-
-    @property
-    def url(self) -> str:
-        """The worker."""
-        return self._its.url
+    def __init__(self, seat: Seat, of: AsyncEndpoint) -> None:
+        super().__init__(seat, of)
+        self._http = of._http  # noqa: SLF001 - its endpoint's
 
     async def is_open(self) -> bool:
         """Whether it lives; a worker that does not answer has none."""
-        heard = await self._do(lives(self._its))
+        heard = await self._do(lives(self._seat))
         return heard is not None and is_open(heard)
 
     async def close(self) -> bool:
         """End it, and what is under way in it; False when it had ended already."""
-        heard = await self._do(ends(self._its))
+        heard = await self._do(ends(self._seat))
         return heard is not None and ended(heard)
 
     async def __aenter__(self) -> Self:
