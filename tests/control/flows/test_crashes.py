@@ -4,109 +4,24 @@ Nothing is lost, nothing is done twice, nothing is charged twice, and the laws h
 the guards of tests/guards.sql watch all of it.
 """
 
-import inspect
-import pkgutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib import import_module
 from itertools import count
 from typing import Final
 
 import psycopg
 import pytest
 
-from mercato.control import flows
 from mercato.market.errors import Refusal
 from tests import invariants
 from tests.control.contents import Contents, contents
-from tests.control.flows import (
-    deeds,
-    deeds_of_deploying,
-    deeds_of_hosting,
-    deeds_of_money,
-    deeds_of_serving,
-    deeds_of_teams,
-    deeds_of_trade,
-)
-from tests.control.flows.deeds import ANEW, NOTHING, REFUSED, Case, Deed
+from tests.control.flows.catalogue import CASES
+from tests.control.flows.deeds import ANEW, REFUSED, Case, Deed
 from tests.control.fragile import Fragile
 from tests.control.market import Market, open_market
 from tests.control.postgres import Postgres
 
-INSIDE: Final = {
-    "billing.lines": "only reads",
-    "charging.charge": "wherever a meter is read",
-    "charging.move": "in prepay and pay_back",
-    "bidding.winning": "only reads",
-    "clearing.clear": "wherever who wants or holds GPUs changes",
-    "clearing.pause": "in catch_up",
-    "clearing.warn_again": "in observe",
-    "hosting.mine": "only reads",
-    "limiting.forecast": "wherever money moves",
-    "limiting.left": "only reads",
-    "limiting.mine": "only reads",
-    "limiting.require": "only reads",
-    "limiting.spending": "only reads",
-    "noticing.mine": "only reads",
-    "owned.mine": "only reads",
-    "owned.tell": "wherever something happens",
-    "owned.tell_host": "the same",
-    "owning.check_fence": "only reads",
-    "pricing.asks": "only reads",
-    "pricing.free": "only reads",
-    "pricing.now": "only reads",
-    "proving.end_gpu_time": "in stop",
-    "settling.payouts_due": "only reads",
-    "sealing.statement": "only reads",
-    "deploying.mine": "only reads",
-    "deploying.running": "only reads",
-    "deploying.to_roll_out": "only reads",
-    "desired.desired": "only reads",
-    "desired.look": "only reads",
-    "desired.sealed": "only reads",
-    "ending.end_meter": "in run_down and look",
-    "lasting.extend": "in list_machine's caller",
-    "lasting.go_on": "in expire",
-    "metering.balance": "only reads",
-    "metering.close_meter": "in stop, destroy, observe, silent",
-    "metering.end_deposit": "in pay_back",
-    "metering.forecast": "wherever money moves",
-    "metering.gpu_on_credit": "only reads",
-    "metering.open_meter": "in rent and observe",
-    "metering.position": "only reads",
-    "metering.post_bytes": "in stop and settle",
-    "metering.reprice": "in expire, when it goes on at higher prices",
-    "metering.require_credit": "only reads",
-    "metering.settle": "in lapsing.settle",
-    "metering.unaffordable": "only reads",
-    "metering.uncommitted": "only reads",
-    "metering.use_up": "in settle",
-    "opening.is_new": "only reads",
-    "reserving.pay_back": "in destroy",
-    "reserving.standing": "only reads",
-    "serving.my_endpoint": "only reads",
-    "serving.my_group": "only reads",
-    "teaming.acting": "only reads",
-    "teaming.role_named": "only reads",
-    "teaming.tell": "wherever something happens",
-    "templating.find": "only reads",
-    "trying.try_bid": "only reads",
-    "volumes.bill_again": "in observe",
-    "volumes.mount": "in rent and update",
-    "volumes.observe": "in observe",
-}
-"""Flows that are only steps of others, and of which."""
-
-CASES = [
-    *deeds.CASES,
-    *deeds_of_deploying.CASES,
-    *deeds_of_hosting.CASES,
-    *deeds_of_money.CASES,
-    *deeds_of_serving.CASES,
-    *deeds_of_teams.CASES,
-    *deeds_of_trade.CASES,
-]
 CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
@@ -216,19 +131,3 @@ def test_raced_with_itself_it_is_as_if_done_one_after_the_other(
         raced = list(pool.map(lambda _: refused(lambda: db.run_now(deed)), range(4)))
         assert sorted(raced) == sorted(outcomes)
         assert look(numbers=False) == in_turn
-
-
-def test_every_flow_has_a_deed() -> None:
-    found = {
-        f"{module.name}.{name}"
-        for module in pkgutil.iter_modules(flows.__path__)
-        for name, function in vars(import_module(f"{flows.__name__}.{module.name}")).items()
-        if inspect.isfunction(function)
-        and function.__module__ == f"{flows.__name__}.{module.name}"
-        and not name.startswith("_")
-        and "tx" in inspect.signature(function).parameters
-    }
-    done = {f"{case.flow.__module__.rpartition('.')[2]}.{case.flow.__name__}" for case in CASES}
-    assert found == done | set(INSIDE), "add it to deeds.py, or to INSIDE with its reason"
-    assert not done & set(INSIDE)
-    assert {case.again for case in CASES} == {NOTHING, REFUSED, ANEW}
