@@ -5,8 +5,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 
 from mercato.sdk import Mercato
+from mercato.sdk.errors import NotFound
 from tests import invariants
 from tests.crash.crowd import Crowd
 from tests.crash.parts import BACK_WITHIN_S, Parts, parts, until
@@ -79,8 +81,8 @@ def _sit_down(market: Parts, box: str) -> dict[int, Container]:
     with Mercato(market.url, market.keys[SITTER]) as sitter:
         for machine in market.owners:
             for gpus in (1, 2):
-                found = sitter.search(f"machine_id={machine} num_gpus={gpus}", storage_gb=2.0)
-                sitter.rent(found[0].id, image=box, disk_gb=2.0)
+                query = f"machine_id={machine} num_gpus={gpus}"
+                until(partial(_rent, sitter, query, box), f"rented: {query}", BACK_WITHIN_S)
 
         def all_run() -> bool:
             mine = sitter.instances()
@@ -89,6 +91,15 @@ def _sit_down(market: Parts, box: str) -> dict[int, Container]:
 
         until(all_run, "the sitter's instances run", BACK_WITHIN_S)
     return containers(market.owners.values())
+
+
+def _rent(sitter: Mercato, query: str, box: str) -> bool:
+    """Rent what a search finds first, unless that is what was rented a moment before it."""
+    found = sitter.search(query, storage_gb=2.0)
+    with suppress(NotFound):
+        sitter.rent(found[0].id, image=box, disk_gb=2.0)
+        return True
+    return False
 
 
 @pytest.mark.docker
