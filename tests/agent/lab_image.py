@@ -1,6 +1,7 @@
 """Images in which things can be installed without a network, made once, kept by their tags."""
 
 import asyncio
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from mercato.cli.up.place import Place
 from mercato.cli.up.say import Say
 
 IMAGE = "mercato-test-lab:1"
+ROOT = Path(__file__).parents[2]
+_PROGRAMS = ROOT / "tests" / "engine" / "programs"
+_WORKER_SERVERS = "vastai==1.9.1"
 _WHEELS = "/wheels"
 _OFFLINE = (
     f"PIP_NO_INDEX=1 PIP_FIND_LINKS={_WHEELS} UV_OFFLINE=1 UV_NO_INDEX=1 UV_FIND_LINKS={_WHEELS}"
@@ -33,9 +37,7 @@ def build_with_wheels(image: str, *requirements: str, own_python: bool = False) 
     if _docker("image", "inspect", image, check=False).returncode == 0:
         return
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder))
-        place.make()
-        base = asyncio.run(base_image(Engine(engine_socket(), ours=False), place, Say()))
+        base = _base(Path(folder))
         version = _docker(
             "run", "--rm", "--network", "none", base, "python3", "-c", _VERSION
         ).stdout
@@ -55,10 +57,66 @@ def build_with_wheels(image: str, *requirements: str, own_python: bool = False) 
             capture_output=True,
             check=True,
         )
-        made = _docker("create", "--network", "none", base, "true").stdout.strip()
-        _docker("cp", f"{root}/.", f"{made}:/")
-        _docker("commit", "-c", f"ENV {_OFFLINE}", made, image)
-        _docker("rm", made)
+        _commit(base, root, _OFFLINE, image)
+
+
+def build_of_workers() -> str:
+    """An image with both worker servers and the model of tests/engine; its name.
+
+    What it is made of is in its name, so that a change is not missed.
+    """
+    sources = [ROOT / "src/mercato" / room for room in ("pyworker", "http", "wire")]
+    files = [*_PROGRAMS.glob("*.py"), *(file for room in sources for file in room.rglob("*.py"))]
+    made_of = hashlib.sha256(_WORKER_SERVERS.encode())
+    for file in sorted(files):
+        made_of.update(file.read_bytes())
+    image = f"mercato-test-workers:{made_of.hexdigest()[:12]}"
+    if _docker("image", "inspect", image, check=False).returncode == 0:
+        return image
+    old = _docker("images", "--quiet", "mercato-test-workers").stdout.split()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "root"
+        site, wheels = root / "opt" / "site", Path(folder) / "wheels"
+        shutil.copytree(_PROGRAMS, root / "opt" / "programs")
+        _copy_python(root)
+        subprocess.run(
+            [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", wheels],
+            cwd=ROOT / "packages" / "pyworker",
+            capture_output=True,
+            check=True,
+        )
+        subprocess.run(
+            [
+                *(
+                    str(ROOT / ".venv-uv/bin/uv"),
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--target",
+                    str(site),
+                ),
+                *("--python", sys.executable, _WORKER_SERVERS, *map(str, wheels.glob("*.whl"))),
+            ],
+            capture_output=True,
+            check=True,
+        )
+        _commit(_base(Path(folder)), root, "PYTHONPATH=/opt/site", image)
+    _docker("rmi", *old, check=False)
+    return image
+
+
+def _base(folder: Path) -> str:
+    place = Place(folder)
+    place.make()
+    return asyncio.run(base_image(Engine(engine_socket(), ours=False), place, Say()))
+
+
+def _commit(base: str, root: Path, variables: str, image: str) -> None:
+    """An image of another with what lies below `root`, and these variables."""
+    made = _docker("create", "--network", "none", base, "true").stdout.strip()
+    _docker("cp", f"{root}/.", f"{made}:/")
+    _docker("commit", "-c", f"ENV {variables}", made, image)
+    _docker("rm", made)
 
 
 def _copy_python(root: Path) -> None:

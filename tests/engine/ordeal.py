@@ -1,4 +1,4 @@
-"""Clients of every sort that ask without end, while each worker is killed and started at random.
+"""Clients of every sort that ask without end, while workers are killed at random.
 
 What the official client cannot save is allowed to break, and only while its own worker dies: a
 stream that has begun, and a session. Everything else that does not end as it should is lost.
@@ -9,12 +9,8 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
-from tests.engine.street import Street
-
-AWAY_MAX_S = 3.0
-"""How long a killed worker is away before it is started again."""
 PATIENCE_S = 60.0
 """A request that has no answer this long after every worker is back has none at all."""
 
@@ -23,16 +19,30 @@ class Lost(Exception):  # noqa: N818 - what the test is after
     """A request did not end as it should, and nothing excuses it."""
 
 
+class Mortals(Protocol):
+    """Workers that can be killed."""
+
+    @property
+    def count(self) -> int:
+        """How many there are when all are well."""
+
+    async def slay(self, number: int, luck: random.Random, dies: Callable[[str], None]) -> None:
+        """Kill the `number`th, telling its address to `dies` first, and see that it comes back."""
+
+    async def until_ready(self, count: int, *, seconds: float) -> None:
+        """Wait until so many are ready."""
+
+
 class Ordeal:
     """One endpoint's clients, and the death of its workers."""
 
-    def __init__(self, street: Street, endpoint: Any, luck: random.Random, life_s: float) -> None:
+    def __init__(self, workers: Mortals, endpoint: Any, luck: random.Random, life_s: float) -> None:
         """A worker lives for `life_s` on average."""
-        self._street = street
+        self._workers = workers
         self._endpoint = endpoint
         self._luck = luck
         self._life_s = life_s
-        self._killed_at: dict[int, float] = {}
+        self._killed_at: dict[str, float] = {}
         self._over = asyncio.Event()
         self.ended: Counter[str] = Counter()
         """How often what ended how."""
@@ -42,11 +52,11 @@ class Ordeal:
         kinds = [*4 * [self._request], self._stream, self._session, self._leaves, self._fails]
         async with asyncio.TaskGroup() as tasks:
             clients = [tasks.create_task(self._again_and_again(kind)) for kind in kinds]
-            lives = [tasks.create_task(self._live(worker)) for worker in self._street.workers]
+            lives = [tasks.create_task(self._live(n)) for n in range(self._workers.count)]
             await asyncio.sleep(seconds)
             self._over.set()
             await asyncio.gather(*lives)
-            await self._street.until_ready(len(self._street.workers), seconds=120)
+            await self._workers.until_ready(self._workers.count, seconds=120)
             _, hung = await asyncio.wait(clients, timeout=PATIENCE_S)
             if hung:
                 raise Lost(f"{len(hung)} clients have no answer")
@@ -56,25 +66,24 @@ class Ordeal:
         while not self._over.is_set():
             self.ended[await kind()] += 1
 
-    async def _live(self, worker: int) -> None:
+    async def _live(self, number: int) -> None:
         """A worker's lives, one after another."""
         while True:
             try:
                 async with asyncio.timeout(self._luck.expovariate(1 / self._life_s)):
                     await self._over.wait()
             except TimeoutError:
-                self._killed_at[worker] = time.monotonic()
-                await self._street.kill(f"worker{worker}")
-                self.ended["worker killed"] += 1
-                await asyncio.sleep(self._luck.uniform(0, AWAY_MAX_S))
-                await self._street.start_worker(worker)
+                await self._workers.slay(number, self._luck, self._dies)
             else:
                 return
 
+    def _dies(self, url: str) -> None:
+        self._killed_at[url] = time.monotonic()
+        self.ended["worker killed"] += 1
+
     def _excused(self, url: str, since_s: float) -> bool:
         """Whether the worker at an address has died since."""
-        worker = self._street.worker_at(url)
-        return self._killed_at.get(worker, 0.0) >= since_s
+        return self._killed_at.get(url, 0.0) >= since_s
 
     # What clients do.
 

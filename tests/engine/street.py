@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import os
+import random
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 ACCOUNT_KEY = "account-key"
 KEY = "endpoint-key"
+AWAY_MAX_S = 3.0
+"""How long a killed worker is away before it is started again."""
 
 
 def token(worker: int) -> str:
@@ -129,6 +132,17 @@ class Street:
 
     def worker_at(self, url: str) -> int:
         return next(n for n, (port, _) in self.ports.items() if url.endswith(f":{port}"))
+
+    @property
+    def count(self) -> int:
+        return len(self.workers)
+
+    async def slay(self, number: int, luck: random.Random, dies: Callable[[str], None]) -> None:
+        worker = self.workers[number]
+        dies(f"http://127.0.0.1:{self.ports[worker][0]}")
+        await self.kill(f"worker{worker}")
+        await asyncio.sleep(luck.uniform(0, AWAY_MAX_S))
+        await self.start_worker(worker)
 
     # What the engine shows.
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mercato.engine.post import BadReport
+from mercato.engine.post import ORDER_SEEN_S, BadReport
 from mercato.http.call import Call
 from mercato.http.server import Server
 from mercato.market.contract import Kind as Contract
@@ -308,6 +308,34 @@ async def test_a_worker_in_error_is_restarted_twice_then_given_back_and_its_mach
     await scene.pass_time(1.0)
     assert destroyed(scene) == [1]
     assert "CUDA error" in scene.market.carried_out[-1][1].reason
+
+
+async def test_a_worker_whose_container_ended_has_time_to_be_started_before_it_is_given_up() -> (
+    None
+):
+    scene = await Scene().open()
+    await scene.staff(1)
+    scene.market.change_worker(1, state=Instance.EXITED)
+    await scene.pass_time(ORDER_SEEN_S - 1.0)
+    assert scene.market.rebooted == [1]
+    assert scene.states == {1: "rebooting"}
+    scene.market.change_worker(1, state=Instance.STOPPING)
+    await scene.pass_time(30.0, quiet=[1])
+    assert scene.states == {1: "rebooting"}
+    scene.market.change_worker(1, state=Instance.RUNNING)
+    await scene.pass_time(1.0)
+    scene.report(1)
+    assert scene.states == {1: "idle"}
+    assert scene.market.rebooted == [1]
+
+
+async def test_a_worker_whose_container_ends_at_every_start_is_given_back() -> None:
+    scene = await Scene().open()
+    await scene.staff(1)
+    scene.market.change_worker(1, state=Instance.EXITED)
+    await scene.pass_time(3.0 * ORDER_SEEN_S, quiet=[1])
+    assert scene.market.rebooted == [1, 1]
+    assert destroyed(scene) == [1]
 
 
 async def test_a_worker_that_restarts_by_itself_has_lost_what_it_had() -> None:

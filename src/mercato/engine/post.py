@@ -27,6 +27,8 @@ WITNESS_SLOT_S: Final = 20.0
 OUTCOMES: Final = 10
 FAILURES: Final = 3
 """Of the last ten requests handed to a worker; then it gets none for a while."""
+ORDER_SEEN_S: Final = 5.0
+"""So long after a restart was ordered, that it has ended may be news from before the order."""
 PAUSE_S: Final = 5.0
 PAUSE_MAX_S: Final = 60.0
 
@@ -79,6 +81,7 @@ class Post:
         """Told to finish what it has: it gets nothing new."""
         self.ordered: State | None = None
         """What it was told to become, until it is seen to have become it."""
+        self.ordered_s = 0.0
         self.reboots = 0
         self.well_since_s = 0.0
         self.degraded_since_s = 0.0
@@ -134,7 +137,7 @@ class Post:
 
     def settle(self, now_s: float) -> State:
         """The state that all of this amounts to, written on the worker."""
-        state = self._state()
+        state = self._state(now_s)
         worker = self.worker
         if state is State.STOPPED:
             self.forget_run()
@@ -147,9 +150,9 @@ class Post:
         worker.state, worker.since_s = state, now_s
         return state
 
-    def _state(self) -> State:
+    def _state(self, now_s: float) -> State:
         instance = self.fact.state
-        decided = self._stopping() if instance is Instance.STOPPING else _BY_MARKET.get(instance)
+        decided = self._by_market(now_s)
         if decided is not None:
             return decided
         if instance is Instance.OFFLINE and (self.lost or not self.loaded):
@@ -163,7 +166,17 @@ class Post:
             return self.ordered or State.STARTING
         return State.LOADING if instance is Instance.LOADING else State.CREATING
 
+    def _by_market(self, now_s: float) -> State | None:
+        """What the market says that leaves the worker nothing to say; None when it says none."""
+        if self.fact.state is Instance.STOPPING:
+            return self._stopping()
+        state = _BY_MARKET.get(self.fact.state)
+        old_news = self.ordered in _ANEW and now_s - self.ordered_s < ORDER_SEEN_S
+        return self.ordered if state is State.ERROR and old_news else state
+
     def _stopping(self) -> State:
+        if self.ordered in _ANEW:
+            return self.ordered  # it ended by itself, and its host is about to start it
         ours = self.draining or self.ordered is State.STOPPED or not self.loaded
         # Else somebody else takes its GPUs: nobody can wake it.
         return State.DRAINING if ours else State.TAKEN
@@ -176,6 +189,10 @@ class Post:
         if self.loaded:
             return State.READY
         return (self.ordered or State.STARTING) if self.loaded_once else State.LOADING
+
+    def order(self, state: State, now_s: float) -> None:
+        """It was told to become this."""
+        self.ordered, self.ordered_s = state, now_s
 
     def forget_run(self) -> None:
         """It is being restarted: what it said of its last run is over."""
@@ -247,6 +264,9 @@ _BY_MARKET: Final = {
     Instance.DESTROYED: State.DESTROYING,
 }
 """States of an instance that leave the worker nothing to say."""
+
+_ANEW: Final = (State.REBOOTING, State.UPDATING)
+"""What a worker is told to become whose container begins anew."""
 
 _ENDED: Final = frozenset({Instance.SCHEDULING, Instance.STOPPED, Instance.EXITED, Instance.FAILED})
 """States of an instance whose container does not run."""

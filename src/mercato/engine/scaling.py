@@ -241,7 +241,7 @@ class Scaling:
         self._fleet.lose(post.worker.id, now_s)
         post.reboots += 1
         post.forget_run()
-        post.ordered = State.REBOOTING
+        post.order(State.REBOOTING, now_s)
         self._fleet.settle(post, now_s)
         self._journal.write(Grain.EVENTS, now_s, f"worker {post.worker.id} is restarted: {reason}")
         await self._market.reboot(post.worker.id, self.fence)
@@ -280,11 +280,11 @@ class Scaling:
             if outcome != DONE:
                 post.draining = False
             elif decision.kind is Kind.SLEEP:
-                post.ordered = State.STOPPED
+                post.order(State.STOPPED, now_s)
             elif decision.kind is Kind.UPDATE:
                 post.draining = False
                 post.forget_run()
-                post.ordered = State.UPDATING
+                post.order(State.UPDATING, now_s)
             self._fleet.settle(post, now_s)
 
     async def _carry_out(self, group: GroupId, decision: Decision) -> str:

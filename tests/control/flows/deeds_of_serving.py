@@ -176,7 +176,7 @@ def put_to_sleep(market: Market) -> Deed:
 @of(serving.reboot, ANEW)
 def reboot_worker(market: Market) -> Deed:
     _, _, worker = _worker(market)
-    return lambda tx: serving.reboot(tx, worker, NOW)
+    return lambda tx: serving.reboot(tx, worker, NOW, market.house)
 
 
 @of(serving.renew, ANEW)

@@ -163,6 +163,22 @@ def test_38_the_market_bills_the_seconds_that_the_engine_thinks_it_bills(db: Dat
     market.audit()
 
 
+def test_a_worker_whose_container_ended_by_itself_is_started_again(db: Database) -> None:
+    market = open_market(db)
+    life = Life(market)
+    life.pass_time(50)
+    ended = msgspec.structs.replace(life.agent.actual[life.worker], actual=Actual.EXITED)
+    life.agent.actual[life.worker] = ended
+    life.agent.report(life.now_s * 1_000)
+    assert market.instance(life.worker).reason is Reason.EXITED
+    db.run_now(serving.reboot, life.worker, life.now_s * 1_000, market.house)
+    assert market.instance(life.worker).reason is Reason.ENDPOINT
+    life.pass_time(50)
+    assert market.instance(life.worker).actual is Actual.RUNNING
+    assert [post.worker.state.label for post in life.engine.posts.values()] == ["idle"]
+    market.audit()
+
+
 def test_the_engine_knows_who_was_outbid_while_the_notice_lasts(db: Database) -> None:
     market = open_market(db)
     agent = market.machine(1)

@@ -194,7 +194,7 @@ class Recruiter:
     async def reboot(self, worker: ContractId, fence: int) -> None:
         """Restart a worker that fails; nothing when it is gone or its owner is another engine."""
         with suppress(errors.Refusal):
-            await self._ask(_reboot, worker, fence, self.clock.now_ms())
+            await self._ask(_reboot, worker, fence, self.clock.now_ms(), self.house)
 
     async def _rent(self, group: GroupId, offer: OfferId, reason: str) -> ContractId:
         stored, template = await self._found(group)
@@ -243,11 +243,11 @@ class Recruiter:
         return msgspec.structs.replace(launch, env=env, ports=ports)
 
 
-def _reboot(tx: Tx, worker: ContractId, fence: int, now_ms: int) -> None:
+def _reboot(tx: Tx, worker: ContractId, fence: int, now_ms: int, house: House) -> None:
     stored = workers.get(tx, worker)
     if stored is not None:
         owning.check_fence(tx, stored.endpoint_id, fence)
-        serving.reboot(tx, worker, now_ms)
+        serving.reboot(tx, worker, now_ms, house)
 
 
 def _disk_gb(args: LaunchArgs, template: StoredTemplate) -> float:

@@ -15,7 +15,7 @@ from mercato.control.db import Tx
 from mercato.control.flows import renting
 from mercato.control.flows.house import House
 from mercato.control.flows.renting import Minted, RentRequest, Signed
-from mercato.control.store import endpoints, worker_groups, workers
+from mercato.control.store import endpoints, instances, worker_groups, workers
 from mercato.control.store.endpoints import StoredEndpoint
 from mercato.control.store.worker_groups import StoredGroup
 from mercato.control.store.workers import StoredWorker
@@ -288,9 +288,14 @@ def put_to_sleep(tx: Tx, worker: ContractId, now_ms: int) -> None:
     tx.poke(TOPIC)
 
 
-def reboot(tx: Tx, worker: ContractId, now_ms: int) -> None:
-    """Restart a worker that fails."""
-    renting.reboot(tx, _worker(tx, worker).account_id, worker, now_ms)
+def reboot(tx: Tx, worker: ContractId, now_ms: int, house: House) -> None:
+    """Restart a worker that fails, or start it again when it ended by itself."""
+    mine = _worker(tx, worker)
+    instance = instances.get(tx, worker)
+    if instance is not None and instance.reason in {Reason.EXITED, Reason.FAILED}:
+        renting.start(tx, mine.account_id, worker, now_ms, house.rules, Reason.ENDPOINT)
+    else:
+        renting.reboot(tx, mine.account_id, worker, now_ms)
     tx.poke(TOPIC)
 
 
