@@ -58,8 +58,10 @@ limits: setup ## A dollar's limit against 256 spenders at once (ROUNDS=1000, som
 race: setup ## A thousand renters race for a hundred offers over HTTP
 	@MERCATO_RACE_RENTERS=1000 $(BIN)/pytest -q tests/control/api/test_racing.py
 
-ordeal: setup ## The official client while workers of either make, as processes, are killed (SECONDS=1800)
-	@MERCATO_ORDEAL_S=$(or $(SECONDS),1800) $(BIN)/pytest -q -s tests/engine/test_official.py -k killed_at_random
+ordeal: setup ## The official client while containers of workers of either make are killed (SECONDS=1800)
+	@bash scripts/test-packages
+	@bash scripts/docker-engine
+	@MERCATO_ORDEAL_S=$(or $(SECONDS),1800) $(BIN)/pytest -q -s tests/e2e/test_ordeal.py
 
 affinity: setup ## A recorded hour of talks through the engine: where their beginnings are cached
 	@MERCATO_AFFINITY_REQUESTS=12031 $(BIN)/pytest -q -s tests/engine/test_affinity.py

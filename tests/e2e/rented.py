@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, Final, Self
 
 import httpx2
 
 from tests.e2e.conftest import Market
+from tests.engine.ordeal import Dying
 
 _PORT: Final = 3_000
 _STARTS: Final = {
@@ -110,7 +111,7 @@ class Rented:
         except TimeoutError:
             raise AssertionError(await self.rows()) from None
 
-    async def slay(self, number: int, luck: random.Random, dies: Callable[[str], None]) -> None:
+    async def slay(self, number: int, luck: random.Random, dying: Dying) -> None:
         """Kill the container of the `number`th: all its processes, at once."""
         del luck  # its host starts it again, as soon as it sees
         ready = [row for row in await self.rows() if row["status"] == "idle"]
@@ -119,8 +120,8 @@ class Rented:
         worker = sorted(ready, key=lambda row: int(row["id"]))[number]
         of_it = ("--quiet", "--filter", f"label=mercato.instance={worker['id']}")
         if container := await _docker("ps", *of_it):
-            dies(worker["url"])
-            await _docker("kill", *container.split())
+            with dying(worker["url"]):
+                await _docker("kill", *container.split())
 
 
 async def _docker(*words: str) -> str:

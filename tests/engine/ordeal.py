@@ -5,10 +5,13 @@ stream that has begun, and a session. Everything else that does not end as it sh
 """
 
 import asyncio
+import contextlib
+import math
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 PATIENCE_S = 60.0
@@ -19,6 +22,10 @@ class Lost(Exception):  # noqa: N818 - what the test is after
     """A request did not end as it should, and nothing excuses it."""
 
 
+Dying = Callable[[str], AbstractContextManager[None]]
+"""Held while the worker at an address is being killed."""
+
+
 class Mortals(Protocol):
     """Workers that can be killed."""
 
@@ -26,8 +33,8 @@ class Mortals(Protocol):
     def count(self) -> int:
         """How many there are when all are well."""
 
-    async def slay(self, number: int, luck: random.Random, dies: Callable[[str], None]) -> None:
-        """Kill the `number`th, telling its address to `dies` first, and see that it comes back."""
+    async def slay(self, number: int, luck: random.Random, dying: Dying) -> None:
+        """Kill the `number`th, if it lives, and see that it comes back."""
 
     async def until_ready(self, count: int, *, seconds: float) -> None:
         """Wait until so many are ready."""
@@ -73,11 +80,15 @@ class Ordeal:
                 async with asyncio.timeout(self._luck.expovariate(1 / self._life_s)):
                     await self._over.wait()
             except TimeoutError:
-                await self._workers.slay(number, self._luck, self._dies)
+                await self._workers.slay(number, self._luck, self._dying)
             else:
                 return
 
-    def _dies(self, url: str) -> None:
+    @contextlib.contextmanager
+    def _dying(self, url: str) -> Iterator[None]:
+        """At some moment while this is held, the worker at an address dies."""
+        self._killed_at[url] = math.inf
+        yield
         self._killed_at[url] = time.monotonic()
         self.ended["worker killed"] += 1
 

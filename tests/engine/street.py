@@ -5,7 +5,7 @@ import contextlib
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +22,7 @@ from vastai.serverless.client.endpoint import Endpoint
 from mercato.http.call import TEXT, Call
 from mercato.http.client import Origin, OriginFailed, Pool
 from mercato.http.server import Server
+from tests.engine.ordeal import Dying
 from tests.pyworker.surroundings import complain, free_ports
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -137,10 +138,10 @@ class Street:
     def count(self) -> int:
         return len(self.workers)
 
-    async def slay(self, number: int, luck: random.Random, dies: Callable[[str], None]) -> None:
+    async def slay(self, number: int, luck: random.Random, dying: Dying) -> None:
         worker = self.workers[number]
-        dies(f"http://127.0.0.1:{self.ports[worker][0]}")
-        await self.kill(f"worker{worker}")
+        with dying(f"http://127.0.0.1:{self.ports[worker][0]}"):
+            await self.kill(f"worker{worker}")
         await asyncio.sleep(luck.uniform(0, AWAY_MAX_S))
         await self.start_worker(worker)
 

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.client, pytest.mark.slow]
 
 KINDS = ["official", "ours"]
 ORDEAL_S = float(os.environ.get("MERCATO_ORDEAL_S", "4"))
-"""How long workers are killed for; `make ordeal` does it for half an hour."""
+"""How long workers are killed for."""
 
 
 @pytest.fixture(scope="module", params=KINDS)
