@@ -59,7 +59,7 @@ def racks() -> Iterator[Market]:
 
 
 @pytest.mark.parametrize("kind", ["official", "ours"])
-async def test_no_request_is_lost_while_containers_of_workers_are_killed_at_random(
+async def test_09_no_request_is_lost_while_containers_of_workers_are_killed_at_random(
     racks: Market, kind: str
 ) -> None:
     image = await asyncio.to_thread(build_of_workers)
