@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[1]
-ROOMS: Final = ("engine", "pyworker", "serverless", "control")
+ROOMS: Final = ("engine", "pyworker", "serverless", "control", "e2e")
 """Rooms of the tests in which numbers are behaviours."""
 
 BEHAVIOURS: Final = {

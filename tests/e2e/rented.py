@@ -118,8 +118,8 @@ class Rented:
         if number >= len(ready):
             return  # one that starts has nothing to lose
         worker = sorted(ready, key=lambda row: int(row["id"]))[number]
-        of_it = ("--quiet", "--filter", f"label=mercato.instance={worker['id']}")
-        if container := await _docker("ps", *of_it):
+        port = worker["url"].rpartition(":")[2]
+        if container := await _docker("ps", "--quiet", "--filter", f"publish={port}"):
             with dying(worker["url"]):
                 await _docker("kill", *container.split())
 
