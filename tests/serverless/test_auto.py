@@ -219,6 +219,8 @@ def test_29_what_the_owner_wants_on_disk_is_there() -> None:
     for _ in range(10):
         stage.second()
     assert len(stage.workers) == 3
+    last = stage.done[-1][1]
+    assert last.reason == "3 workers are wanted on disk at least and 1 are"
     loads = msgspec.structs.replace(FREE, pool_load_min=1_500.0)
     stage = Stage(loads, [])
     for _ in range(10):
@@ -261,3 +263,11 @@ def test_a_reason_says_what_is_wanted_what_is_there_and_by_which_rule() -> None:
     (_, decision), *_ = stage.done
     assert "units/s are wanted awake" in decision.reason
     assert "1 requests wait" in decision.reason
+
+
+def test_the_first_worker_is_rented_for_no_number_of_units() -> None:
+    stage = Stage(FREE, [])
+    stage.second(1, waiting=Waiting(requests=1, units=0.0, oldest_s=0.5))
+    (_, decision), *_ = stage.done
+    assert decision.kind is Kind.RENT
+    assert decision.reason.startswith("one worker is wanted to begin with")

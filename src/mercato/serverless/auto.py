@@ -345,11 +345,20 @@ def _rent(m: _Moment, wanted: float, lacking: int) -> list[Decision]:
         m.memory.pool.levels.share(fleet.pool),
         fleet.worker if fleet.workers else 0.0,
     )
-    reason = (
-        f"{max(wanted, 0.0):.3g} units/s are wanted on disk and {fleet.pool:.3g} are "
+    reason = _rent_reason(m, wanted, lacking)
+    return [Decision(kind=Kind.RENT, offer=one.offer, reason=reason) for one in chosen[:room]]
+
+
+def _rent_reason(m: _Moment, wanted: float, lacking: int) -> str:
+    if lacking > 0:
+        least = m.endpoint.workers_min
+        return f"{least} workers are wanted on disk at least and {m.fleet.workers} are"
+    if wanted <= SOME:
+        return "one worker is wanted to begin with; what a worker can do is not known yet"
+    return (
+        f"{wanted:.3g} units/s are wanted on disk and {m.fleet.pool:.3g} are "
         f"({m.memory.pool.told()})"
     )
-    return [Decision(kind=Kind.RENT, offer=one.offer, reason=reason) for one in chosen[:room]]
 
 
 def _give_back(m: _Moment, wanted: float, resting: Sequence[Worker], over: int) -> list[Decision]:
