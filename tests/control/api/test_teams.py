@@ -211,6 +211,23 @@ def test_nobody_gives_or_takes_more_than_they_have(server: Served) -> None:
     assert status(server, "DELETE", "/team/", hirer, {}) == 403
 
 
+def test_a_lesser_member_takes_only_their_own_keys_out_of_use(server: Served) -> None:
+    team, owner = founded(server)
+    keeper = {"name": "keeper", "permissions": {"api": {"user_read": {}, "user_write": {}}}}
+    ok(server, "POST", "/team/roles/", keeper, key=owner)
+    _, lesser = joined(server, team, owner, "keeper")
+    keys = ok(server, "GET", "/auth/apikeys/", key=owner)["apikeys"]
+    (owners,) = [row["id"] for row in keys if row["name"] != "mine"]
+    (own,) = [row["id"] for row in keys if row["name"] == "mine"]
+    assert status(server, "DELETE", f"/auth/apikeys/{owners}/", lesser, {}) == 403
+    assert status(server, "DELETE", "/auth/apikeys/999999/", lesser, {}) == 404
+    ok(server, "DELETE", f"/auth/apikeys/{own}/", {}, key=lesser)
+    again = ok(server, "POST", "/auth/apikeys/", {"name": "mine", "team_id": team}, key="other")
+    ok(server, "DELETE", f"/auth/apikeys/{again['id']}/", {}, key=owner)
+    assert status(server, "GET", "/users/current", again["key"]) == 401
+    assert status(server, "GET", "/users/current", owner) == 200
+
+
 def test_the_roles_of_every_team_stay_as_they_are(server: Served) -> None:
     team, owner = founded(server)
     rows = ok(server, "GET", "/team/roles-full/", key=owner)

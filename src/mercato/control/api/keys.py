@@ -8,6 +8,7 @@ import msgspec
 
 from mercato.control.api.auth import new_secret
 from mercato.control.api.call import Call, Done, Nothing
+from mercato.control.api.caller import Caller
 from mercato.control.api.times import seconds
 from mercato.control.db import Tx
 from mercato.control.flows import limiting
@@ -15,7 +16,7 @@ from mercato.control.store import api_keys, ssh_keys, teams
 from mercato.control.store.api_keys import ApiKey
 from mercato.control.store.ssh_keys import SshKey
 from mercato.market import errors
-from mercato.market.access import GRANTABLE, within
+from mercato.market.access import GRANTABLE, Permission, within
 from mercato.market.ids import AccountId, ApiKeyId, SshKeyId
 
 NAME_MAX: Final = 256
@@ -203,16 +204,23 @@ async def show_api_key(call: Call, asked: ById) -> ShownApiKey:
 
 async def delete_api_key(call: Call, asked: ById) -> Done:
     """Take an API key out of use at once."""
-    deleted = await call.services.db.run(_delete_api_key, call.account, asked.id, call.now_ms)
+    deleted = await call.services.db.run(_delete_api_key, call.who, ApiKeyId(asked.id), call.now_ms)
     call.services.keys.forget()
     if not deleted:
         raise errors.NotFound(f"There is no API key {asked.id} among yours.")
     return Done(msg=f"API key {asked.id} is out of use.")
 
 
-def _delete_api_key(tx: Tx, account: AccountId, key: int, now_ms: int) -> bool:
+def _delete_api_key(tx: Tx, who: Caller, key: ApiKeyId, now_ms: int) -> bool:
+    if who.member is not None and not who.may(Permission.TEAM_WRITE):
+        holder = {one.id: one.member_id for one in api_keys.of_account(tx, who.account)}
+        if holder.get(key, who.member) != who.member:
+            raise errors.NotPermitted(
+                "That key of the team is another member's: whoever may change the team "
+                "(team_write) takes it out of use."
+            )
     tx.poke("keys")
-    return api_keys.delete(tx, account, ApiKeyId(key), now_ms)
+    return api_keys.delete(tx, who.account, key, now_ms)
 
 
 class ResetKey(msgspec.Struct, frozen=True, kw_only=True):
