@@ -49,6 +49,7 @@ class KeyRing:
         self._db = db
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[int, Caller]] = OrderedDict()
+        self._forgotten = 0
 
     async def caller(self, secret: str) -> Caller:
         """Whose key this is.
@@ -61,6 +62,7 @@ class KeyRing:
         known = self._known.get(name)
         if known is not None and now_ms - known[0] < REMEMBERED_MS:
             return known[1]
+        forgotten = self._forgotten
         owner = await self._db.run(api_keys.owner_of, secret)
         if owner is None:
             self._known.pop(name, None)
@@ -78,15 +80,17 @@ class KeyRing:
             member=key.member_id,
             role=owner.role,
         )
-        self._known[name] = (now_ms, caller)
-        self._known.move_to_end(name)
-        if len(self._known) > REMEMBERED_MAX:
-            self._known.popitem(last=False)
+        if forgotten == self._forgotten:  # else it may have changed while it was looked up
+            self._known[name] = (now_ms, caller)
+            self._known.move_to_end(name)
+            if len(self._known) > REMEMBERED_MAX:
+                self._known.popitem(last=False)
         return caller
 
     def forget(self) -> None:
         """Believe nothing any more: some key has changed."""
         self._known.clear()
+        self._forgotten += 1
 
 
 def authorize(route: Route, caller: Caller | None, arguments: Mapping[str, Any]) -> None:
