@@ -51,12 +51,15 @@ def build_box(image: str = IMAGE, *programs: str) -> None:
         libraries = {file for program in added for file in _libraries(program)}
         for source, inside in (*added.items(), *((each, each[1:]) for each in libraries)):
             archive.add(source, inside)
+    old = subprocess.run(["docker", "images", "--quiet", image], capture_output=True, check=True)
     subprocess.run(
         ["docker", "import", "-c", "ENV PATH=/bin", "-c", 'CMD ["/bin/sh"]', "-", image],
         input=buffer.getvalue(),
         capture_output=True,
         check=True,
     )
+    # Its tag is the new one's; what still runs from it keeps it.
+    subprocess.run(["docker", "rmi", *old.stdout.split()], capture_output=True, check=False)
 
 
 def _installed(program: str) -> str:
