@@ -30,6 +30,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stopped: int = 0
     workers_max: int = 20
     hot_min: int = 0
+    start_s: float = 30.0
+    """From waking a worker to its first request, usually."""
+    load_s: float = 210.0
+    """From the container to its first request, usually."""
     faults: Faults = Faults()
 
     def wrong(self) -> str | None:
@@ -38,6 +42,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             return "it needs 0 <= warm_s < end_s"
         if self.slots < 1:
             return "slots must be 1 or more"
+        if not (0 <= self.start_s < math.inf and 0 <= self.load_s < math.inf):
+            return "start_s and load_s must be 0 or more"
         if self.hot_min not in (0, 1):
             return "hot_min must be 0 or 1"
         if min(self.ready, self.stopped) < 0 or self.ready + self.stopped > self.workers_max:

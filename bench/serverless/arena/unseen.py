@@ -2,7 +2,8 @@
 
 A trace is drawn from a rate over time; another seed draws another set of the same shapes. The
 shapes are those that endpoints are known for and that scenarios.toml does not have: flat, spiky, on
-and off, by the clock, rising, by mood, weekly, rare.
+and off, by the clock, rising, by mood, weekly, rare; short ones, from which there is little to
+learn; requests of very unequal work; workers that start slowly.
 """
 
 import argparse
@@ -36,6 +37,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     stopped: int = 2
     workers_max: int = 20
     hot_min: int = 1
+    start_s: float = 30.0
+    load_s: float = 210.0
     faults: str = ""
 
 
@@ -88,6 +91,38 @@ def _rising(low: float, high: float) -> Callable[[random.Random, float], Rate]:
     return lambda _rng, end_s: (
         lambda at_s: low + (high - low) * at_s / (0.8 * end_s) if at_s < 0.8 * end_s else low
     )
+
+
+def _once(low: float, high: float, share: float) -> Callable[[random.Random, float], Rate]:
+    """One burst, of so large a share of the time, somewhere in the middle half."""
+
+    def rate(rng: random.Random, end_s: float) -> Rate:
+        begins_s = end_s * rng.uniform(0.25, 0.75 - share)
+        return lambda at_s: high if begins_s <= at_s < begins_s + share * end_s else low
+
+    return rate
+
+
+def _step(low: float, high: float) -> Callable[[random.Random, float], Rate]:
+    """Another level for good, from somewhere in the middle third on."""
+
+    def rate(rng: random.Random, end_s: float) -> Rate:
+        from_s = end_s * rng.uniform(1 / 3, 2 / 3)
+        return lambda at_s: high if at_s >= from_s else low
+
+    return rate
+
+
+def _saw(period_s: float, low: float, high: float) -> Callable[[random.Random, float], Rate]:
+    """Up along a line and down along a line."""
+
+    def rate(rng: random.Random, _end_s: float) -> Rate:
+        phase_s = rng.uniform(0, period_s)
+        return lambda at_s: (
+            high - (high - low) * abs((at_s + phase_s) % period_s / period_s * 2 - 1)
+        )
+
+    return rate
 
 
 def _mood(levels: tuple[float, ...], stays_s: float) -> Callable[[random.Random, float], Rate]:
@@ -197,6 +232,52 @@ SHAPES: Final[dict[str, Shape]] = {
         workers_max=60,
     ),
     "p_small": Shape(hours=8, rate=_mood((0.02, 0.1, 0.5), 1_200), highest=0.5, hot_min=0),
+    "q_short_burst": Shape(
+        hours=2 / 3,
+        rate=_once(2.0, 6.0, 0.125),
+        highest=6.0,
+        ready=3,
+        stopped=4,
+        workers_max=12,
+    ),
+    "r_short_flat": Shape(
+        hours=0.5, rate=_flat(5.0), highest=5.0, ready=3, stopped=5, workers_max=20
+    ),
+    "s_short_rise": Shape(
+        hours=1, rate=_rising(0.5, 8.0), highest=8.0, ready=2, stopped=6, workers_max=30
+    ),
+    "t_step_up": Shape(hours=4, rate=_step(1.0, 7.0), highest=7.0, stopped=3, workers_max=30),
+    "u_step_down": Shape(
+        hours=4, rate=_step(7.0, 1.0), highest=7.0, ready=8, stopped=2, workers_max=30
+    ),
+    "v_ramps": Shape(
+        hours=6, rate=_saw(2_400, 0.5, 9.0), highest=9.0, ready=3, stopped=6, workers_max=40
+    ),
+    "w_heavy_tail": Shape(
+        hours=6, rate=_flat(2.0), highest=2.0, spread=1.8, ready=3, stopped=3, workers_max=30
+    ),
+    "x_heavy_spiky": Shape(
+        hours=8,
+        rate=_pieces(0.4, (2.0, 6.0), (60, 600), 1_800),
+        highest=6.5,
+        spread=1.5,
+        ready=1,
+        stopped=4,
+        workers_max=30,
+    ),
+    "y_batches": Shape(
+        hours=8, rate=_clock(10, 1_800, 20.0, 0.1), highest=20.0, stopped=5, workers_max=20
+    ),
+    "z_slow_start": Shape(
+        hours=8,
+        rate=_mood((0.5, 2.0, 5.0), 1_200),
+        highest=5.0,
+        ready=2,
+        stopped=4,
+        workers_max=30,
+        start_s=120.0,
+        load_s=600.0,
+    ),
 }
 
 
@@ -232,6 +313,8 @@ def _write(name: str, shape: Shape, folder: Path, seed: int) -> str:
         "stopped": shape.stopped,
         "workers_max": shape.workers_max,
         "hot_min": shape.hot_min,
+        "start_s": shape.start_s,
+        "load_s": shape.load_s,
     }
     fields |= {"faults": shape.faults} if shape.faults else {}
     return "\n".join(["[[scenario]]", *(f"{key} = {value}" for key, value in fields.items()), ""])

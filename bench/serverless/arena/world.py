@@ -166,7 +166,8 @@ class World:
             return
         self._enter(worker, Phase.STARTING)
         slow = 1.5 if worker.ask.bad else 1.0
-        self._after(30.0 * slow * math.exp(self.rng.gauss(0, 0.35)), Event.PHASE, worker)
+        start_s = self.scenario.start_s * slow * math.exp(self.rng.gauss(0, 0.35))
+        self._after(start_s, Event.PHASE, worker)
 
     def drain(self, worker: SimWorker) -> None:
         """Let a ready worker finish what it has, then stop it."""
@@ -276,7 +277,7 @@ class World:
         ask = worker.ask
         if worker.phase is Phase.CREATING:
             self._enter(worker, Phase.LOADING)
-            load_s = 210.0 * math.exp(self.rng.gauss(0, 0.45)) * ask.load_factor
+            load_s = self.scenario.load_s * math.exp(self.rng.gauss(0, 0.45)) * ask.load_factor
             self._after(load_s, Event.PHASE, worker)
         elif worker.phase is Phase.LOADING:
             if ask.fails:
