@@ -4,9 +4,11 @@ import random
 from collections.abc import Sequence
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mercato.market.money import NanoUsdPerHour
 from mercato.serverless.auto import KEEP_S
 from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint
@@ -202,6 +204,38 @@ def test_a_steady_load_that_the_fleet_can_do_rents_nothing() -> None:
     for _ in range(3_600):
         stage.second(2)
     assert stage.count(Kind.RENT) == 0
+
+
+@pytest.mark.parametrize("gate_s", [None, -1.0])
+@pytest.mark.parametrize("fleet", [[], [worker(1, State.TAKEN)]])
+def test_36_after_quiet_hours_the_only_worker_is_no_larger_than_usual(
+    gate_s: float | None, fleet: list[Worker]
+) -> None:
+    """A large machine's disk is cheap for its performance, until it must be awake."""
+    endpoint = msgspec.structs.replace(FREE, idle_before_zero_s=gate_s)
+    stage = Stage(endpoint, [])
+    stage.offers = []
+    for _ in range(5_400):
+        stage.second()
+    stage.workers = {one.id: one for one in fleet}
+    stage.offers = [offer(1, perf=900.0, price=2.10, kind="H100"), *map(offer, range(2, 6))]
+    stage.second(1, waiting=Waiting(requests=1, units=300.0))
+    (rented,) = (one.offer for _, one in stage.done if one.kind is Kind.RENT)
+    assert rented != 1
+
+
+@pytest.mark.parametrize(("gate_s", "rented"), [(None, 1), (-1.0, 2)])
+def test_36_one_that_never_sleeps_is_chosen_by_what_it_costs_awake(
+    gate_s: float | None, rented: int
+) -> None:
+    stage = Stage(msgspec.structs.replace(FREE, idle_before_zero_s=gate_s), [])
+    no_disk = msgspec.structs.replace(offer(1, price=0.50), storage_price=NanoUsdPerHour(0))
+    stage.offers = []
+    for _ in range(5_400):
+        stage.second()
+    stage.offers = [no_disk, offer(2, price=0.30)]
+    stage.second(1, waiting=Waiting(requests=1, units=300.0))
+    assert [one.offer for _, one in stage.done if one.kind is Kind.RENT] == [rented]
 
 
 def test_25_over_the_maximum_the_sleeping_go_first_and_no_serving_one() -> None:

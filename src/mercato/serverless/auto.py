@@ -21,7 +21,7 @@ from mercato.serverless.fleet import HOUR_S, FleetNow, look
 from mercato.serverless.hindsight import BIN_S, CLEAR_FROM_S, CLEAR_S, Hindsight, Prices
 from mercato.serverless.load import Load
 from mercato.serverless.pool import POOL_BIN_S, Pool
-from mercato.serverless.recruit import Candidate, Kinds, choose
+from mercato.serverless.recruit import Candidate, Kinds, choose, middle
 from mercato.serverless.shortage import LOAD_S, Shortage, expected_work, to_rent
 from mercato.serverless.worker import Outlook, State, Worker
 
@@ -337,13 +337,14 @@ def _rent(m: _Moment, wanted: float, lacking: int) -> list[Decision]:
     fleet = m.fleet
     by_bid = sum(m.perf(one) for one in m.workers if one.interruptible)
     by_bid_max = m.endpoint.interruptible_share * max(wanted, fleet.pool)
+    never_sleeps = m.endpoint.always_one and not fleet.workers
     chosen = choose(
         max(wanted - fleet.pool, lacking * fleet.worker, SOME),
         max(wanted, fleet.pool),
         [one for one in m.offers if not one.interruptible or by_bid < by_bid_max],
         m.memory.kinds,
-        m.memory.pool.levels.share(fleet.pool),
-        fleet.worker if fleet.workers else 0.0,
+        1.0 if never_sleeps else m.memory.pool.levels.share(fleet.pool),
+        fleet.worker if fleet.workers else middle(m.offers, m.memory.kinds),
     )
     reason = _rent_reason(m, wanted, lacking)
     return [Decision(kind=Kind.RENT, offer=one.offer, reason=reason) for one in chosen[:room]]

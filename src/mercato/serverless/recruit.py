@@ -113,6 +113,16 @@ def choose(
     return chosen
 
 
+def middle(offers: Sequence[Candidate], kinds: Kinds) -> float:
+    """Units/s of the middle one of these offers; 0 when there are none.
+
+    The measure for who has no worker yet: the best price per performance may be that of a machine
+    so large that an endpoint which wants one worker would pay for many.
+    """
+    perfs = sorted(kinds.expected(one.kind, one.estimate) for one in offers)
+    return perfs[len(perfs) // 2] if perfs else 0.0
+
+
 def _price_of_work(kinds: Kinds, awake_share: float) -> Callable[[Candidate], tuple[float, int]]:
     """Nano-dollars an hour for each unit/s of an offer, cheapest first; ties by offer."""
 
