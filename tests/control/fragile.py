@@ -45,10 +45,9 @@ class Fragile(Database):
 
     def _counted(self, flow: Callable[Concatenate[Tx, P], T]) -> Callable[Concatenate[Tx, P], T]:
         def run(tx: Tx, /, *args: P.args, **kwargs: P.kwargs) -> T:
-            conn = tx.conn
-            tx.conn = _Counting(conn, self)  # type: ignore[assignment] # it is used as one
+            tx.cursor = _Counting(tx.cursor, self)  # type: ignore[assignment] # it is used as one
             result = flow(tx, *args, **kwargs)
-            self.count(conn)  # the commit
+            self.count(tx.conn)  # the commit
             return result
 
         return run
@@ -67,12 +66,12 @@ class Fragile(Database):
 
 
 class _Counting:
-    """A connection that has its statements counted."""
+    """A cursor that has its statements counted."""
 
-    def __init__(self, conn: psycopg.Connection[Row], counted_by: Fragile) -> None:
-        self._conn = conn
+    def __init__(self, cursor: psycopg.Cursor[Row], counted_by: Fragile) -> None:
+        self._cursor = cursor
         self._counted_by = counted_by
 
     def execute(self, *args: Any, **more: Any) -> psycopg.Cursor[Row]:
-        self._counted_by.count(self._conn)
-        return self._conn.execute(*args, **more)
+        self._counted_by.count(self._cursor.connection)
+        return self._cursor.execute(*args, **more)

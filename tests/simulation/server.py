@@ -149,7 +149,7 @@ class Server:
             "low_credit": self.house.rules.low_credit_ms,
             "purge": self.house.rules.purge_after_ms,
         }
-        row = self.db.run_now(lambda tx: tx.conn.execute(f"select {asked}", told).fetchone())
+        row = self.db.run_now(lambda tx: tx.cursor.execute(f"select {asked}", told).fetchone())
         assert row is not None
         for name, due_ms in row.items():
             if due_ms is not None:

@@ -20,8 +20,10 @@ from dataclasses import dataclass, field
 from typing import Any, Concatenate, Final, LiteralString, ParamSpec, TypeVar
 
 import anyio.to_thread
+import msgspec
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool
 
 P = ParamSpec("P")
@@ -60,18 +62,23 @@ class Tx:
     """Topics of which this transaction has its turn until it ends."""
     alone: bool = False
     """It lost a race and has its turn of everything."""
+    cursor: psycopg.Cursor[Row] = field(init=False)
+    """All its statements go through this one: to make one for each is a third of its cost here."""
+
+    def __post_init__(self) -> None:
+        self.cursor = self.conn.cursor()
 
     def all(self, sql: LiteralString, *args: object) -> list[Row]:
         """Every row of a query."""
-        return self.conn.execute(sql, args).fetchall()
+        return self.cursor.execute(sql, args).fetchall()
 
     def one(self, sql: LiteralString, *args: object) -> Row | None:
         """The only row of a query, or None."""
-        return self.conn.execute(sql, args).fetchone()
+        return self.cursor.execute(sql, args).fetchone()
 
     def run(self, sql: LiteralString, *args: object) -> int:
         """Run a statement; the number of rows it touched."""
-        return self.conn.execute(sql, args).rowcount
+        return self.cursor.execute(sql, args).rowcount
 
     @property
     def wrote(self) -> bool:
@@ -177,9 +184,10 @@ class Database:
 
 
 def _configure(conn: psycopg.Connection[Row]) -> None:
-    """Have statements planned once, from their second time on."""
+    """Have statements planned once, from their second time on, and JSON read quickly."""
     conn.prepare_threshold = 1
     conn.prepared_max = STATEMENTS_PREPARED_MAX
+    set_json_loads(msgspec.json.decode, conn)
 
 
 @contextmanager
