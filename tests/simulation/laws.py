@@ -35,19 +35,16 @@ def in_truth(market: Market, conn: psycopg.Connection[Any]) -> None:
     there = [instance for machine in honest for instance in machine.containers()]
     query = "select id from instances where id = any(%s) and destroyed_at_ms > 0"
     gone = {row[0] for row in conn.execute(query, (there,))}
-    held: dict[int, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
-    for machine, gpu, contract in conn.execute(
-        "select machine_id, gpu, contract_id from gpu_holds"
-    ):
-        held[machine][contract].add(gpu)
-    for machine in honest:
-        left = gone.intersection(machine.containers())
-        assert not left, f"instances {left} are still on machine {machine.id}"
-        for instance, gpus in machine.running().items():
-            assert set(gpus) <= held[machine.id][instance], (
-                f"instance {instance} runs on GPUs {gpus} of machine {machine.id} and holds "
-                f"{held[machine.id][instance] or 'none'}"
-            )
+    left = gone.intersection(there)
+    assert not left, f"instances {left} are gone and still on their machines"
+    running = {
+        (machine.id, instance, gpu)
+        for machine in honest
+        for instance, gpus in machine.running().items()
+        for gpu in gpus
+    }
+    held = set(conn.execute("select machine_id, contract_id, gpu from gpu_holds").fetchall())
+    assert running <= held, f"(machine, instance, GPU) that run and are not held: {running - held}"
 
 
 def as_it_begins(machine: Machine, run: Run, conn: psycopg.Connection[Any]) -> None:
