@@ -336,12 +336,11 @@ class Machine:
 
 def beat(tx: Tx, beats: list[tuple[int, int, bool]]) -> None:
     """Write what unchanged reports say: when each machine was last heard, and could see."""
+    told = zip(*((machine, at_ms, int(sees)) for machine, at_ms, sees in beats), strict=True)
     tx.run(
         "update machines m set seen_at_ms = greatest(m.seen_at_ms, b.at_ms), proven_at_ms ="
         " case when b.sees then greatest(m.proven_at_ms, b.at_ms) else m.proven_at_ms end"
         " from unnest(%s::bigint[], %s::bigint[], %s::boolean[]) b (id, at_ms, sees)"
         " where m.id = b.id and m.offline_since_ms is null",
-        [machine for machine, _, _ in beats],
-        [at_ms for _, at_ms, _ in beats],
-        [sees for _, _, sees in beats],
+        *(f"{{{','.join(map(str, column))}}}" for column in told),  # quicker than lists
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from tests.control.contents import contents
 from tests.control.fragile import Fragile
@@ -22,6 +23,9 @@ TRUTH_EVERY: Final = 10
 
 WHOLE_EVERY: Final = 500
 """After so many steps all laws are asked of everything; the guards ask at every commit."""
+
+HASTY: Final = "-c plan_cache_mode=force_generic_plan"
+"""Every lost connection has all statements planned anew: once each, not five times first."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,9 @@ def run(seed: int, postgres: Postgres, scale: Scale = Scale()) -> Outcome:
         Broken: when a law was, with what happened last and the command that replays it.
     """
     world = World(seed)
-    with postgres.fresh() as url, psycopg.connect(url, autocommit=True) as conn:
-        db = Fragile(url, connections_max=1, on_poke=world.tell)
+    with postgres.fresh() as url, psycopg.connect(url, autocommit=True, options=HASTY) as conn:
+        hasty = make_conninfo(url, options=HASTY)
+        db = Fragile(hasty, connections_max=1, on_poke=world.tell)
         db.open()
         try:
             market = Market(world, db, scale.machines)
