@@ -110,6 +110,8 @@ class Machine:
         self._line = 0
         """Names the connection; 0 when there is none. What is under way on another is lost."""
         self._lines = 0
+        self._arrived = 0
+        """The line on which a report last arrived."""
         self._heard_ms = world.now_ms
         self._beaten_ms = 0
         self._told_generation = 0
@@ -170,6 +172,7 @@ class Machine:
         """A report reaches the server."""
         if line != self._line or not self.server.up:
             return
+        self._arrived = line
         observed = _OBSERVED.decode(frame)
         if observed.sees:
             self.proofs.append(self.world.now_ms)
@@ -213,8 +216,8 @@ class Machine:
     # --- Unchanged reports ------------------------------------------------------------------------
 
     def _last_beat_ms(self) -> int:
-        """When it last reported, if it had nothing new to say."""
-        if not self._line:
+        """When it last reported, if it had nothing new to say; on a new line it has."""
+        if not self._line or self._arrived != self._line:
             return self._heard_ms
         return self.world.now_ms - (self.world.now_ms + 997 * self.id) % PERIOD_MS
 
