@@ -163,7 +163,8 @@ async def test_a_wrong_key_is_final() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "said"), [(4401, "key is wrong"), (4403, "key is wrong"), (4426, "version")]
+    ("code", "said"),
+    [(4401, "key is wrong"), (4403, "key is wrong"), (4410, "taken off"), (4426, "version")],
 )
 async def test_a_final_close_code_is_final(code: int, said: str) -> None:
     market = Market()

@@ -33,6 +33,9 @@ FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
 KEY_REFUSED: Final = frozenset({401, 403, 4401, 4403})
 """HTTP statuses and close codes that say that the key is wrong: trying again would not help."""
 
+OFF_MARKET: Final = 4410
+"""The close code that says that the machine was taken off the market."""
+
 PROTOCOL_REFUSED: Final = 4426
 """The close code that says that the two speak different versions."""
 
@@ -41,6 +44,10 @@ _READS: Final = msgspec.json.Decoder(ToAgent)
 
 class AgentTrouble(Exception):  # noqa: N818 - one line for the host
     """The agent cannot go on; the message is one line that says what to do."""
+
+
+class OffMarket(AgentTrouble):
+    """The market has no such machine any more, and nothing of the market's should be here."""
 
 
 async def join(url: str, token: str, hardware: Hardware) -> Joined:
@@ -106,6 +113,11 @@ async def stay_connected(url: str, key: str, host: Host, luck: random.Random) ->
 def _refuse_if_final(code: int | None) -> None:
     if code in KEY_REFUSED:
         raise AgentTrouble("the machine key is wrong or was revoked; join again with a new token")
+    if code == OFF_MARKET:
+        raise OffMarket(
+            "this machine was taken off the market, and what ran on it for the market is removed; "
+            "to put it on the market again, join from another data directory"
+        )
     if code == PROTOCOL_REFUSED:
         raise AgentTrouble(
             f"the market does not speak version {PROTOCOL} of the agent's protocol; "

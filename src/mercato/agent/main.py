@@ -22,7 +22,7 @@ import asyncssh
 import msgspec
 
 from mercato.agent import client
-from mercato.agent.client import AgentTrouble
+from mercato.agent.client import AgentTrouble, OffMarket
 from mercato.agent.clock import SystemClock
 from mercato.agent.daemon_log import DaemonLog
 from mercato.agent.docker import DockerEngine
@@ -127,6 +127,7 @@ async def run(
 ) -> None:
     """Be this machine's agent until cancelled. Containers outlive it unless `stop_all`.
 
+    When the machine was taken off the market, its own job is all that can be left: it is removed.
     `url` replaces the market's address given at joining. Refuses with AgentTrouble; for GPUs whose
     toolkit lets containers out only when no instance is here, which would be left alone.
     """
@@ -163,6 +164,9 @@ async def run(
     try:
         done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.gather(*done)
+    except OffMarket:
+        stop_all = True
+        raise
     finally:
         for task in work:
             task.cancel()

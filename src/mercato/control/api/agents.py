@@ -21,6 +21,7 @@ from starlette.websockets import (
 from mercato.control.api.auth import KeyRing
 from mercato.control.clock import Clock
 from mercato.control.db import Database, Tx
+from mercato.control.store import api_keys
 from mercato.market import errors
 from mercato.market.ids import MachineId
 from mercato.wire import agent as wire
@@ -174,6 +175,8 @@ class Agents:
         try:
             caller = await self._keys.caller(secret.strip())
         except errors.NotAuthenticated:
+            if await self._db.run(api_keys.is_off_market, secret.strip()):
+                raise Goodbye(4410, "this machine was taken off the market") from None
             raise Goodbye(4401, "this machine key is not valid") from None
         if caller.machine is None:
             raise Goodbye(4403, "this is not a machine's key; join first")

@@ -218,7 +218,7 @@ def delete_machine(tx: Tx, host: AccountId, machine_id: MachineId, now_ms: int) 
     for job in instances.live_on(tx, machine_id):
         if job.intended is not Intended.DESTROYED:
             renting.destroy(tx, host, job.id, now_ms)
-        # Its agent will not be heard again to say that it is gone.
+        # Its agent will not be heard again to say that it is gone: it removes it when it is told.
         holds.release(tx, job.id)
         instances.gone(tx, job.id, now_ms)
     listings.close(tx, machine_id, now_ms)

@@ -111,6 +111,18 @@ def owner_of(tx: Tx, secret: str) -> KeyOwner | None:
     )
 
 
+def is_off_market(tx: Tx, secret: str) -> bool:
+    """Whether this was the key of a machine that was taken off the market."""
+    return (
+        tx.one(
+            "select 1 from api_keys k join machines m on m.id = k.machine_id"
+            " where k.hash = %s and m.deleted_at_ms is not null",
+            digest(secret),
+        )
+        is not None
+    )
+
+
 def of_account(tx: Tx, account: AccountId) -> list[ApiKey]:
     """The keys that act for an account, oldest first; for a team, those of all its members."""
     rows = tx.all(
