@@ -85,23 +85,12 @@ def build_of_workers() -> str:
             capture_output=True,
             check=True,
         )
-        subprocess.run(
-            [
-                *(
-                    str(ROOT / ".venv-uv/bin/uv"),
-                    "pip",
-                    "install",
-                    "--quiet",
-                    "--target",
-                    str(site),
-                ),
-                *("--python", sys.executable, _WORKER_SERVERS, *map(str, wheels.glob("*.whl"))),
-            ],
-            capture_output=True,
-            check=True,
-        )
+        uv = [str(ROOT / ".venv-uv/bin/uv"), "pip", "install", "--python", sys.executable]
+        into = ["--target", str(site), _WORKER_SERVERS, *map(str, wheels.glob("*.whl"))]
+        subprocess.run([*uv, *into], capture_output=True, check=True)
         _commit(_base(Path(folder)), root, "PYTHONPATH=/opt/site", image)
-    _docker("rmi", *old, check=False)
+    for outdated in old:
+        _docker("rmi", outdated, check=False)
     return image
 
 

@@ -58,8 +58,10 @@ def build_box(image: str = IMAGE, *programs: str) -> None:
         capture_output=True,
         check=True,
     )
-    # Its tag is the new one's; what still runs from it keeps it.
-    subprocess.run(["docker", "rmi", *old.stdout.split()], capture_output=True, check=False)
+    for (
+        image_id
+    ) in old.stdout.split():  # its tag is the new one's; what still runs from it keeps it
+        subprocess.run(["docker", "rmi", image_id], capture_output=True, check=False)
 
 
 def _installed(program: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import httpx2
 
 from tests.e2e.conftest import Market
-from tests.engine.ordeal import Dying
+from tests.engine.ordeal import Dying, Mortals
 
 _PORT: Final = 3_000
 _STARTS: Final = {
@@ -21,7 +21,7 @@ _ONSTART: Final = (
 )
 
 
-class Rented:
+class Rented(Mortals):
     """Some workers of either make. Their own market starts them again when they are killed."""
 
     def __init__(self, market: Market, kind: str, image: str, count: int) -> None:
@@ -40,10 +40,12 @@ class Rented:
     ) -> AsyncIterator[Self]:
         """An endpoint that wants all its workers awake, always; gone when this is left."""
         rented = cls(market, kind, image, count)
-        await rented._set_up()
-        yield rented
-        await rented._call("DELETE", f"/api/v0/endptjobs/{rented._endpoint}/")
-        await rented._http.aclose()
+        async with rented._http:
+            await rented._set_up()
+            try:
+                yield rented
+            finally:
+                await rented._call("DELETE", f"/api/v0/endptjobs/{rented._endpoint}/")
 
     async def _call(self, method: str, path: str, body: Any = None) -> Any:
         answer = await self._http.request(method, path, json=body)
@@ -85,39 +87,18 @@ class Rented:
             },
         )
 
-    async def rows(self) -> list[dict[str, Any]]:
-        """The workers as the engine sees them; none before it knows their endpoint."""
+    async def rows(self) -> dict[int, dict[str, Any]]:
+        """What the engine shows of each; nothing before it knows their endpoint."""
         answer = await self._http.post("/get_endpoint_workers/", json={"id": self._endpoint})
-        found: list[dict[str, Any]] = answer.json() if answer.status_code == 200 else []
-        return found
-
-    async def until_ready(self, count: int, *, seconds: float) -> None:
-        """Wait until so many are ready."""
-        try:
-            async with asyncio.timeout(seconds):
-                while sum(row["status"] == "idle" for row in await self.rows()) < count:  # noqa: ASYNC110 - other processes
-                    await asyncio.sleep(0.2)
-        except TimeoutError:
-            logs = await self._call("POST", "/get_endpoint_logs/", {"id": self._endpoint})
-            raise AssertionError(f"{await self.rows()}\n{logs}") from None
-
-    async def until_nothing_is_here(self, *, seconds: float = 60.0) -> None:
-        """Wait until every count of what is under way is exactly 0."""
-        counts = ("reqs_working", "cur_load", "cur_load_rolling_avg")
-        try:
-            async with asyncio.timeout(seconds):
-                while any(row[count] for row in await self.rows() for count in counts):  # noqa: ASYNC110 - other processes
-                    await asyncio.sleep(0.2)
-        except TimeoutError:
-            raise AssertionError(await self.rows()) from None
+        return {row["id"]: row for row in answer.json()} if answer.status_code == 200 else {}
 
     async def slay(self, number: int, luck: random.Random, dying: Dying) -> None:
         """Kill the container of the `number`th: all its processes, at once."""
         del luck  # its host starts it again, as soon as it sees
-        ready = [row for row in await self.rows() if row["status"] == "idle"]
+        ready = [row for _, row in sorted((await self.rows()).items()) if row["status"] == "idle"]
         if number >= len(ready):
             return  # one that starts has nothing to lose
-        worker = sorted(ready, key=lambda row: int(row["id"]))[number]
+        worker = ready[number]
         port = worker["url"].rpartition(":")[2]
         if container := await _docker("ps", "--quiet", "--filter", f"publish={port}"):
             with dying(worker["url"]):

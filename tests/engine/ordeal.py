@@ -9,10 +9,11 @@ import contextlib
 import math
 import random
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 PATIENCE_S = 60.0
 """A request that has no answer this long after every worker is back has none at all."""
@@ -26,18 +27,43 @@ Dying = Callable[[str], AbstractContextManager[None]]
 """Held while the worker at an address is being killed."""
 
 
-class Mortals(Protocol):
-    """Workers that can be killed."""
+class Mortals(ABC):
+    """Workers that can be killed, as their engine shows them."""
 
-    @property
-    def count(self) -> int:
-        """How many there are when all are well."""
+    count: int
+    """How many there are when all are well."""
 
+    @abstractmethod
+    async def rows(self) -> dict[int, dict[str, Any]]:
+        """What the engine shows of each."""
+
+    @abstractmethod
     async def slay(self, number: int, luck: random.Random, dying: Dying) -> None:
         """Kill the `number`th, if it lives, and see that it comes back."""
 
-    async def until_ready(self, count: int, *, seconds: float) -> None:
+    async def until_ready(self, count: int, *, seconds: float = 60.0) -> None:
         """Wait until so many are ready."""
+        await self._until(
+            seconds,
+            lambda rows: sum(row["status"] == "idle" for row in rows.values()) >= count,
+        )
+
+    async def until_nothing_is_here(self, *, seconds: float = 60.0) -> None:
+        """Wait until every count of what is under way is exactly 0."""
+        counts = ("reqs_working", "cur_load", "cur_load_rolling_avg")
+        await self._until(
+            seconds, lambda rows: not any(row[each] for row in rows.values() for each in counts)
+        )
+
+    async def _until(
+        self, seconds: float, true: Callable[[dict[int, dict[str, Any]]], bool]
+    ) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while not true(await self.rows()):  # noqa: ASYNC110 - other processes
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(await self.rows()) from None
 
 
 class Ordeal:

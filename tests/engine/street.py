@@ -22,7 +22,7 @@ from vastai.serverless.client.endpoint import Endpoint
 from mercato.http.call import TEXT, Call
 from mercato.http.client import Origin, OriginFailed, Pool
 from mercato.http.server import Server
-from tests.engine.ordeal import Dying
+from tests.engine.ordeal import Dying, Mortals
 from tests.pyworker.surroundings import complain, free_ports
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -38,12 +38,13 @@ def token(worker: int) -> str:
     return f"token-of-{worker}"
 
 
-class Street:
+class Street(Mortals):
     """What runs, and how to start, kill and ask it."""
 
     def __init__(self, directory: Path, kind: str, count: int) -> None:
         self.directory = directory
         self.kind = kind
+        self.count = count
         self.workers = range(1, count + 1)
         self.engine_port, self.model_port, *ports = free_ports(2 + 2 * count)
         self.ports = {worker: ports[2 * n : 2 * n + 2] for n, worker in enumerate(self.workers)}
@@ -134,10 +135,6 @@ class Street:
     def worker_at(self, url: str) -> int:
         return next(n for n, (port, _) in self.ports.items() if url.endswith(f":{port}"))
 
-    @property
-    def count(self) -> int:
-        return len(self.workers)
-
     async def slay(self, number: int, luck: random.Random, dying: Dying) -> None:
         worker = self.workers[number]
         with dying(f"http://127.0.0.1:{self.ports[worker][0]}"):
@@ -152,27 +149,6 @@ class Street:
         answer = await self.pool.fetch("POST", "/get_endpoint_workers/", body)
         assert answer.status == 200, answer
         return {row["id"]: row for row in msgspec.json.decode(answer.body)}
-
-    async def until_ready(self, count: int, *, seconds: float = 60.0) -> None:
-        async with asyncio.timeout(seconds):
-            while sum(row["status"] == "idle" for row in (await self.rows()).values()) < count:  # noqa: ASYNC110 - other processes
-                await asyncio.sleep(0.1)
-
-    async def until_nothing_is_here(self, *, seconds: float = 40.0) -> None:
-        """Wait until every count of what is under way is exactly 0."""
-        try:
-            async with asyncio.timeout(seconds):
-                while True:
-                    rows = (await self.rows()).values()
-                    if all(
-                        (row["reqs_working"], row["cur_load"], row["cur_load_rolling_avg"])
-                        == (0, 0, 0)
-                        for row in rows
-                    ):
-                        return
-                    await asyncio.sleep(0.1)
-        except TimeoutError:
-            raise AssertionError(await self.rows()) from None
 
     # Clients.
 

@@ -304,4 +304,4 @@ def test_the_first_worker_is_rented_for_no_number_of_units() -> None:
     stage.second(1, waiting=Waiting(requests=1, units=0.0, oldest_s=0.5))
     (_, decision), *_ = stage.done
     assert decision.kind is Kind.RENT
-    assert decision.reason.startswith("one worker is wanted to begin with")
+    assert decision.reason == "one worker is wanted to begin with"

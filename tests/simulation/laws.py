@@ -32,7 +32,8 @@ def whole(conn: psycopg.Connection[Any]) -> None:
 def in_truth(market: Market, conn: psycopg.Connection[Any]) -> None:
     """Whatever runs on the market holds its GPUs, and what is said to be gone is gone.
 
-    A machine that its host took off the market is told nothing more; its own job may run on there.
+    A machine that its host took off the market is left out: its own job goes when its agent is told
+    so, which is not played here (tests/agent/test_off_market.py).
     """
     query = "select id from machines where deleted_at_ms is not null"
     left = {row[0] for row in conn.execute(query)}

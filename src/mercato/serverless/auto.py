@@ -355,7 +355,7 @@ def _rent_reason(m: _Moment, wanted: float, lacking: int) -> str:
         least = m.endpoint.workers_min
         return f"{least} workers are wanted on disk at least and {m.fleet.workers} are"
     if wanted <= SOME:
-        return "one worker is wanted to begin with; what a worker can do is not known yet"
+        return "one worker is wanted to begin with"
     return (
         f"{wanted:.3g} units/s are wanted on disk and {m.fleet.pool:.3g} are "
         f"({m.memory.pool.told()})"
