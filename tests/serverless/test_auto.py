@@ -1,6 +1,7 @@
 """The default policy: what must hold whatever happens, then what is promised."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mercato.market.money import NanoUsdPerHour
+from mercato.market.money import NanoUsdPerHour, nano
 from mercato.serverless.auto import KEEP_S
 from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint
@@ -254,7 +255,7 @@ def test_29_what_the_owner_wants_on_disk_is_there() -> None:
         stage.second()
     assert len(stage.workers) == 3
     last = stage.done[-1][1]
-    assert last.reason == "3 workers are wanted on disk at least and 1 are"
+    assert last.reason == "3 workers are wanted on disk at least and 0 are"
     loads = msgspec.structs.replace(FREE, pool_load_min=1_500.0)
     stage = Stage(loads, [])
     for _ in range(10):
@@ -289,6 +290,41 @@ def test_a_worker_too_many_is_kept_for_a_while_and_then_given_back() -> None:
     for _ in range(700):
         stage.second()
     assert stage.count(Kind.DESTROY) == 3
+
+
+def test_one_too_many_that_every_batch_wakes_is_given_back_all_the_same() -> None:
+    """A batch is late whoever is woken for it; that it wakes everybody makes nobody needed."""
+    fleet = [worker(name, State.STOPPED) for name in range(1, 9)]
+    stage = Stage(msgspec.structs.replace(FREE, late_weight=0.0), fleet)
+    for second in range(4 * 3_600):
+        since_s = second % 1_200
+        waits = Waiting(requests=20, units=80_000.0, oldest_s=1.0) if since_s < 60 else Waiting()
+        stage.second(20 * (since_s == 0), waiting=waits)
+    assert max(Counter(at_s for at_s, one in stage.done if one.kind is Kind.WAKE).values()) > 5
+    assert stage.count(Kind.DESTROY) >= 3
+    assert stage.workers
+
+
+@pytest.mark.parametrize("rest_s", [600, 3_000])
+def test_the_only_worker_of_rare_requests_is_not_given_back_to_be_rented_again(rest_s: int) -> None:
+    stage = Stage(FREE, [worker(1, State.STOPPED)])
+    for second in range(12 * 3_600):
+        stage.second(second % rest_s == 0)
+    assert stage.count(Kind.DESTROY) == stage.count(Kind.RENT) == 0
+
+
+def test_a_taken_worker_is_replaced_by_one() -> None:
+    """Nothing is known of a worker's size while there is none but that of the last ones."""
+    stage = Stage(FREE, [worker(1, State.STOPPED)])
+    for second in range(2 * 3_600):
+        stage.second(second % 600 < 60 and second % 2)
+    stage.workers = {one.id: one for one in [worker(1, State.TAKEN)]}
+    costs, rented = list(stage.memory.auto.pool.costs), stage.count(Kind.RENT)
+    for second in range(60):
+        stage.second(second == 0, waiting=Waiting(requests=1, units=300.0, oldest_s=1.0))
+    assert stage.count(Kind.RENT) == rented + 1
+    worst = max(new - old for new, old in zip(stage.memory.auto.pool.costs, costs, strict=True))
+    assert worst < 20 * nano(0.1), "a shadow pool of hundreds of workers was paid for"
 
 
 def test_a_reason_says_what_is_wanted_what_is_there_and_by_which_rule() -> None:

@@ -43,3 +43,10 @@ def test_36_a_kind_that_is_a_third_worse_is_rented_only_when_nothing_else_is_lef
     good = [offer(100 + n, kind="kind 1") for n in range(5)]
     chosen = choose(1_900.0, 3_000.0, [*offers, *good], shown, awake_share=1.0, usual=0.0)
     assert [one.kind for one in chosen] == 6 * ["kind 1"] + ["kind 2"]
+
+
+def test_36_where_no_offer_is_as_small_as_usual_the_smallest_is_rented() -> None:
+    """A large machine's disk costs little for its performance, but it may have to be awake."""
+    offers = [offer(1, perf=900.0, price=2.10, kind="H100"), offer(2, perf=172.0, price=0.17)]
+    (chosen,) = choose(140.0, 280.0, offers, Kinds(), awake_share=0.0, usual=140.0)
+    assert chosen.offer == 2

@@ -17,10 +17,10 @@ import msgspec
 from mercato.market.money import NanoUsd, NanoUsdPerHour
 from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint
-from mercato.serverless.fleet import HOUR_S, FleetNow, look
+from mercato.serverless.fleet import HOUR_S, UNKNOWN_PERF, FleetNow, Usual, look
 from mercato.serverless.hindsight import BIN_S, CLEAR_FROM_S, CLEAR_S, Hindsight, Prices
 from mercato.serverless.load import Load
-from mercato.serverless.pool import POOL_BIN_S, Pool
+from mercato.serverless.pool import POOL_BIN_S, SOME, Pool
 from mercato.serverless.recruit import Candidate, Kinds, choose, middle
 from mercato.serverless.shortage import LOAD_S, Shortage, expected_work, to_rent
 from mercato.serverless.worker import Outlook, State, Worker
@@ -43,8 +43,6 @@ CALM_WAIT_S: Final = 2.0
 NO_SLEEP_S: Final = 60.0
 NO_DESTROY_S: Final = 600.0
 """After this policy begins with an endpoint."""
-SOME: Final = 1e-9
-"""More than nothing: one worker, whichever."""
 
 
 class Bin(msgspec.Struct, kw_only=True):
@@ -74,6 +72,8 @@ class AutoMemory(msgspec.Struct, kw_only=True):
     began_s: float = -1.0
     learned_s: float = -1e18
     kinds: Kinds = msgspec.field(default_factory=Kinds)
+    usual: Usual | None = None
+    """An average worker, when there last was one."""
     hindsight: Hindsight = msgspec.field(default_factory=Hindsight)
     bin: Bin = msgspec.field(default_factory=Bin)
     pool: Pool = msgspec.field(default_factory=Pool)
@@ -123,7 +123,10 @@ def auto(
     if now_s - memory.learned_s >= LEARN_S:
         memory.kinds.learn(workers)
         memory.learned_s = now_s
-    fleet = look(workers, memory.kinds)
+    before = memory.usual or Usual(worker=middle(offers, memory.kinds) or UNKNOWN_PERF)
+    fleet = look(workers, memory.kinds, before)
+    if fleet.workers:
+        memory.usual = fleet.usual
     load.slot_perf = fleet.slot_perf
     moment = _Moment(
         now_s=now_s,
@@ -189,7 +192,7 @@ def _pool_wanted(m: _Moment) -> float:
         aim_s, late = m.prices.aim_s, m.prices.late
         short = to_rent(_shortage(m), aim_s=aim_s, late=late, worker_cost=cost)
         if short > m.fleet.pool:
-            wanted = max(wanted, short)
+            wanted = max(wanted, short - 0.5 * m.fleet.worker)
     return wanted
 
 
@@ -231,8 +234,9 @@ def _pass_time(m: _Moment) -> None:
         memory.hindsight.live(needs, short.need / short.ticks, came, m.prices)
         memory.bin = Bin(since_s=m.now_s, requests=requests)
     if m.now_s - long.since_s >= POOL_BIN_S:
-        came, lost = requests - long.requests, _lost(m)
-        memory.pool.live(max(0.0, long.wanted), long.need / long.ticks, came, lost, m.prices)
+        came = requests - long.requests
+        wanted = max(long.wanted, SOME if came else 0.0)
+        memory.pool.live(wanted, long.need / long.ticks, came, _lost(m), m.prices)
         memory.pool_bin = Bin(since_s=m.now_s, requests=requests)
 
 
@@ -312,15 +316,14 @@ def _keep(m: _Moment, wanted: float, resting: Sequence[Worker]) -> list[Decision
     """Rent what is lacking on disk, or give back what has long been too much."""
     memory, fleet = m.memory, m.fleet
     lacking = m.endpoint.workers_min - fleet.workers
-    none = wanted > 0 and not fleet.workers
-    if fleet.pool < wanted - 0.5 * fleet.worker or none or lacking > 0:
+    if fleet.pool < wanted or lacking > 0:
         memory.surplus_since_s = -1.0
         return _rent(m, wanted, lacking)
     over = len(m.workers) - m.endpoint.workers_max
     if over > 0:
         return _give_back(m, wanted, resting, over)
-    least = min((m.perf(one) for one in resting), default=float("inf"))
-    if lacking == 0 or least > fleet.pool - wanted:
+    least = min((m.perf(one) for one in m.workers), default=float("inf"))
+    if lacking == 0 or least > _spare(m, wanted):
         memory.surplus_since_s = -1.0
         return []
     if memory.surplus_since_s < 0:
@@ -339,12 +342,12 @@ def _rent(m: _Moment, wanted: float, lacking: int) -> list[Decision]:
     by_bid_max = m.endpoint.interruptible_share * max(wanted, fleet.pool)
     never_sleeps = m.endpoint.always_one and not fleet.workers
     chosen = choose(
-        max(wanted - fleet.pool, lacking * fleet.worker, SOME),
+        max(wanted - fleet.pool, (lacking - 0.5) * fleet.worker),
         max(wanted, fleet.pool),
         [one for one in m.offers if not one.interruptible or by_bid < by_bid_max],
         m.memory.kinds,
         1.0 if never_sleeps else m.memory.pool.levels.share(fleet.pool),
-        fleet.worker if fleet.workers else middle(m.offers, m.memory.kinds),
+        fleet.worker,
     )
     reason = _rent_reason(m, wanted, lacking)
     return [Decision(kind=Kind.RENT, offer=one.offer, reason=reason) for one in chosen[:room]]
@@ -362,9 +365,14 @@ def _rent_reason(m: _Moment, wanted: float, lacking: int) -> str:
     )
 
 
+def _spare(m: _Moment, wanted: float) -> float:
+    """Units/s that could be given back and would not be rented again at once."""
+    return m.fleet.pool - (wanted + 0.5 * m.fleet.worker if wanted > 0 else 0.0)
+
+
 def _give_back(m: _Moment, wanted: float, resting: Sequence[Worker], over: int) -> list[Decision]:
     """Give back the worst of those that sleep: so many, or one that is not wanted."""
-    spare = m.fleet.pool - wanted
+    spare = _spare(m, wanted)
     chosen = sorted(
         (one for one in resting if over > 0 or m.perf(one) <= spare),
         key=m.price_of_work,

@@ -16,11 +16,23 @@ UNKNOWN_PRICE: Final = 300_000.0
 """Nano-dollars an hour for a unit/s when there is no worker yet: a usual GPU's, for tokens."""
 
 
+class Usual(msgspec.Struct, frozen=True, kw_only=True):
+    """An average worker: of the fleet, or of the last one when all its workers are gone."""
+
+    worker: float = UNKNOWN_PERF
+    """Units/s."""
+    slot_perf: float = UNKNOWN_PERF
+    price: float = UNKNOWN_PRICE
+    """Nano-dollars an hour for a unit/s awake."""
+
+
 class FleetNow(msgspec.Struct, kw_only=True):
     """The capacity of a fleet by what its workers promise, in units/s."""
 
     perfs: dict[int, float]
     """Of each worker by id; expected where it has not been measured."""
+    before: Usual = Usual()
+    """What an average worker was before; stands for it while there is none."""
     ready: float = 0.0
     starting: float = 0.0
     loading: float = 0.0
@@ -43,25 +55,35 @@ class FleetNow(msgspec.Struct, kw_only=True):
         return self.ready + self.starting + self.loading + self.asleep
 
     @property
+    def usual(self) -> Usual:
+        """An average worker."""
+        if not self.workers or self.pool <= 0:
+            return self.before
+        return Usual(
+            worker=self.pool / self.workers,
+            slot_perf=self.pool / max(1, self.slots),
+            price=self.gpu_price / self.pool,
+        )
+
+    @property
     def worker(self) -> float:
         """Units/s of an average worker."""
-        return self.pool / self.workers if self.workers else UNKNOWN_PERF
+        return self.usual.worker
 
     @property
     def slot_perf(self) -> float:
         """Units/s of an average slot."""
-        return self.pool / self.slots if self.slots else UNKNOWN_PERF
+        return self.usual.slot_perf
 
     @property
     def awake_s(self) -> float:
         """Nano-dollars for one unit/s awake for a second."""
-        price = self.gpu_price / self.pool if self.pool > 0 else UNKNOWN_PRICE
-        return price / HOUR_S
+        return self.usual.price / HOUR_S
 
 
-def look(workers: Sequence[Worker], kinds: Kinds) -> FleetNow:
-    """Add up a fleet."""
-    now = FleetNow(perfs={})
+def look(workers: Sequence[Worker], kinds: Kinds, before: Usual) -> FleetNow:
+    """Add up a fleet; `before` is what an average worker of it was at the last look."""
+    now = FleetNow(perfs={}, before=before)
     for worker in workers:
         perf = worker.perf
         if perf <= 0:

@@ -142,6 +142,8 @@ class Hindsight(msgspec.Struct, kw_only=True):
                 more = max(0.0, (backlog - CLEAR_FROM_S * capacity) / clear)
                 if backlog > late_s * capacity:
                     cost += late
+            elif capacity <= 0.0:
+                cost += late
             extras[at] = extra + (more - extra) * rise if more > extra else more
             have = int(alpha * tops[place] + beta + more)
             if have < had[at]:

@@ -17,6 +17,8 @@ HALF_LIFE_S: Final = 12 * 3_600.0
 PRIOR_SHARE: Final = 0.3
 PRIOR_S: Final = 600.0
 """Before anything is known: a level is needed for this share of the time, this long at a time."""
+FORGOTTEN: Final = 0.3
+"""How much of what one level has shown is not believed of the next."""
 
 
 def level_of(need: float) -> int:
@@ -57,8 +59,13 @@ class Levels(msgspec.Struct, kw_only=True):
     def lasts_s(self, level: float) -> float:
         """How long the need stays above this many units/s when it gets there.
 
-        A spell that has not ended counts for the time it has lasted, and not as an end.
+        A spell that has not ended counts for the time it has lasted, and not as an end. What is
+        known of one level is expected of the next, a little less surely: a need that is always
+        over in a minute was never long at what it has not reached yet.
         """
-        at = level_of(level)
-        ended = self.spells[at] - (1.0 if at < self.now else 0.0)
-        return (PRIOR_S + self.above_s[at]) / (1.0 + max(0.0, ended))
+        lasts_s = PRIOR_S
+        for at in range(level_of(level) + 1):
+            ended = self.spells[at] - (1.0 if at < self.now else 0.0)
+            prior_s = min(PRIOR_S, lasts_s + FORGOTTEN * (PRIOR_S - lasts_s))
+            lasts_s = (prior_s + self.above_s[at]) / (1.0 + max(0.0, ended))
+        return lasts_s

@@ -27,6 +27,8 @@ that they see at first was there before them."""
 WINDOWS_S: Final = (900, 3_600, 10_800, 28_800, 86_400)
 SHARES: Final = (0.5, 0.75, 1.0, 1.2)
 SPARES: Final = (0.0, 1.0)
+SOME: Final = 1e-9
+"""More than nothing: one worker, whichever."""
 
 
 class PoolRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +86,7 @@ class Pool(msgspec.Struct, kw_only=True):
             top = self.tops[at] = peak.push(self.bins, wanted)
             lows.append(-low.push(self.bins, -top))
         if self.bins * POOL_BIN_S <= SETTLE_S:
-            self.had = [self._have(rule, prices) for rule in POOL_RULES]
+            self.had = [_workers(rule, self.tops[rule.window], prices) for rule in POOL_RULES]
             return
         self._pay(lows, need, requests, prices)
         best = min(range(len(POOL_RULES)), key=self.costs.__getitem__)
@@ -95,8 +97,8 @@ class Pool(msgspec.Struct, kw_only=True):
     def _pay(self, lows: Sequence[float], need: float, requests: int, prices: Prices) -> None:
         keep, gone = 0.5 ** (POOL_BIN_S / HALF_LIFE_S), sum(self.lost)
         for at, rule in enumerate(POOL_RULES):
-            have = self._have(rule, prices)
-            loaded = int(rule.share * lows[rule.window] / prices.worker + rule.spare + 0.5)
+            have = _workers(rule, self.tops[rule.window], prices)
+            loaded = _workers(rule, lows[rule.window], prices)
             capacity = max(0.0, loaded * prices.worker - gone)
             cost = self.costs[at] * keep + have * prices.asleep_s * POOL_BIN_S
             cost += prices.rent * max(0, have - self.had[at])
@@ -106,16 +108,24 @@ class Pool(msgspec.Struct, kw_only=True):
             self.costs[at] = cost
             self.backlogs[at] = max(0.0, self.backlogs[at] + (need - capacity) * POOL_BIN_S)
 
-    def _have(self, rule: PoolRule, prices: Prices) -> int:
-        return int(rule.share * self.tops[rule.window] / prices.worker + rule.spare + 0.5)
-
     def wanted(self, awake_wanted: float, worker: float) -> float:
-        """Units/s to have on disk, when `awake_wanted` is what is wanted awake now."""
+        """Units/s that must be reached by all workers, when so much is wanted awake now.
+
+        Half a worker below what the rule says, so that whole workers come to it on average; the
+        last of them stays as long as anything is wanted.
+        """
         rule = POOL_RULES[self.chosen]
-        return rule.share * max(self.tops[rule.window], awake_wanted) + rule.spare * worker
+        top = max(self.tops[rule.window], awake_wanted)
+        wanted = rule.share * top + (rule.spare - 0.5) * worker
+        return max(wanted, SOME if top > 0 else 0.0)
 
     def told(self) -> str:
         """The chosen rule in words."""
         rule = POOL_RULES[self.chosen]
         hours = WINDOWS_S[rule.window] / 3_600
         return f"{rule.share:g} x peak of {hours:g} h + {rule.spare:g} workers"
+
+
+def _workers(rule: PoolRule, top: float, prices: Prices) -> int:
+    """How many a rule keeps when this was the most wanted awake; one while anything is wanted."""
+    return max(int(rule.share * top / prices.worker + rule.spare + 0.5), 1 if top > 0 else 0)

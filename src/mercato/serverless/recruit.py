@@ -20,6 +20,8 @@ CURIOSITY: Final = 0.12
 """How much better a kind is hoped to be than is known, before one of it was measured."""
 LARGE: Final = 0.15
 """A worker of more than this share of the fleet makes its steps too coarse."""
+LIKE: Final = 1.1
+"""A worker up to this many times the usual one is not large, whatever its share."""
 FETCH_PER_HOUR: Final = NanoUsdPerHour(4_000_000)
 """What loading a worker adds to each hour of its stay, unless its host has the image."""
 
@@ -102,10 +104,11 @@ def choose(
         usual: units/s of an average worker of the fleet; 0 without one.
     """
     price = _price_of_work(kinds, awake_share)
-    largest = max(LARGE * fleet, 1.1 * usual) if usual else float("inf")
+    smallest = min((kinds.expected(one.kind, one.estimate) for one in offers), default=0.0)
+    largest = max(LARGE * fleet, LIKE * max(usual, smallest)) if usual else float("inf")
     fitting = [one for one in offers if kinds.expected(one.kind, one.estimate) <= largest]
     chosen: list[Candidate] = []
-    for offer in sorted(fitting or offers, key=price):
+    for offer in sorted(fitting, key=price):
         if short <= 0:
             break
         chosen.append(offer)
