@@ -10,6 +10,7 @@ from mercato.engine.post import ORDER_SEEN_S, BadReport
 from mercato.http.call import Call
 from mercato.http.server import Server
 from mercato.market.contract import Kind as Contract
+from mercato.market.ids import ContractId
 from mercato.market.instance import State as Instance
 from mercato.serverless.decision import Kind
 from mercato.serverless.endpoint import Endpoint
@@ -308,6 +309,30 @@ async def test_a_worker_in_error_is_restarted_twice_then_given_back_and_its_mach
     await scene.pass_time(1.0)
     assert destroyed(scene) == [1]
     assert "CUDA error" in scene.market.carried_out[-1][1].reason
+
+
+async def test_a_restart_that_the_market_refuses_is_told_and_blames_no_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = await Scene().open()
+
+    async def refuse(_worker: ContractId, _fence: int) -> str:
+        return "no credit is left"
+
+    monkeypatch.setattr(scene.market, "reboot", refuse)
+    await scene.staff(1)
+    for _ in range(2):
+        scene.report(1, error_msg="CUDA error")
+        await scene.pass_time(1.0)
+        scene.report(1)
+    scene.report(1, error_msg="CUDA error")
+    await scene.pass_time(1.0)
+    assert destroyed(scene) == [1]
+    reason = scene.market.carried_out[-1][1].reason
+    assert "CUDA error; the market would not restart it: no credit is left" in reason
+    events = str(scene.station.journal.read())
+    assert "worker 1 is restarted: CUDA error [no credit is left]" in events
+    assert not scene.station.scaling._cool_machines
 
 
 async def test_a_worker_whose_container_ended_has_time_to_be_started_before_it_is_given_up() -> (

@@ -40,7 +40,7 @@ def look_after(post: Post, now_s: float, loading_max_s: float = LOADING_MAX_S) -
     """
     worker = post.worker
     if post.loaded and now_s - post.well_since_s > WELL_AGAIN_S:
-        post.reboots = 0
+        post.reboots, post.refused = 0, ""
     in_state_s = now_s - worker.since_s
     if worker.state is State.ERROR:
         return _error(post, now_s)
@@ -65,6 +65,8 @@ def _error(post: Post, now_s: float) -> Case | None:
 
 
 def _again(post: Post, why: str) -> Case:
+    if post.refused:
+        why = f"{why}; the market would not restart it: {post.refused}"
     if post.reboots < REBOOTS_MAX:
         return Case(Remedy.REBOOT, why)
-    return Case(Remedy.REPLACE, f"{why}; it was restarted {post.reboots} times")
+    return Case(Remedy.REPLACE, f"{why}; {post.reboots} restarts were tried")

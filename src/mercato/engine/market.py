@@ -49,8 +49,8 @@ class Market(Protocol):
         """
         ...
 
-    async def reboot(self, worker: ContractId, fence: int) -> None:
-        """Restart a worker that fails."""
+    async def reboot(self, worker: ContractId, fence: int) -> str:
+        """Restart a worker that fails; `DONE`, or why it could not be."""
         ...
 
     async def renew(self, account: int, group: GroupId, *, cancel: bool) -> int:

@@ -83,15 +83,14 @@ class Post:
         """What it was told to become, until it is seen to have become it."""
         self.ordered_s = 0.0
         self.reboots = 0
+        self.refused = ""
+        """Why the market would not restart it the last time; empty when it did."""
         self.well_since_s = 0.0
         self.degraded_since_s = 0.0
         """Since when it does much less than it should; 0 while it does not."""
         self.peak = 0
         """The most requests that were seen to be worked on at once."""
-        self.load = 0.0
-        self.new_load = 0.0
-        self.served = 0.0
-        self.disk_gb = 0.0
+        self.load = self.new_load = self.served = self.disk_gb = 0.0
 
     def take_fact(self, fact: WorkerFact) -> bool:
         """What the market says now; whether it says that this run of it has ended."""

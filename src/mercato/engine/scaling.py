@@ -243,11 +243,17 @@ class Scaling:
         post.forget_run()
         post.order(State.REBOOTING, now_s)
         self._fleet.settle(post, now_s)
-        self._journal.write(Grain.EVENTS, now_s, f"worker {post.worker.id} is restarted: {reason}")
-        await self._market.reboot(post.worker.id, self.fence)
+        outcome = await self._market.reboot(post.worker.id, self.fence)
+        post.refused = "" if outcome == DONE else outcome
+        line = f"worker {post.worker.id} is restarted: {reason} [{outcome}]"
+        self._journal.write(Grain.EVENTS, now_s, line)
 
     def _replace(self, post: Post, reason: str, now_s: float) -> None:
         worker = post.worker
+        if post.refused:
+            # The market's doing, not the machine's: neither it nor its like are to blame.
+            self._end(Decision(kind=Kind.DESTROY, worker=worker.id, reason=reason))
+            return
         self._cool_machines[worker.machine] = now_s + MACHINE_COOLS_S
         failed = self._failed.setdefault(worker.group, deque(maxlen=FAILED_RECRUITS))
         failed.append(now_s)

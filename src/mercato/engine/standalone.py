@@ -228,11 +228,12 @@ class StandaloneMarket:
         del decision
         return "this engine has no market to rent from"
 
-    async def reboot(self, worker: ContractId, fence: int) -> None:
+    async def reboot(self, worker: ContractId, fence: int) -> str:
         """Restart a worker that fails: whoever runs it sees to that."""
         self._reach()
         del fence
         self.rebooted.append(worker)
+        return DONE
 
     async def renew(self, account: int, group: GroupId, *, cancel: bool) -> int:
         """Raise the version of a group, or count all its workers as of the present one."""

@@ -163,7 +163,9 @@ def test_a_worker_is_rented_slept_woken_made_anew_and_released(
     again = eventually(lambda: _worker(market, State.RUNNING))
     assert again.version == 2
     assert again.token_hash != worker.token_hash
+    assert asyncio.run(market.reboot(worker.id, 0)) == "done"
     assert do(Kind.DESTROY, worker=worker.id) == "done"
+    assert "no worker" in asyncio.run(market.reboot(worker.id, 0))
     assert "no worker" in do(Kind.WAKE, worker=worker.id)
     kept = server.plane.db.run_now(decisions.latest, EndpointId(endpoint), None, 10)
     assert [one.kind for one in kept] == ["wake", "destroy", "update", "wake", "sleep", "rent"]

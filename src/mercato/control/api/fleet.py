@@ -6,7 +6,6 @@ anyone's rentals, and written down with its reason.
 
 import secrets
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -191,10 +190,13 @@ class Recruiter:
                 await self._ask(serving.release, worker, now_ms)
         return worker
 
-    async def reboot(self, worker: ContractId, fence: int) -> None:
-        """Restart a worker that fails; nothing when it is gone or its owner is another engine."""
-        with suppress(errors.Refusal):
+    async def reboot(self, worker: ContractId, fence: int) -> str:
+        """Restart a worker that fails; `done`, or why it could not be."""
+        try:
             await self._ask(_reboot, worker, fence, self.clock.now_ms(), self.house)
+        except errors.Refusal as refusal:
+            return str(refusal)
+        return _DONE
 
     async def _rent(self, group: GroupId, offer: OfferId, reason: str) -> ContractId:
         stored, template = await self._found(group)
@@ -245,9 +247,10 @@ class Recruiter:
 
 def _reboot(tx: Tx, worker: ContractId, fence: int, now_ms: int, house: House) -> None:
     stored = workers.get(tx, worker)
-    if stored is not None:
-        owning.check_fence(tx, stored.endpoint_id, fence)
-        serving.reboot(tx, worker, now_ms, house)
+    if stored is None:
+        raise errors.NotFound(f"There is no worker {worker} any more.")
+    owning.check_fence(tx, stored.endpoint_id, fence)
+    serving.reboot(tx, worker, now_ms, house)
 
 
 def _disk_gb(args: LaunchArgs, template: StoredTemplate) -> float:
