@@ -303,6 +303,7 @@ def test_one_too_many_that_every_batch_wakes_is_given_back_all_the_same() -> Non
     assert max(Counter(at_s for at_s, one in stage.done if one.kind is Kind.WAKE).values()) > 5
     assert stage.count(Kind.DESTROY) >= 3
     assert stage.workers
+    assert not any("1e-" in one.reason for _, one in stage.done)
 
 
 @pytest.mark.parametrize("rest_s", [600, 3_000])
@@ -311,6 +312,14 @@ def test_the_only_worker_of_rare_requests_is_not_given_back_to_be_rented_again(r
     for second in range(12 * 3_600):
         stage.second(second % rest_s == 0)
     assert stage.count(Kind.DESTROY) == stage.count(Kind.RENT) == 0
+
+
+def test_two_for_rare_requests_become_one_and_the_reason_is_no_number_of_units() -> None:
+    stage = Stage(FREE, [worker(1, State.STOPPED), worker(2, State.STOPPED)])
+    for second in range(3 * 3_600):
+        stage.second(second % 3_000 == 0)
+    (reason,) = (one.reason for _, one in stage.done if one.kind is Kind.DESTROY)
+    assert reason.startswith("one worker is wanted on disk and 600 units/s are there, for 2 h")
 
 
 def test_a_taken_worker_is_replaced_by_one() -> None:

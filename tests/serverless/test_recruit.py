@@ -27,7 +27,7 @@ def test_36_after_three_workers_of_each_kind_the_choice_is_within_a_tenth_of_the
     kinds: list[tuple[float, float, float]],
 ) -> None:
     offers, shown = learned(kinds)
-    (chosen,) = choose(1.0, 1.0, offers, shown, awake_share=1.0, usual=0.0)
+    (chosen,) = choose(1.0, 1.0, offers, shown, awake_share=1.0, usual=1_000.0)
 
     def truly(one: Candidate) -> float:
         perf, _, _ = kinds[one.offer - 1]
@@ -41,7 +41,7 @@ def test_36_a_kind_that_is_a_third_worse_is_rented_only_when_nothing_else_is_lef
     kinds = [(300.0, 0.36, 1.0), (200.0, 0.36, 1.12)]
     offers, shown = learned(kinds)
     good = [offer(100 + n, kind="kind 1") for n in range(5)]
-    chosen = choose(1_900.0, 3_000.0, [*offers, *good], shown, awake_share=1.0, usual=0.0)
+    chosen = choose(1_900.0, 3_000.0, [*offers, *good], shown, awake_share=1.0, usual=1_000.0)
     assert [one.kind for one in chosen] == 6 * ["kind 1"] + ["kind 2"]
 
 

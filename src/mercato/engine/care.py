@@ -31,6 +31,8 @@ class Case(NamedTuple):
 
     remedy: Remedy
     reason: str
+    by_market: bool = False
+    """Whether it is the market that would not have it well again, and not its machine."""
 
 
 def look_after(post: Post, now_s: float, loading_max_s: float = LOADING_MAX_S) -> Case | None:
@@ -69,4 +71,5 @@ def _again(post: Post, why: str) -> Case:
         why = f"{why}; the market would not restart it: {post.refused}"
     if post.reboots < REBOOTS_MAX:
         return Case(Remedy.REBOOT, why)
-    return Case(Remedy.REPLACE, f"{why}; {post.reboots} restarts were tried")
+    reason = f"{why}; {post.reboots} restarts were tried"
+    return Case(Remedy.REPLACE, reason, by_market=bool(post.refused))

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from mercato.engine.care import Remedy, look_after
+from mercato.engine.care import Case, Remedy, look_after
 from mercato.engine.clock import Clock
 from mercato.engine.fleet import Fleet
 from mercato.engine.journal import Grain, Journal
@@ -235,7 +235,7 @@ class Scaling:
             if case.remedy is Remedy.REBOOT:
                 await self._reboot(post, case.reason, now_s)
             else:
-                self._replace(post, case.reason, now_s)
+                self._replace(post, case, now_s)
 
     async def _reboot(self, post: Post, reason: str, now_s: float) -> None:
         self._fleet.lose(post.worker.id, now_s)
@@ -248,16 +248,13 @@ class Scaling:
         line = f"worker {post.worker.id} is restarted: {reason} [{outcome}]"
         self._journal.write(Grain.EVENTS, now_s, line)
 
-    def _replace(self, post: Post, reason: str, now_s: float) -> None:
+    def _replace(self, post: Post, case: Case, now_s: float) -> None:
         worker = post.worker
-        if post.refused:
-            # The market's doing, not the machine's: neither it nor its like are to blame.
-            self._end(Decision(kind=Kind.DESTROY, worker=worker.id, reason=reason))
-            return
-        self._cool_machines[worker.machine] = now_s + MACHINE_COOLS_S
-        failed = self._failed.setdefault(worker.group, deque(maxlen=FAILED_RECRUITS))
-        failed.append(now_s)
-        self._end(Decision(kind=Kind.DESTROY, worker=worker.id, reason=reason))
+        if not case.by_market:
+            self._cool_machines[worker.machine] = now_s + MACHINE_COOLS_S
+            failed = self._failed.setdefault(worker.group, deque(maxlen=FAILED_RECRUITS))
+            failed.append(now_s)
+        self._end(Decision(kind=Kind.DESTROY, worker=worker.id, reason=case.reason))
 
     # How a worker's service ends.
 

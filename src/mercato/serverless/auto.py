@@ -192,6 +192,7 @@ def _pool_wanted(m: _Moment) -> float:
         aim_s, late = m.prices.aim_s, m.prices.late
         short = to_rent(_shortage(m), aim_s=aim_s, late=late, worker_cost=cost)
         if short > m.fleet.pool:
+            # Half a worker less, as in Pool.wanted.
             wanted = max(wanted, short - 0.5 * m.fleet.worker)
     return wanted
 
@@ -359,10 +360,12 @@ def _rent_reason(m: _Moment, wanted: float, lacking: int) -> str:
         return f"{least} workers are wanted on disk at least and {m.fleet.workers} are"
     if wanted <= SOME:
         return "one worker is wanted to begin with"
-    return (
-        f"{wanted:.3g} units/s are wanted on disk and {m.fleet.pool:.3g} are "
-        f"({m.memory.pool.told()})"
-    )
+    return f"{_told(m, wanted)} ({m.memory.pool.told()})"
+
+
+def _told(m: _Moment, wanted: float) -> str:
+    much = "one worker is" if 0 < wanted <= SOME else f"{wanted:.3g} units/s are"
+    return f"{much} wanted on disk and {m.fleet.pool:.3g} units/s are there"
 
 
 def _spare(m: _Moment, wanted: float) -> float:
@@ -381,8 +384,7 @@ def _give_back(m: _Moment, wanted: float, resting: Sequence[Worker], over: int) 
     reason = (
         f"the endpoint may have {m.endpoint.workers_max} workers and has {len(m.workers)}"
         if over > 0
-        else f"{wanted:.3g} units/s are wanted on disk and {m.fleet.pool:.3g} are, "
-        f"for {KEEP_S / HOUR_S:.0f} h ({m.memory.pool.told()})"
+        else f"{_told(m, wanted)}, for {KEEP_S / HOUR_S:.0f} h ({m.memory.pool.told()})"
     )
     m.memory.destroyed += [int(one.id) for one in chosen]
     return [Decision(kind=Kind.DESTROY, worker=one.id, reason=reason) for one in chosen]

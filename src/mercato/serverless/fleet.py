@@ -31,8 +31,8 @@ class FleetNow(msgspec.Struct, kw_only=True):
 
     perfs: dict[int, float]
     """Of each worker by id; expected where it has not been measured."""
-    before: Usual = Usual()
-    """What an average worker was before; stands for it while there is none."""
+    usual: Usual = Usual()
+    """An average worker."""
     ready: float = 0.0
     starting: float = 0.0
     loading: float = 0.0
@@ -55,17 +55,6 @@ class FleetNow(msgspec.Struct, kw_only=True):
         return self.ready + self.starting + self.loading + self.asleep
 
     @property
-    def usual(self) -> Usual:
-        """An average worker."""
-        if not self.workers or self.pool <= 0:
-            return self.before
-        return Usual(
-            worker=self.pool / self.workers,
-            slot_perf=self.pool / max(1, self.slots),
-            price=self.gpu_price / self.pool,
-        )
-
-    @property
     def worker(self) -> float:
         """Units/s of an average worker."""
         return self.usual.worker
@@ -83,7 +72,7 @@ class FleetNow(msgspec.Struct, kw_only=True):
 
 def look(workers: Sequence[Worker], kinds: Kinds, before: Usual) -> FleetNow:
     """Add up a fleet; `before` is what an average worker of it was at the last look."""
-    now = FleetNow(perfs={}, before=before)
+    now = FleetNow(perfs={}, usual=before)
     for worker in workers:
         perf = worker.perf
         if perf <= 0:
@@ -104,4 +93,10 @@ def look(workers: Sequence[Worker], kinds: Kinds, before: Usual) -> FleetNow:
         now.gpu_price += worker.gpu_price
         now.storage_price += worker.storage_price
         now.slots += worker.slots
+    if now.pool > 0:
+        now.usual = Usual(
+            worker=now.pool / now.workers,
+            slot_perf=now.pool / max(1, now.slots),
+            price=now.gpu_price / now.pool,
+        )
     return now

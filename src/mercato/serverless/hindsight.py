@@ -138,12 +138,10 @@ class Hindsight(msgspec.Struct, kw_only=True):
             extra, backlog = extras[at], backlogs[at]
             capacity = int(alpha * lows[place] + beta + extra) * worker
             cost, more = costs[at] * keep, 0.0
+            if backlog > late_s * capacity or capacity <= 0.0:
+                cost += late
             if backlog > 0.0:
                 more = max(0.0, (backlog - CLEAR_FROM_S * capacity) / clear)
-                if backlog > late_s * capacity:
-                    cost += late
-            elif capacity <= 0.0:
-                cost += late
             extras[at] = extra + (more - extra) * rise if more > extra else more
             have = int(alpha * tops[place] + beta + more)
             if have < had[at]:

@@ -101,12 +101,12 @@ def choose(
         kinds: what each kind has shown.
         awake_share: how much of the time these workers will be awake. One that mostly sleeps costs
             mostly its disk, which favours fewer, larger ones.
-        usual: units/s of an average worker of the fleet; 0 without one.
+        usual: units/s of an average worker of the fleet, or of the market before there is one.
     """
     price = _price_of_work(kinds, awake_share)
-    smallest = min((kinds.expected(one.kind, one.estimate) for one in offers), default=0.0)
-    largest = max(LARGE * fleet, LIKE * max(usual, smallest)) if usual else float("inf")
-    fitting = [one for one in offers if kinds.expected(one.kind, one.estimate) <= largest]
+    sizes = [kinds.expected(one.kind, one.estimate) for one in offers]
+    largest = max(LARGE * fleet, LIKE * usual, LIKE * min(sizes, default=0.0))
+    fitting = (one for one, size in zip(offers, sizes, strict=True) if size <= largest)
     chosen: list[Candidate] = []
     for offer in sorted(fitting, key=price):
         if short <= 0:
