@@ -255,7 +255,10 @@ def test_29_what_the_owner_wants_on_disk_is_there() -> None:
         stage.second()
     assert len(stage.workers) == 3
     last = stage.done[-1][1]
-    assert last.reason == "3 workers are wanted on disk at least and 0 are"
+    assert last.reason == "3 workers are wanted on disk at least and 0 are there"
+    alone = Stage(msgspec.structs.replace(FREE, workers_min=1), [])
+    alone.second()
+    assert alone.done[-1][1].reason == "1 worker is wanted on disk at least and 0 are there"
     loads = msgspec.structs.replace(FREE, pool_load_min=1_500.0)
     stage = Stage(loads, [])
     for _ in range(10):
@@ -319,7 +322,7 @@ def test_two_for_rare_requests_become_one_and_the_reason_is_no_number_of_units()
     for second in range(3 * 3_600):
         stage.second(second % 3_000 == 0)
     (reason,) = (one.reason for _, one in stage.done if one.kind is Kind.DESTROY)
-    assert reason.startswith("one worker is wanted on disk and 600 units/s are there, for 2 h")
+    assert reason.startswith("1 worker is wanted on disk and 600 units/s are there, for 2 h")
 
 
 def test_a_taken_worker_is_replaced_by_one() -> None:
@@ -349,4 +352,4 @@ def test_the_first_worker_is_rented_for_no_number_of_units() -> None:
     stage.second(1, waiting=Waiting(requests=1, units=0.0, oldest_s=0.5))
     (_, decision), *_ = stage.done
     assert decision.kind is Kind.RENT
-    assert decision.reason == "one worker is wanted to begin with"
+    assert decision.reason == "1 worker is wanted to begin with"

@@ -357,14 +357,15 @@ def _rent(m: _Moment, wanted: float, lacking: int) -> list[Decision]:
 def _rent_reason(m: _Moment, wanted: float, lacking: int) -> str:
     if lacking > 0:
         least = m.endpoint.workers_min
-        return f"{least} workers are wanted on disk at least and {m.fleet.workers} are"
+        many = "1 worker is" if least == 1 else f"{least} workers are"
+        return f"{many} wanted on disk at least and {m.fleet.workers} are there"
     if wanted <= SOME:
-        return "one worker is wanted to begin with"
+        return "1 worker is wanted to begin with"
     return f"{_told(m, wanted)} ({m.memory.pool.told()})"
 
 
 def _told(m: _Moment, wanted: float) -> str:
-    much = "one worker is" if 0 < wanted <= SOME else f"{wanted:.3g} units/s are"
+    much = "1 worker is" if 0 < wanted <= SOME else f"{wanted:.3g} units/s are"
     return f"{much} wanted on disk and {m.fleet.pool:.3g} units/s are there"
 
 
