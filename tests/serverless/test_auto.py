@@ -1,5 +1,6 @@
 """The default policy: what must hold whatever happens, then what is promised."""
 
+import math
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -307,6 +308,23 @@ def test_one_too_many_that_every_batch_wakes_is_given_back_all_the_same() -> Non
     assert stage.count(Kind.DESTROY) >= 3
     assert stage.workers
     assert not any("1e-" in one.reason for _, one in stage.done)
+
+
+def test_a_batch_that_is_late_whatever_is_woken_is_worked_off_by_one_worker() -> None:
+    """300 requests within the first minute of every hour, and a start takes half of that minute."""
+    stage = Stage(FREE, [worker(name, State.STOPPED) for name in range(1, 9)])
+    backlog = 0.0
+    for second in range(8 * 3_600):
+        came = 5 if second % 3_600 < 60 else 0
+        serving = sum(one.perf for one in stage.workers.values() if one.state is State.READY)
+        backlog = max(0.0, backlog + came * 300.0 - serving)
+        waits = Waiting(requests=math.ceil(backlog / 300), units=backlog, oldest_s=1.0)
+        stage.second(came, waiting=waits if backlog else Waiting())
+    woken = Counter((at_s - 1_001) // 3_600 for at_s, one in stage.done if one.kind is Kind.WAKE)
+    assert max(woken.values()) > 5
+    assert [woken[hour] for hour in range(4, 8)] == [1, 1, 1, 1]
+    assert len(stage.workers) == 1
+    assert any("worked off" in one.reason for _, one in stage.done)
 
 
 @pytest.mark.parametrize("rest_s", [600, 3_000])

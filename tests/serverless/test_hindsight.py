@@ -1,6 +1,10 @@
 """The shadow fleets: what a rule would have cost is charged for what would have happened."""
 
+import msgspec
+import pytest
+
 from mercato.serverless.hindsight import BIN_S, RULES, SETTLE_S, Hindsight, Prices
+from mercato.serverless.pool import Pool
 
 PRICES = Prices(
     awake_s=1.0, asleep_s=1.0, rent=1.0, late=1e9, worker=300.0, aim_s=10.0, request_s=1.0
@@ -16,3 +20,24 @@ def test_who_comes_while_a_rule_has_nobody_awake_is_late_under_it() -> None:
     awake = [cost for rule, cost in zip(RULES, hindsight.costs, strict=True) if rule.beta >= 0.5]
     assert min(asleep) >= 10 * PRICES.late
     assert max(awake) < PRICES.late
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_it_tells_who_would_have_been_in_time_under_the_chosen_rule(beta: float) -> None:
+    """Only they can be made late by too small a pool, which is charged for them alone."""
+    hindsight = Hindsight()
+    for _ in range(int(SETTLE_S) // BIN_S):
+        hindsight.live((0.0, 0.0), 0.0, 0, PRICES)
+    hindsight.chosen = next(at for at, rule in enumerate(RULES) if rule.beta == beta)
+    hindsight.live((300.0, 300.0), 300.0, 10, PRICES)
+    assert hindsight.in_time == (10 if beta else 0)
+
+
+@pytest.mark.parametrize("kind", [Hindsight, Pool])
+def test_what_a_version_with_other_rules_kept_cannot_be_read(
+    kind: type[Hindsight] | type[Pool],
+) -> None:
+    kept = msgspec.to_builtins(kind())
+    assert msgspec.convert(kept, kind) == kind()
+    with pytest.raises(msgspec.ValidationError, match="rules and not of"):
+        msgspec.convert(kept | {"costs": [0.0] * (len(kept["costs"]) - 1)}, kind)

@@ -40,3 +40,15 @@ def test_a_few_more_are_chance(a_second: int) -> None:
     load = Load()
     asked(load, 1, 2 * CALM_S, a_second, 300.0)
     assert asked(load, 1 + 2 * CALM_S, SURGE_S, a_second + 1, 300.0) == 0
+
+
+@given(st.lists(st.tuples(st.floats(0, 600), st.floats(0.1, 5_000)), max_size=60))
+def test_when_all_is_done_nothing_is_needed(asked: list[tuple[float, float]]) -> None:
+    """Not even what rounding leaves: it would keep a worker awake, or wake one each second."""
+    load = Load(slot_perf=37.5)
+    arrivals = sorted(asked)
+    for second in range(1, 1_800):
+        while arrivals and arrivals[0][0] < second:
+            load.arrive(*arrivals.pop(0))
+        load.tick(float(second), Waiting())
+    assert load.need == load.quick == load.calm == 0

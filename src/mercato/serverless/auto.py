@@ -18,7 +18,7 @@ from mercato.market.money import NanoUsd, NanoUsdPerHour
 from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint
 from mercato.serverless.fleet import HOUR_S, UNKNOWN_PERF, FleetNow, Usual, look
-from mercato.serverless.hindsight import BIN_S, CLEAR_FROM_S, CLEAR_S, Hindsight, Prices
+from mercato.serverless.hindsight import BIN_S, CLEAR_FROM_S, Hindsight, Prices
 from mercato.serverless.load import Load
 from mercato.serverless.pool import POOL_BIN_S, SOME, Pool
 from mercato.serverless.recruit import Candidate, Kinds, choose, middle
@@ -54,6 +54,8 @@ class Bin(msgspec.Struct, kw_only=True):
     wanted: float = 0.0
     need: float = 0.0
     ticks: int = 0
+    in_time: int = 0
+    """Requests that the workers awake would not have made late, had there been enough on disk."""
     requests: int = 0
     """The counter as the bin began."""
 
@@ -171,13 +173,19 @@ def _awake_wanted(m: _Moment) -> float:
     """Units/s that must be reached by workers awake or starting."""
     endpoint, waiting = m.endpoint, m.load.waiting
     wanted = m.rule * max(1.0, NEUTRAL_UTILISATION / endpoint.utilisation)
-    wanted += max(0.0, waiting.units - CLEAR_FROM_S * m.fleet.ready) / CLEAR_S
-    wanted = max(wanted, m.load.surge, endpoint.load_min / endpoint.utilisation)
+    backlog = max(0.0, waiting.units - CLEAR_FROM_S * m.fleet.ready)
+    wanted += backlog / m.memory.hindsight.rule.clear_s
+    wanted = max(wanted, _surge(m), endpoint.load_min / endpoint.utilisation)
     gate_s = endpoint.idle_before_zero_s
     lately = gate_s is not None and m.now_s - m.load.last_s < gate_s
     if endpoint.always_one or waiting.requests or (lately and m.fleet.awake > 0):
         wanted = max(wanted, SOME)
     return wanted
+
+
+def _surge(m: _Moment) -> float:
+    """Units/s that a surge asks at once."""
+    return 0.0 if m.memory.hindsight.rule.patient else m.load.surge
 
 
 def _pool_wanted(m: _Moment) -> float:
@@ -233,11 +241,12 @@ def _pass_time(m: _Moment) -> None:
         needs = (short.quick, short.calm)
         came = requests - short.requests
         memory.hindsight.live(needs, short.need / short.ticks, came, m.prices)
+        long.in_time += memory.hindsight.in_time
         memory.bin = Bin(since_s=m.now_s, requests=requests)
     if m.now_s - long.since_s >= POOL_BIN_S:
-        came = requests - long.requests
-        wanted = max(long.wanted, SOME if came else 0.0)
-        memory.pool.live(wanted, long.need / long.ticks, came, _lost(m), m.prices)
+        wanted = max(long.wanted, SOME if requests > long.requests else 0.0)
+        need = long.need / long.ticks
+        memory.pool.live(wanted, need, long.in_time, _lost(m), m.prices)
         memory.pool_bin = Bin(since_s=m.now_s, requests=requests)
 
 
@@ -301,7 +310,7 @@ def _sleep(m: _Moment, wanted: float) -> list[Decision]:
 
 def _awake_reason(m: _Moment, wanted: float) -> str:
     waiting = m.load.waiting
-    surge = f"; a surge of {m.load.surge:.0f} units/s" if m.load.surge > 0 else ""
+    surge = f"; a surge of {_surge(m):.0f} units/s" if _surge(m) > 0 else ""
     waits = (
         f"; {waiting.requests} requests wait, the first for {waiting.oldest_s:.1f} s"
         if waiting.requests

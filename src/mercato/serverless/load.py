@@ -13,6 +13,8 @@ import msgspec
 
 HORIZON_S: Final = 1_024
 """Longest virtual job; what a longer one would ask beyond is not seen coming."""
+DUST: Final = 1e-6
+"""A need below this share of a slot is what adding and taking away has left behind: it is none."""
 QUICK_S: Final = 8
 CALM_S: Final = 60
 """The need is averaged over a short and over a long time."""
@@ -84,7 +86,7 @@ class Load(msgspec.Struct, kw_only=True):
             at = passed % HORIZON_S
             self.open += self.slope[at]
             self.slope[at] = 0.0
-            self.need = max(0.0, self.open)
+            self.need = self.open if self.open > DUST * self.slot_perf else 0.0
             self.recent.append(self.need)
             self.came.append(self.requests - self.counted)
             self.counted = self.requests

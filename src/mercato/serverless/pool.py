@@ -67,18 +67,23 @@ class Pool(msgspec.Struct, kw_only=True):
     """Units/s that were lost in the last bins, and are not replaced yet."""
     levels: Levels = msgspec.field(default_factory=Levels)
 
+    def __post_init__(self) -> None:
+        """Refuse what another version kept, as Hindsight does. Raises ValueError."""
+        if len(self.costs) != len(POOL_RULES):
+            raise ValueError(f"it is of {len(self.costs)} rules and not of {len(POOL_RULES)}")
+
     def live(self, wanted: float, need: float, requests: int, lost: float, prices: Prices) -> None:
         """Let `POOL_BIN_S` seconds pass for every shadow pool, and choose the best rule.
 
         Args:
             wanted: the most that the endpoint wanted awake in these seconds, units/s.
             need: the mean need, units/s.
-            requests: how many came.
+            requests: how many came that only a lack of workers on disk could make late.
             lost: units/s of workers that crashed, were outbid or could not be woken.
             prices: what disks, rentals and lateness cost.
         """
         self.bins += 1
-        self.levels.live(wanted, POOL_BIN_S)
+        self.levels.live(max(wanted, need), POOL_BIN_S)
         self.lost.append(lost)
         del self.lost[:-LOAD_BINS]
         lows: list[float] = []
