@@ -50,7 +50,7 @@ class AuthData(msgspec.Struct, kw_only=True):
     """`worker.issued_ms.expires_ms.seal`; the seal is over all of these fields."""
 
 
-class Ticket(msgspec.Struct, frozen=True, kw_only=True):
+class Ticket(msgspec.Struct, frozen=True):
     """What a ticket's text says, once its seal has been found good."""
 
     worker: int
@@ -83,10 +83,11 @@ def issue(secret: bytes, auth: AuthData, worker: int, now_ms: int) -> str:
 def opened(secret: bytes, auth: AuthData) -> Ticket | None:
     """What the ticket in `auth` says; None when it was not issued with this secret for this."""
     stamp, _, seal = auth.ticket.rpartition(".")
-    if not hmac.compare_digest(_seal(secret, auth, stamp).encode(), seal.encode()):
+    # What is not ASCII is no seal, and would not be compared.
+    if not (seal.isascii() and hmac.compare_digest(_seal(secret, auth, stamp), seal)):
         return None
     worker, issued_ms, expires_ms = stamp.split(".")
-    return Ticket(worker=int(worker), issued_ms=int(issued_ms), expires_ms=int(expires_ms))
+    return Ticket(int(worker), int(issued_ms), int(expires_ms))
 
 
 def _seal(secret: bytes, auth: AuthData, stamp: str) -> str:
