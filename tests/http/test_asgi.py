@@ -48,7 +48,9 @@ class Scene:
         call.answer(201, b"{}")
 
     async def _stream(self, call: Call) -> None:
-        call.begin(200, [(b"content-type", b"text/event-stream")], None)
+        # The second belongs to another connection, from which the stream might be passed on.
+        headers = [(b"content-type", b"text/event-stream"), (b"Keep-Alive", b"timeout=5")]
+        call.begin(200, headers, None)
         for number in range(3):
             call.write(f"data: {number}\n\n".encode())
             await asyncio.sleep(0)
@@ -113,6 +115,7 @@ async def test_what_is_known_is_answered_here_and_the_rest_there(url: str, scene
 async def test_a_stream_comes_whole_and_a_broken_one_is_seen_to_be(url: str, scene: Scene) -> None:
     async with aiohttp.ClientSession() as client:
         async with client.get(f"{url}/stream") as answer:
+            assert "keep-alive" not in answer.headers
             assert await answer.read() == b"data: 0\n\ndata: 1\n\ndata: 2\n\n"
         with pytest.raises(aiohttp.ClientError):
             async with client.get(f"{url}/broken") as answer:

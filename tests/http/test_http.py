@@ -222,6 +222,58 @@ async def test_a_client_that_asks_first_is_told_to_go_on() -> None:
         writer.close()
 
 
+async def test_a_request_in_part_behind_a_whole_one_is_looked_at_too() -> None:
+    asks = b"POST /second HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+    async with Site(echo).up() as site:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(b"GET /first HTTP/1.1\r\n\r\n" + asks)
+        answers = await reader.readuntil(b"100 Continue\r\n\r\n")
+        assert b"GET /first" in answers
+        writer.write(b"hi")
+        assert b"POST /second  hi" in await reader.readuntil(b"hi")
+        writer.close()
+        endless = b"GET /second HTTP/1.1\r\na: " + b"x" * 20 * HEAD_BYTES_MAX
+        answer = await site.raw(b"GET /first HTTP/1.1\r\n\r\n" + endless)
+        assert [b"HTTP/1.1 200" in answer, b"HTTP/1.1 431" in answer] == [True, True]
+
+
+async def test_line_ends_between_requests_are_passed_over() -> None:
+    async with Site(echo).up() as site:
+        pieces = (b"\r\n", b"GET /a HTTP/1.1\r\n\r\n", b"\r\n\r\n", b"GET /b HTTP/1.1\r\n\r\n")
+        answer = await site.raw(*pieces)
+        assert [b"GET /a" in answer, b"GET /b" in answer] == [True, True]
+
+
+async def test_what_follows_a_body_belongs_to_no_other_message() -> None:
+    seen: list[tuple[bytes, ...]] = []
+    chunked = b"transfer-encoding: chunked\r\nx-head: 1\r\n\r\n2\r\nhi\r\n0\r\nx-trailer: 2\r\n\r\n"
+
+    def note(call: Call) -> None:
+        seen.append(tuple(name for name, _ in call.headers))
+        echo(call)
+
+    async with Site(note).up() as site:
+        await site.raw((b"POST / HTTP/1.1\r\n" + chunked) + b"GET / HTTP/1.1\r\nx-own: 3\r\n\r\n")
+    assert seen[1] == (b"x-own",)
+
+    async def origin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in (chunked, b"content-length: 0\r\nx-own: 3\r\n\r\n"):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\n" + answer)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(origin, "127.0.0.1", 0)
+    async with server:
+        pool = Pool(Origin("127.0.0.1", server.sockets[0].getsockname()[1], tls=False))
+        assert (await pool.fetch("GET", "/")).body == b"hi"
+        assert [name for name, _ in (await pool.fetch("GET", "/")).headers] == [
+            b"content-length",
+            b"x-own",
+        ]
+        pool.close()
+
+
 async def test_a_kept_connection_that_the_origin_closed_is_replaced() -> None:
     async with Site(echo).up() as site:
         pool = site.pool()
@@ -278,6 +330,33 @@ async def test_a_relay_passes_status_headers_and_body_on() -> None:
     assert (answer.status, answer.body) == (418, b"x" * 1_000_000)
     assert (b"x-pot", b"brown") in answer.headers
     assert (b"content-type", b"text/x-tea") in answer.headers
+
+
+async def test_what_belongs_to_the_origins_connection_is_not_passed_on() -> None:
+    async def origin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nConnection: Keep-Alive\r\n"
+            b"X-Two: 1\r\nx-two: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+        )
+        await reader.read()
+        writer.close()
+
+    behind = await asyncio.start_server(origin, "127.0.0.1", 0)
+    pool = Pool(Origin("127.0.0.1", behind.sockets[0].getsockname()[1], tls=False))
+
+    async def relay(call: Call) -> None:
+        await pool.exchange(pool.request("GET", "/"), Relay(call))
+
+    async with behind, Site(relay).up() as front:
+        answer = await front.pool().fetch("GET", "/")
+        assert answer.body == b"hi"
+        assert answer.headers == [
+            (b"X-Two", b"1"),
+            (b"x-two", b"2"),
+            (b"transfer-encoding", b"chunked"),
+        ]
+        pool.close()
 
 
 async def test_a_slow_reader_makes_the_origin_wait() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any, Final
 
-from mercato.http.call import JSON, Call, Headers
+from mercato.http.call import HOP_BY_HOP, JSON, Call, Headers
 from mercato.http.server import BODY_BYTES_MAX, Complaint, Handler
 
 Message = MutableMapping[str, Any]
@@ -51,7 +51,7 @@ class _AsgiCall(Call):
         if self.gone or self.begun:
             return
         self.begun = True
-        told = [*headers]
+        told = [pair for pair in headers if pair[0].lower() not in HOP_BY_HOP]
         if length is not None:
             told.append((b"content-length", str(length).encode()))
         self._put({"type": "http.response.start", "status": status, "headers": told})

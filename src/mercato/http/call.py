@@ -85,7 +85,10 @@ class Call(ABC):
 
     @abstractmethod
     def begin(self, status: int, headers: Headers, length: int | None) -> None:
-        """Give the head of an answer whose body follows; None when its length is not known."""
+        """Give the head of an answer whose body follows; None when its length is not known.
+
+        Headers that belong to one connection are left out: they may be another's.
+        """
 
     @abstractmethod
     def write(self, chunk: bytes) -> None:

@@ -131,7 +131,8 @@ class Line(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._until_close = False
         self._interim = False
-        self._keeps = False
+        self.reusable = False
+        """Whether another exchange may follow."""
         self.begun = False
         """Whether the answer to the present exchange has begun to come."""
         self.kept_at = 0.0
@@ -139,16 +140,11 @@ class Line(asyncio.Protocol):
     def carry(self, exchange: "Exchange", request: bytes, sink: Sink) -> None:
         """Send a request; `exchange` is told when the sink has the whole answer, or why not."""
         self._exchange, self._sink, self.begun = exchange, sink, False
-        self._until_close = False
+        self._until_close = self.reusable = False
         if self._transport is None:
             self._fail("the connection was closed")
         else:
             self._transport.write(request)
-
-    @property
-    def reusable(self) -> bool:
-        """Whether another exchange may follow."""
-        return self._transport is not None and self._exchange is None and self._keeps
 
     def pause(self) -> None:
         """Read no more until `resume`."""
@@ -162,6 +158,7 @@ class Line(asyncio.Protocol):
 
     def abort(self) -> None:
         """Break off."""
+        self.reusable = False
         if self._transport is not None:
             self._transport.abort()
 
@@ -174,6 +171,7 @@ class Line(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._transport = None
+        self.reusable = False
         if self._exchange is None:
             return
         if self._until_close and self.begun and exc is None:
@@ -202,10 +200,6 @@ class Line(asyncio.Protocol):
 
     # What the parser tells.
 
-    def on_message_begin(self) -> None:
-        """An answer begins."""
-        self._headers = []
-
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header has come."""
         self._headers.append((name, value))
@@ -227,9 +221,10 @@ class Line(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The answer is complete."""
+        self._headers = []
         if not self._interim:
             # Only here does the parser know.
-            self._keeps = self._parser.should_keep_alive()
+            self.reusable = self._parser.should_keep_alive()
             self._complete()
 
     # Inside.
@@ -279,9 +274,10 @@ class Exchange:
 
     def whole(self, line: Line) -> None:
         """The sink has the whole answer."""
-        if self._done is not None:
+        done, self._done, self._line = self._done, None, None
+        if done is not None:
             self._pool.keep(line)
-        self._end(None)
+            done(None)
 
     def broken(self, line: Line, why: str) -> None:
         """The line broke before that."""

@@ -1,6 +1,6 @@
 """Answers a call with what an origin answers, as it comes."""
 
-from mercato.http.call import HOP_BY_HOP, Call, Headers
+from mercato.http.call import Call, Headers
 from mercato.http.client import Line
 
 
@@ -10,31 +10,30 @@ class Relay:
     When the caller reads more slowly than the origin writes, the origin is made to wait.
     """
 
-    __slots__ = ("_call", "status")
+    __slots__ = ("call", "status")
 
     def __init__(self, call: Call) -> None:
         """`call` must not have been answered yet."""
-        self._call = call
+        self.call = call
         self.status = 0
         """What the origin answered; 0 before it did."""
 
     def begin(self, line: Line, status: int, headers: Headers, length: int | None) -> None:
-        """Pass the head on, without what belongs to the origin's connection."""
+        """Pass the head on."""
         self.status = status
-        self._call.on_full = line.pause
-        self._call.on_drained = line.resume
-        passed = [pair for pair in headers if pair[0].lower() not in HOP_BY_HOP]
-        self._call.begin(status, passed, length)
+        self.call.on_full = line.pause
+        self.call.on_drained = line.resume
+        self.call.begin(status, headers, length)
 
     def write(self, chunk: bytes) -> None:
         """Pass a piece on."""
-        self._call.write(chunk)
+        self.call.write(chunk)
 
     def flush(self) -> None:
         """Nothing more has come for now: let the caller have what there is."""
-        self._call.flush()
+        self.call.flush()
 
     def end(self) -> None:
         """The answer is whole."""
-        self._call.on_full = self._call.on_drained = None
-        self._call.end()
+        self.call.on_full = self.call.on_drained = None
+        self.call.end()

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import httptools
 
-from mercato.http.call import JSON, TEXT, Call, Headers, header
+from mercato.http.call import HOP_BY_HOP, JSON, TEXT, Call, Headers, header
 
 Handler = Callable[[Call], Coroutine[Any, Any, None] | None]
 Complaint = Callable[[str, BaseException], None]
@@ -52,7 +52,7 @@ def _bodiless(status: int) -> bool:
 class _WireCall(Call):
     """A call that came over a connection of this server."""
 
-    __slots__ = ("_chunked", "_connection", "_head", "_keep")
+    __slots__ = ("_chunked", "_connection", "_head", "keep")
 
     def __init__(
         self,
@@ -61,13 +61,12 @@ class _WireCall(Call):
         query: str,
         headers: Headers,
         body: bytes,
-        *,
         connection: "_Connection",
-        keep: bool,
+        keep: bool,  # noqa: FBT001 - by its name it would cost more than the rest
     ) -> None:
-        super().__init__(method, path, query, headers, body)
+        Call.__init__(self, method, path, query, headers, body)  # super() would cost as much again
         self._connection = connection
-        self._keep = keep
+        self.keep = keep
         self._chunked = False
         self._head = b""
 
@@ -85,24 +84,26 @@ class _WireCall(Call):
                 content_type,
                 extra,
                 len(body),
-                b"" if self._keep else b"connection: close\r\n",
+                b"" if self.keep else b"connection: close\r\n",
                 body,
             )
         )
-        self._connection.answered(keep=self._keep)
+        self._connection.answered(self)
 
     def begin(self, status: int, headers: Headers, length: int | None) -> None:
         if self.gone or self.begun:
             return
         self.begun = True
         parts = [_status_line(status)]
-        parts += [b"%s: %s\r\n" % pair for pair in headers]
+        for name, value in headers:
+            if name.lower() not in HOP_BY_HOP:
+                parts += (name, b": ", value, b"\r\n")
         if length is not None:
             parts.append(b"content-length: %d\r\n" % length)
-        elif self._keep and not _bodiless(status):
+        elif self.keep and not _bodiless(status):
             self._chunked = True
             parts.append(b"transfer-encoding: chunked\r\n")
-        if not self._keep:
+        if not self.keep:
             # The end of the connection is the end of the body.
             parts.append(b"connection: close\r\n")
         parts.append(b"\r\n")
@@ -114,7 +115,9 @@ class _WireCall(Call):
         piece = b"%x\r\n%s\r\n" % (len(chunk), chunk) if self._chunked else chunk
         if self._head:
             piece, self._head = self._head + piece, b""
-        self._connection.write(piece)
+        transport = self._connection.transport  # not by `write`: streams come here at every piece
+        if transport is not None:
+            transport.write(piece)
 
     def flush(self) -> None:
         if self._head and not self.gone:
@@ -127,7 +130,7 @@ class _WireCall(Call):
         self.ended = True
         if self._chunked or self._head:
             self._connection.write(self._head + (b"0\r\n\r\n" if self._chunked else b""))
-        self._connection.answered(keep=self._keep)
+        self._connection.answered(self)
 
     def abort(self) -> None:
         if not (self.gone or self.ended):
@@ -140,16 +143,18 @@ class _Connection(asyncio.Protocol):
     def __init__(self, server: "Server") -> None:
         self._server = server
         self._parser = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
         self._call: _WireCall | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiting: deque[_WireCall] = deque()
         self._refused = False
         self._sweeps = 0
         self._half = False
+        """Whether a request has come in part: as far as is known, in between packets."""
         self._fresh()
 
     def _fresh(self) -> None:
+        """Expect another request."""
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
@@ -161,13 +166,13 @@ class _Connection(asyncio.Protocol):
     # What the transport tells.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        self.transport = cast("asyncio.Transport", transport)
         self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._server.connections.discard(self)
-        self._transport = None
+        self.transport = None
         self._waiting.clear()
         call, self._call = self._call, None
         if call is not None and not call.ended:
@@ -180,7 +185,9 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        self._sweeps = 0 if self._body_bytes or not self._half else self._sweeps
+        if self._body_bytes or not self._half:
+            self._sweeps = 0
+        self._half = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -204,13 +211,9 @@ class _Connection(asyncio.Protocol):
 
     # What the parser tells.
 
-    def on_message_begin(self) -> None:
-        self._fresh()
-        self._half = True
-        self._sweeps = 0
-
     def on_url(self, url: bytes) -> None:
         self._url += url
+        self._half = True  # though a request before it in the same packet was whole
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name, value))
@@ -229,46 +232,47 @@ class _Connection(asyncio.Protocol):
         self._half = False
         if self._refused:
             return
-        path, _, query = self._url.partition(b"?")
+        path, _, query = self._url.decode("latin-1").partition("?")
         call = _WireCall(
-            self._parser.get_method().decode("ascii"),
-            unquote(path.decode("latin-1")) if b"%" in path else path.decode("latin-1"),
-            query.decode("latin-1"),
+            self._parser.get_method().decode(),
+            unquote(path) if "%" in path else path,
+            query,
             self._headers,
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
-            connection=self,
-            keep=self._parser.should_keep_alive() and not self._server.stopping,
+            self,
+            self._parser.should_keep_alive() and not self._server.stopping,
         )
+        self._fresh()
         if self._call is None:
             self._start(call)
         else:
             self._waiting.append(call)
-            if len(self._waiting) >= PIPELINED_MAX and self._transport is not None:
-                self._transport.pause_reading()
+            if len(self._waiting) >= PIPELINED_MAX and self.transport is not None:
+                self.transport.pause_reading()
 
     # What calls do.
 
     def write(self, data: bytes) -> None:
         """Put bytes on the line."""
-        if self._transport is not None:
-            self._transport.write(data)
+        if self.transport is not None:
+            self.transport.write(data)
 
-    def answered(self, *, keep: bool) -> None:
+    def answered(self, call: _WireCall) -> None:
         """The call at work has its whole answer."""
         self._call = None
         self._sweeps = 0
-        if self._transport is None:
+        if self.transport is None:
             return
-        if not keep:
-            self._transport.close()
+        if not call.keep:
+            self.transport.close()
         elif self._waiting:
             # Not from here, so that a hundred requests in one packet are no deep recursion.
             self._server.loop.call_soon(self._next)
 
     def abort(self) -> None:
         """Break the connection off."""
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     # Inside.
 
@@ -294,20 +298,20 @@ class _Connection(asyncio.Protocol):
                 b"%scontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
                 % (_status_line(status), TEXT, len(body), body)
             )
-        if self._transport is None:
+        if self.transport is None:
             return
-        if self._transport.can_write_eof():
+        if self.transport.can_write_eof():
             # What still comes is thrown away for a while: a line that is cut while its caller
             # writes would take the answer with it.
-            self._transport.write_eof()
+            self.transport.write_eof()
             self._sweeps = 0
         else:
-            self._transport.close()
+            self.transport.close()
 
     def _next(self) -> None:
-        if self._call is None and self._waiting and self._transport is not None:
+        if self._call is None and self._waiting and self.transport is not None:
             call = self._waiting.popleft()
-            self._transport.resume_reading()
+            self.transport.resume_reading()
             self._start(call)
 
     def _start(self, call: _WireCall) -> None:
@@ -344,8 +348,8 @@ class _Connection(asyncio.Protocol):
         quiet_max = HALF_SWEEPS if self._half else IDLE_SWEEPS
         if self._refused:
             quiet_max = 1
-        if self._call is None and self._sweeps > quiet_max and self._transport is not None:
-            self._transport.abort()
+        if self._call is None and self._sweeps > quiet_max and self.transport is not None:
+            self.transport.abort()
 
     @property
     def idle(self) -> bool:
@@ -354,8 +358,8 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Hang up after what has been written."""
-        if self._transport is not None:
-            self._transport.close()
+        if self.transport is not None:
+            self.transport.close()
 
 
 class Server:
