@@ -87,3 +87,14 @@ def test_times_are_told_in_their_order(outcome: Outcome) -> None:
     (told,) = measure.finished
     assert (told.request_idx, told.status) == (7, str(outcome))
     assert told.work_started_at - told.entered_queue_at == 1
+
+
+def test_what_does_not_wait_has_begun_by_coming() -> None:
+    clock = ManualClock()
+    measure = Measure(clock)
+    numbers = [measure.start(7, 1.0, waits=False), measure.start_in_session(1.0, waits=False)]
+    clock.time_s += 1
+    for number in numbers:
+        measure.end(number, Outcome.SUCCESS)
+    (told,) = measure.finished
+    assert told.work_started_at == told.entered_queue_at == told.work_completed_at - 1

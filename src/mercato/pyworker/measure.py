@@ -8,6 +8,8 @@ import asyncio
 from enum import StrEnum
 from typing import Final
 
+import msgspec
+
 from mercato.pyworker.clock import Clock
 from mercato.wire.worker import Finished
 
@@ -25,6 +27,10 @@ class Outcome(StrEnum):
     REJECTED = "Rejected"
 
 
+# Python 3.11 calls a function to look a member up on its class; these are asked for at every end.
+_SUCCESS: Final = Outcome.SUCCESS
+_CANCELLED: Final = Outcome.CANCELLED
+
 _WORDS: Final = {
     # The words of the official worker: a client that left was served.
     outcome: (outcome in {Outcome.SUCCESS, Outcome.CANCELLED}, outcome.value)
@@ -32,20 +38,16 @@ _WORDS: Final = {
 }
 
 
-class Work:
-    """One request, or one open session, while it is here."""
+class Work(msgspec.Struct):
+    """One request, or one open session, while it is here. Times are by the worker's clock."""
 
-    __slots__ = ("entered_s", "in_session", "is_session", "request_idx", "started_s", "units")
-
-    def __init__(self, request_idx: int, units: float, entered_s: float) -> None:
-        """`entered_s` is by the worker's clock, as reports tell it."""
-        self.request_idx = request_idx
-        self.units = units
-        self.entered_s = entered_s
-        self.started_s = 0.0
-        self.in_session = False
-        """A request of a session: the engine knows the session, not its requests."""
-        self.is_session = False
+    request_idx: int
+    units: float
+    entered_s: float
+    started_s: float = 0.0
+    """When its turn at the model came; 0 before it did."""
+    in_session: bool = False
+    """A request of a session: the engine knows the session, not its requests."""
 
 
 class Since:
@@ -77,7 +79,8 @@ class Measure:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._here: dict[int, Work] = {}
-        self._units: dict[int, float] = {}
+        self._sessions: set[int] = set()
+        """Which of these are sessions."""
         self._most = 0.0
         """No request that is here has more units."""
         self._last = 0
@@ -88,27 +91,30 @@ class Measure:
         self.news = asyncio.Event()
         """Set while there is something new to report."""
 
-    def start(self, request_idx: int, units: float, *, session: bool = False) -> int:
-        """A request has been let in, or a session opened; its number here, for `end`."""
-        number = self._arrive(request_idx, units)
+    def start(
+        self, request_idx: int, units: float, *, session: bool = False, waits: bool = True
+    ) -> int:
+        """A request has been let in, or a session opened; its number here, for `end`.
+
+        A request that does not wait for its turn at the model has begun by this.
+        """
+        now_s = self._clock.now_s()
+        started_s = 0.0 if waits and not session else now_s
+        number = self._arrive(Work(request_idx, units, now_s, started_s))
         if session:
-            work = self._here[number]
-            work.is_session = True
-            work.started_s = work.entered_s
-            del self._units[number]
+            self._sessions.add(number)
         return number
 
-    def start_in_session(self, units: float) -> int:
-        """A request of an open session has been let in."""
-        number = self._arrive(0, units)
-        self._here[number].in_session = True
-        return number
+    def start_in_session(self, units: float, *, waits: bool = True) -> int:
+        """As `start`, for a request of an open session."""
+        now_s = self._clock.now_s()
+        return self._arrive(Work(0, units, now_s, 0.0 if waits else now_s, in_session=True))
 
-    def _arrive(self, request_idx: int, units: float) -> int:
+    def _arrive(self, work: Work) -> int:
+        units = work.units
+        self._most = max(units, self._most) if len(self._here) > len(self._sessions) else units
         self._last = number = self._last + 1
-        self._here[number] = Work(request_idx, units, self._clock.now_s())
-        self._units[number] = units
-        self._most = max(units, self._most) if len(self._units) > 1 else units
+        self._here[number] = work
         self.since.received += units
         self.received += 1
         self.news.set()
@@ -121,23 +127,23 @@ class Measure:
     def end(self, number: int, outcome: Outcome) -> None:
         """It is no longer here, and this is how it went."""
         work = self._here.pop(number)
-        self._units.pop(number, None)
-        if outcome is Outcome.SUCCESS:
+        self._sessions.discard(number)
+        if outcome is _SUCCESS:
             self.since.served += work.units
-        elif outcome is Outcome.CANCELLED:
+        elif outcome is _CANCELLED:
             self.since.cancelled += work.units
         self.news.set()
         if not work.in_session:
-            self._finish(work, outcome)
+            self._finish(work, outcome, self._clock.now_s())
 
     def reject(self, request_idx: int, units: float) -> None:
         """A request was not let in."""
         self.since.rejected += units
         self.received += 1
         self.news.set()
-        self._finish(Work(request_idx, units, self._clock.now_s()), Outcome.REJECTED)
+        self._finish(Work(request_idx, units, self._clock.now_s()), Outcome.REJECTED, 0.0)
 
-    def _finish(self, work: Work, outcome: Outcome) -> None:
+    def _finish(self, work: Work, outcome: Outcome, completed_s: float) -> None:
         success, status = _WORDS[outcome]
         self.finished.append(
             Finished(
@@ -146,7 +152,7 @@ class Measure:
                 status=status,
                 entered_queue_at=work.entered_s,
                 work_started_at=work.started_s,
-                work_completed_at=0.0 if outcome is Outcome.REJECTED else self._clock.now_s(),
+                work_completed_at=completed_s,
             )
         )
         if len(self.finished) > FINISHED_MAX:
@@ -155,16 +161,18 @@ class Measure:
     @property
     def units_ahead(self) -> float:
         """Units of the requests that are here; sessions do no work by being open."""
-        return sum(self._units.values())
+        return sum(
+            work.units for number, work in self._here.items() if number not in self._sessions
+        )
 
     def exceeds(self, units: float) -> bool:
         """Whether `units_ahead` is more than that; costs little while it is far from it."""
-        return len(self._units) * self._most > units and self.units_ahead > units
+        return self.requests * self._most > units and self.units_ahead > units
 
     @property
     def requests(self) -> int:
         """Requests that are here, sessions not counted."""
-        return len(self._units)
+        return len(self._here) - len(self._sessions)
 
     @property
     def load(self) -> float:

@@ -12,12 +12,12 @@ import msgspec
 import structlog
 
 from mercato.http.call import JSON, Call
-from mercato.http.client import OriginFailed
+from mercato.http.client import Exchange, OriginFailed
 from mercato.http.relay import Relay
 from mercato.pyworker.measure import Measure, Outcome
 from mercato.pyworker.model import Model, ModelFailed
 from mercato.pyworker.sessions import Session, Sessions
-from mercato.pyworker.ticket import TicketCheck, Verdict
+from mercato.pyworker.ticket import GOOD, TicketCheck, Verdict
 from mercato.pyworker.worker import WORKLOAD, Refused, Route
 from mercato.wire.worker import AuthData
 
@@ -41,6 +41,8 @@ class Asked(msgspec.Struct, kw_only=True):
 
 
 _READ: Final = msgspec.json.Decoder(Asked)
+_SUCCESS: Final = Outcome.SUCCESS
+"""Looked up once, as in measure.py."""
 
 
 class Desk:
@@ -84,11 +86,11 @@ class Desk:
         verdict = (
             self._tickets.check(auth)
             if session is None
-            else Verdict.GOOD
+            else GOOD
             if auth == session.auth
             else Verdict.FORGED
         )
-        if verdict is not Verdict.GOOD:
+        if verdict is not GOOD:
             self._measure.reject(auth.request_idx, load)
             status, why = REFUSALS[verdict]
             call.answer(status, why)
@@ -107,14 +109,17 @@ class Desk:
             return False
         return self._measure.exceeds(route.queue_max_s * self.perf)
 
-    def _enter(self, call: Call, asked: Asked, load: float, session: Session | None) -> int:
+    def _enter(
+        self, call: Call, asked: Asked, load: float, session: Session | None, *, waits: bool
+    ) -> int:
         if session is None:
-            return self._measure.start(asked.auth_data.request_idx, load)
+            return self._measure.start(asked.auth_data.request_idx, load, waits=waits)
         self._sessions.prolong(session)
         session.calls.add(call)
-        return self._measure.start_in_session(load)
+        return self._measure.start_in_session(load, waits=waits)
 
-    def _leave(self, call: Call, number: int, outcome: Outcome, session: Session | None) -> None:
+    def leave(self, call: Call, number: int, outcome: Outcome, session: Session | None) -> None:
+        """A request is over."""
         self._measure.end(number, outcome)
         if session is not None:
             session.calls.discard(call)
@@ -123,28 +128,16 @@ class Desk:
         self, route: Route, call: Call, asked: Asked, load: float, session: Session | None
     ) -> None:
         """See a request through that waits for no turn; without a task, which would cost most."""
-        payload, relay = sent(route, asked.payload), Relay(call)
-        number = self._enter(call, asked, load, session)
-        self._measure.begin(number)
-
-        def over(failure: OriginFailed | None) -> None:
-            call.on_gone = None
-            if failure is not None:
-                fail(call, failure)
-            good = failure is None and relay.status < 500
-            self._leave(call, number, Outcome.SUCCESS if good else Outcome.ERROR, session)
-
-        def gone() -> None:
-            exchange.cancel()
-            self._leave(call, number, Outcome.CANCELLED, session)
-
-        exchange = self._model.pass_on(route.to or route.path, payload, relay, over)
-        call.on_gone = gone
+        payload = sent(route, asked.payload)
+        number = self._enter(call, asked, load, session, waits=False)
+        passed = _PassedOn(self, call, number, session)
+        passed.exchange = self._model.pass_on(route.to or route.path, payload, passed, passed.over)
+        call.on_gone = passed.gone
 
     async def _see_through(
         self, route: Route, call: Call, asked: Asked, load: float, session: Session | None
     ) -> None:
-        number = self._enter(call, asked, load, session)
+        number = self._enter(call, asked, load, session, waits=True)
         outcome = Outcome.CANCELLED
         try:
             if route.parallel:
@@ -153,7 +146,7 @@ class Desk:
                 async with self._turns:
                     outcome = await self._work(route, call, asked.payload, number)
         finally:
-            self._leave(call, number, outcome, session)
+            self.leave(call, number, outcome, session)
 
     async def _work(self, route: Route, call: Call, payload: msgspec.Raw, number: int) -> Outcome:
         self._measure.begin(number)
@@ -166,6 +159,35 @@ class Desk:
             fail(call, failure)
             return Outcome.ERROR
         return Outcome.SUCCESS if relay.status < 500 else Outcome.ERROR
+
+
+class _PassedOn(Relay):
+    """A request that the model is at work on, and its answer on the way back."""
+
+    __slots__ = ("_desk", "_number", "_session", "exchange")
+
+    def __init__(self, desk: Desk, call: Call, number: int, session: Session | None) -> None:
+        Relay.__init__(self, call)  # super() would cost as much again
+        self._desk = desk
+        self._number = number
+        self._session = session
+        self.exchange: Exchange | None = None
+
+    def over(self, failure: OriginFailed | None) -> None:
+        """The model has answered, or broken off."""
+        call = self.call
+        call.on_gone = self.exchange = None  # nothing is left that holds itself
+        if failure is not None:
+            fail(call, failure)
+        good = failure is None and self.status < 500
+        self._desk.leave(call, self._number, _SUCCESS if good else Outcome.ERROR, self._session)
+
+    def gone(self) -> None:
+        """The caller has hung up."""
+        if self.exchange is not None:
+            self.exchange.cancel()
+            self.exchange = None
+        self._desk.leave(self.call, self._number, Outcome.CANCELLED, self._session)
 
 
 async def answered(route: Route, payload: Any, model: Model, call: Call) -> Outcome:
@@ -214,17 +236,17 @@ def fail(call: Call, error: Exception) -> None:
         call.answer(500, msgspec.json.encode({"error": f"the model failed: {error}"}))
 
 
-def sent(route: Route, payload: msgspec.Raw) -> bytes:
+def sent(route: Route, payload: msgspec.Raw) -> bytes | msgspec.Raw:
     """What the model server gets: the payload as it came, but for what the route sets."""
     if not route.over:
-        return bytes(payload)
+        return payload
     said = msgspec.json.decode(payload)
     return msgspec.json.encode({**said, **route.over} if isinstance(said, dict) else said)
 
 
 def units(route: Route, payload: msgspec.Raw) -> float:
     """The work in a payload; what the route cannot make sense of counts as an ordinary request."""
-    if isinstance(route.workload, float | int):
+    if not callable(route.workload):
         return float(route.workload)
     try:
         found = float(route.workload(msgspec.json.decode(payload)))
