@@ -29,8 +29,7 @@ def test_it_tells_who_would_have_been_in_time_under_the_chosen_rule(beta: float)
     for _ in range(int(SETTLE_S) // BIN_S):
         hindsight.live((0.0, 0.0), 0.0, 0, PRICES)
     hindsight.chosen = next(at for at, rule in enumerate(RULES) if rule.beta == beta)
-    hindsight.live((300.0, 300.0), 300.0, 10, PRICES)
-    assert hindsight.in_time == (10 if beta else 0)
+    assert hindsight.live((300.0, 300.0), 300.0, 10, PRICES) == (10 if beta else 0)
 
 
 @pytest.mark.parametrize("kind", [Hindsight, Pool])

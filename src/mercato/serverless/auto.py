@@ -240,8 +240,8 @@ def _pass_time(m: _Moment) -> None:
     if m.now_s - short.since_s >= BIN_S:
         needs = (short.quick, short.calm)
         came = requests - short.requests
-        memory.hindsight.live(needs, short.need / short.ticks, came, m.prices)
-        long.in_time += memory.hindsight.in_time
+        need = short.need / short.ticks
+        long.in_time += memory.hindsight.live(needs, need, came, m.prices)
         memory.bin = Bin(since_s=m.now_s, requests=requests)
     if m.now_s - long.since_s >= POOL_BIN_S:
         wanted = max(long.wanted, SOME if requests > long.requests else 0.0)

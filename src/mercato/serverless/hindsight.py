@@ -32,6 +32,7 @@ CLEAR_FROM_S: Final = 4.0
 CLEAR_S: Final = 30.0
 """A backlog of more than `CLEAR_FROM_S` seconds of capacity is to be worked off in `CLEAR_S`."""
 PATIENT_BETAS: Final = (0.0, 1.0)
+"""Workers that the patient rules have awake ahead of time."""
 PATIENT_S: Final = (100.0, 300.0)
 """In which the patient rules work it off: before a caller gives up, which many do after ten
 minutes."""
@@ -109,8 +110,6 @@ class Hindsight(msgspec.Struct, kw_only=True):
 
     chosen: int = FIRST
     bins: int = 0
-    in_time: int = 0
-    """Requests of the last bin that the chosen rule would not have made late."""
     costs: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(RULES))
     backlogs: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(RULES))
     extras: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(RULES))
@@ -138,8 +137,10 @@ class Hindsight(msgspec.Struct, kw_only=True):
         if len(self.costs) != len(RULES):
             raise ValueError(f"it is of {len(self.costs)} rules and not of {len(RULES)}")
 
-    def live(self, needs: Sequence[float], need: float, requests: int, prices: Prices) -> None:
+    def live(self, needs: Sequence[float], need: float, requests: int, prices: Prices) -> int:
         """Let `BIN_S` seconds pass for every shadow fleet, and choose the best rule.
+
+        Returns how many of the requests the rule chosen before would not have made late.
 
         Args:
             needs: the highest smoothed needs in these seconds, units/s, one per smoothing.
@@ -148,17 +149,17 @@ class Hindsight(msgspec.Struct, kw_only=True):
             prices: what capacity and lateness cost.
         """
         self.bins += 1
-        self.in_time = requests
         lows: list[float] = []
         for at, (peak, low) in enumerate(zip(self.peaks, self.lows, strict=True)):
             top = self.tops[at] = peak.push(self.bins, needs[at // len(WINDOWS_S)])
             lows.append(-low.push(self.bins, -top) / prices.worker)
-        if self.bins * BIN_S >= SETTLE_S:
-            if self._pay(lows, need * BIN_S, requests, prices):
-                self.in_time = 0
-            best = min(range(len(RULES)), key=self.costs.__getitem__)
-            if self.costs[best] < self.costs[self.chosen] * (1 - HYSTERESIS):
-                self.chosen = best
+        if self.bins * BIN_S < SETTLE_S:
+            return requests
+        late = self._pay(lows, need * BIN_S, requests, prices)
+        best = min(range(len(RULES)), key=self.costs.__getitem__)
+        if self.costs[best] < self.costs[self.chosen] * (1 - HYSTERESIS):
+            self.chosen = best
+        return 0 if late else requests
 
     def _pay(self, lows: list[float], arrived: float, requests: int, prices: Prices) -> bool:
         """Charge every rule for a bin; whether those who came in it are late under the chosen."""
