@@ -14,6 +14,7 @@ def worker(
     perf: float = 300.0,
     price: float = 0.36,
     kind: str = "RTX 4090",
+    interruptible: bool = False,
 ) -> Worker:
     return Worker(
         id=ContractId(name),
@@ -22,6 +23,7 @@ def worker(
         kind=kind,
         gpu_price=NanoUsdPerHour(nano(price)),
         storage_price=NanoUsdPerHour(nano(0.02)),
+        interruptible=interruptible,
         state=state,
         slots=8,
         estimate=perf,
@@ -31,7 +33,12 @@ def worker(
 
 
 def offer(
-    name: int, *, perf: float = 300.0, price: float = 0.36, kind: str = "RTX 4090"
+    name: int,
+    *,
+    perf: float = 300.0,
+    price: float = 0.36,
+    kind: str = "RTX 4090",
+    interruptible: bool = False,
 ) -> Candidate:
     return Candidate(
         offer=OfferId(name),
@@ -41,4 +48,5 @@ def offer(
         gpu_price=NanoUsdPerHour(nano(price)),
         storage_price=NanoUsdPerHour(nano(0.02)),
         estimate=perf,
+        interruptible=interruptible,
     )

@@ -58,7 +58,7 @@ class Stage:
         if decision.kind is Kind.RENT:
             taken = next(one for one in self.offers if one.offer == decision.offer)
             self.offers.remove(taken)
-            new = worker(10_000 + taken.offer, State.LOADING)
+            new = worker(10_000 + taken.offer, State.LOADING, interruptible=taken.interruptible)
             new.created_s = new.since_s = self.now_s
             self.workers[new.id] = new
             return
@@ -265,6 +265,35 @@ def test_29_what_the_owner_wants_on_disk_is_there() -> None:
     for _ in range(10):
         stage.second()
     assert len(stage.workers) == 5
+
+
+def by_bid(workers: Sequence[Worker]) -> int:
+    return sum(one.interruptible for one in workers)
+
+
+@pytest.mark.parametrize(("share", "bids"), [(0.0, 0), (0.5, 3), (1.0, 6)])
+def test_no_more_of_a_fleet_is_rented_by_bid_than_may_be(share: float, bids: int) -> None:
+    endpoint = msgspec.structs.replace(FREE, pool_load_min=1_800.0, interruptible_share=share)
+    stage = Stage(endpoint, [])
+    cheap = range(101, 121)
+    stage.offers += [offer(name, price=0.18, interruptible=True) for name in cheap]
+    for _ in range(10):
+        stage.second()
+    assert len(stage.workers) == 6
+    assert by_bid(list(stage.workers.values())) == bids
+
+
+def test_who_was_outbid_is_replaced_by_a_bid_elsewhere_while_that_is_cheaper() -> None:
+    endpoint = msgspec.structs.replace(FREE, pool_load_min=1_200.0, interruptible_share=1.0)
+    for price, bids in ((0.18, 4), (0.50, 0)):
+        taken = [worker(name, State.TAKEN, interruptible=True) for name in (1, 2, 3, 4)]
+        stage = Stage(endpoint, taken)
+        stage.offers += [offer(name, price=price, interruptible=True) for name in range(101, 121)]
+        for _ in range(10):
+            stage.second()
+        new = [one for one in stage.workers.values() if one.id > 10_000]
+        assert len(new) == 4
+        assert by_bid(new) == bids
 
 
 def test_30_a_floor_of_load_is_kept_awake_with_its_headroom() -> None:

@@ -348,19 +348,39 @@ def _rent(m: _Moment, wanted: float, lacking: int) -> list[Decision]:
     if room <= 0 or not m.offers:
         return []
     fleet = m.fleet
-    by_bid = sum(m.perf(one) for one in m.workers if one.interruptible)
-    by_bid_max = m.endpoint.interruptible_share * max(wanted, fleet.pool)
+    by_bid = _room_by_bid(m, max(wanted, fleet.pool))
     never_sleeps = m.endpoint.always_one and not fleet.workers
     chosen = choose(
         max(wanted - fleet.pool, (lacking - 0.5) * fleet.worker),
         max(wanted, fleet.pool),
-        [one for one in m.offers if not one.interruptible or by_bid < by_bid_max],
+        [one for one in m.offers if not one.interruptible or by_bid > 0],
         m.memory.kinds,
         1.0 if never_sleeps else m.memory.pool.levels.share(fleet.pool),
         fleet.worker,
     )
     reason = _rent_reason(m, wanted, lacking)
-    return [Decision(kind=Kind.RENT, offer=one.offer, reason=reason) for one in chosen[:room]]
+    decisions: list[Decision] = []
+    for one in chosen[:room]:
+        if one.interruptible:
+            if by_bid <= 0:
+                break  # what is still lacking is rented on demand at the next tick
+            by_bid -= m.memory.kinds.expected(one.kind, one.estimate)
+        decisions.append(Decision(kind=Kind.RENT, offer=one.offer, reason=reason))
+    return decisions
+
+
+def _room_by_bid(m: _Moment, fleet: float) -> float:
+    """Units/s that may yet be rented by bid, for a fleet of so many.
+
+    Who was outbid is not counted: while it is away, another bid may be won elsewhere for less than
+    an on-demand worker costs.
+    """
+    held = sum(
+        m.perf(one)
+        for one in m.workers
+        if one.interruptible and one.state.outlook is not Outlook.NONE
+    )
+    return m.endpoint.interruptible_share * fleet - held
 
 
 def _rent_reason(m: _Moment, wanted: float, lacking: int) -> str:

@@ -68,7 +68,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """What all requests being late would cost, in bills of the cheapest possible fleet: 3 is for
     who would rather wait, 30 for who would rather pay."""
     interruptible_share: float = 0.0
-    """How much of the fleet may be rented by bid, 0 to 1."""
+    """How much of the fleet may be rented by bid, 0 to 1; who was outbid is no part of it until it
+    is back."""
 
     queue_delay_s: float = 4.0
     """Policy `queue`: a worker is added when a request has waited this long."""
