@@ -46,8 +46,9 @@ POOL_RULES: Final = tuple(
     for share in SHARES
     for spare in SPARES
 )
-FIRST: Final = POOL_RULES.index(PoolRule(window=2, share=1.0, spare=0.0))
-"""The rule to follow before there is a past."""
+FIRST: Final = POOL_RULES.index(PoolRule(window=2, share=0.75, spare=0.0))
+"""The rule to follow before there is a past: a peak is short, and what it leaves waiting is soon
+worked off, while a disk is paid for every hour."""
 
 
 class Pool(msgspec.Struct, kw_only=True):
