@@ -38,7 +38,7 @@ def offer(
     perf: float = 300.0,
     price: float = 0.36,
     kind: str = "RTX 4090",
-    interruptible: bool = False,
+    by_bid: bool = False,
 ) -> Candidate:
     return Candidate(
         offer=OfferId(name),
@@ -48,5 +48,5 @@ def offer(
         gpu_price=NanoUsdPerHour(nano(price)),
         storage_price=NanoUsdPerHour(nano(0.02)),
         estimate=perf,
-        interruptible=interruptible,
+        bid=NanoUsdPerHour(nano(price)) if by_bid else None,
     )

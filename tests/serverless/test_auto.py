@@ -58,7 +58,9 @@ class Stage:
         if decision.kind is Kind.RENT:
             taken = next(one for one in self.offers if one.offer == decision.offer)
             self.offers.remove(taken)
-            new = worker(10_000 + taken.offer, State.LOADING, interruptible=taken.interruptible)
+            new = worker(
+                10_000 + taken.offer, State.LOADING, interruptible=decision.bid is not None
+            )
             new.created_s = new.since_s = self.now_s
             self.workers[new.id] = new
             return
@@ -276,7 +278,7 @@ def test_no_more_of_a_fleet_is_rented_by_bid_than_may_be(share: float, bids: int
     endpoint = msgspec.structs.replace(FREE, pool_load_min=1_800.0, interruptible_share=share)
     stage = Stage(endpoint, [])
     cheap = range(101, 121)
-    stage.offers += [offer(name, price=0.18, interruptible=True) for name in cheap]
+    stage.offers += [offer(name, price=0.18, by_bid=True) for name in cheap]
     for _ in range(10):
         stage.second()
     assert len(stage.workers) == 6
@@ -288,7 +290,7 @@ def test_who_was_outbid_is_replaced_by_a_bid_elsewhere_while_that_is_cheaper() -
     for price, bids in ((0.18, 4), (0.50, 0)):
         taken = [worker(name, State.TAKEN, interruptible=True) for name in (1, 2, 3, 4)]
         stage = Stage(endpoint, taken)
-        stage.offers += [offer(name, price=price, interruptible=True) for name in range(101, 121)]
+        stage.offers += [offer(name, price=price, by_bid=True) for name in range(101, 121)]
         for _ in range(10):
             stage.second()
         new = [one for one in stage.workers.values() if one.id > 10_000]

@@ -50,3 +50,9 @@ def test_36_where_no_offer_is_as_small_as_usual_the_smallest_is_rented() -> None
     offers = [offer(1, perf=900.0, price=2.10, kind="H100"), offer(2, perf=172.0, price=0.17)]
     (chosen,) = choose(140.0, 280.0, offers, Kinds(), awake_share=0.0, usual=140.0)
     assert chosen.offer == 2
+
+
+def test_an_offer_is_rented_by_bid_or_on_demand_and_not_twice() -> None:
+    offers = [offer(1, price=0.36), offer(1, price=0.18, by_bid=True), offer(2, price=0.40)]
+    chosen = choose(500.0, 3_000.0, offers, Kinds(), awake_share=1.0, usual=300.0)
+    assert [(one.offer, one.bid is not None) for one in chosen] == [(1, True), (2, False)]

@@ -200,7 +200,7 @@ class Ours:
             ask = self.asks[decision.offer]
             self.looked_s = -LOOK_S
             if ask.free_from_s <= now_s:
-                self.world.recruit(ask, interruptible=decision.offer % 2 == 1)
+                self.world.recruit(ask, interruptible=decision.bid is not None)
             return
         assert decision.worker is not None
         worker = self.world.fleet[decision.worker]
@@ -217,16 +217,17 @@ class Ours:
     # How the engine sees the market.
 
     def _candidate(self, offer: OfferId, ask: Ask) -> Candidate:
-        bid = offer % 2 == 1
+        by_bid = offer % 2 == 1
+        gpu_price = NanoUsdPerHour(nano(ask.price * (0.5 if by_bid else 1.0)))
         return Candidate(
             offer=offer,
             group=GROUP,
             machine=MachineId(ask.id),
             kind=ask.kind.name,
-            gpu_price=NanoUsdPerHour(nano(ask.price * (0.5 if bid else 1.0))),
+            gpu_price=gpu_price,
             storage_price=NanoUsdPerHour(nano(STORAGE_PER_HOUR)),
             estimate=ask.prior,
-            interruptible=bid,
+            bid=gpu_price if by_bid else None,
         )
 
     def _worker(self, worker: SimWorker) -> Worker:

@@ -353,7 +353,7 @@ def _rent(m: _Moment, wanted: float, lacking: int) -> list[Decision]:
     chosen = choose(
         max(wanted - fleet.pool, (lacking - 0.5) * fleet.worker),
         max(wanted, fleet.pool),
-        [one for one in m.offers if not one.interruptible or by_bid > 0],
+        [one for one in m.offers if one.bid is None or by_bid > 0],
         m.memory.kinds,
         1.0 if never_sleeps else m.memory.pool.levels.share(fleet.pool),
         fleet.worker,
@@ -361,11 +361,12 @@ def _rent(m: _Moment, wanted: float, lacking: int) -> list[Decision]:
     reason = _rent_reason(m, wanted, lacking)
     decisions: list[Decision] = []
     for one in chosen[:room]:
-        if one.interruptible:
+        if one.bid is not None:
             if by_bid <= 0:
                 break  # what is still lacking is rented on demand at the next tick
             by_bid -= m.memory.kinds.expected(one.kind, one.estimate)
-        decisions.append(Decision(kind=Kind.RENT, offer=one.offer, reason=reason))
+        told = reason if one.bid is None else f"{reason}; by bid"
+        decisions.append(Decision(kind=Kind.RENT, offer=one.offer, bid=one.bid, reason=told))
     return decisions
 
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from mercato.market.ids import ContractId, OfferId
+from mercato.market.money import NanoUsdPerHour
 
 
 class Kind(StrEnum):
@@ -27,3 +28,5 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Why, with the figures that decided; for whoever asks why this worker started."""
     worker: ContractId | None = None
     offer: OfferId | None = None
+    bid: NanoUsdPerHour | None = None
+    """What to bid for it; None: rent it as the worker group's launch says."""

@@ -68,13 +68,18 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """What all requests being late would cost, in bills of the cheapest possible fleet: 3 is for
     who would rather wait, 30 for who would rather pay."""
     interruptible_share: float = 0.0
-    """How much of the fleet may be rented by bid, 0 to 1; who was outbid is no part of it until it
-    is back."""
+    """Policy `auto`: how much of the fleet may be rented by bid, 0 to 1; who was outbid is no part
+    of it until it is back."""
 
     queue_delay_s: float = 4.0
     """Policy `queue`: a worker is added when a request has waited this long."""
     idle_s: float = 60.0
     """Policy `queue`: a worker goes to sleep after this long without work."""
+
+    @property
+    def may_bid(self) -> bool:
+        """Whether workers may be rented by bid; the other policies know no share to keep to."""
+        return self.policy is Policy.AUTO and self.interruptible_share > 0
 
     @property
     def always_one(self) -> bool:

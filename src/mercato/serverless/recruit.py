@@ -27,7 +27,7 @@ FETCH_PER_HOUR: Final = NanoUsdPerHour(4_000_000)
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """An offer of the market seen as a future worker."""
+    """An offer of the market seen as a future worker, on demand or by bid."""
 
     offer: OfferId
     group: GroupId
@@ -39,7 +39,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     estimate: float
     """Units/s guessed from scores made elsewhere, until the kind has been measured."""
     reliability: float = 1.0
-    interruptible: bool = False
+    bid: NanoUsdPerHour | None = None
+    """What wins it now, when the endpoint may rent by bid: then `gpu_price` is this."""
     holds_image: bool = False
     """Whether the host already has the image and the model, and so loads sooner."""
 
@@ -108,9 +109,13 @@ def choose(
     largest = max(LARGE * fleet, LIKE * usual, LIKE * min(sizes, default=0.0))
     fitting = (one for one, size in zip(offers, sizes, strict=True) if size <= largest)
     chosen: list[Candidate] = []
+    taken: set[OfferId] = set()
     for offer in sorted(fitting, key=price):
         if short <= 0:
             break
+        if offer.offer in taken:
+            continue  # by bid and on demand, it is one offer
+        taken.add(offer.offer)
         chosen.append(offer)
         short -= kinds.expected(offer.kind, offer.estimate)
     return chosen

@@ -13,8 +13,12 @@ from mercato.control.api.launch_args import parse_launch_args
 from mercato.control.store import decisions
 from mercato.market import errors
 from mercato.market.instance import State
+from mercato.market.money import nano
 from mercato.serverless.decision import Decision, Kind
-from mercato.serverless.endpoint import EndpointId, GroupId
+from mercato.serverless.endpoint import Endpoint, EndpointId, GroupId
+from mercato.serverless.load import Load
+from mercato.serverless.recruit import Candidate
+from mercato.serverless.scale import Memory, decide
 from tests.control.api.scripted import ScriptedAgent, join
 from tests.control.api.serving import Served
 from tests.control.api.test_journey import eventually
@@ -181,6 +185,47 @@ def test_a_worker_is_rented_slept_woken_made_anew_and_released(
 def _worker(market: Recruiter, state: State) -> Any:
     found = asyncio.run(market.fleet()).workers
     return next((one for one in found if one.state is state), None)
+
+
+def test_a_worker_is_rented_by_bid_where_the_endpoint_may_bid(
+    vast: VastAI, server: Served, machine: int
+) -> None:
+    endpoint, group = group_of(vast)
+    market = recruiter(server)
+    host = VastAI(api_key=server.keys["host"], server_url=server.url)
+    host.set_min_bid(id=machine, price=0.18)
+    path = f"/api/v0/endptjobs/{endpoint}/"
+
+    def offers() -> list[Candidate]:
+        return asyncio.run(market.candidates(GroupId(group)))
+
+    on_demand = eventually(offers)
+    assert [one.bid for one in on_demand] == [None] * len(on_demand)
+    for changed, bids in (
+        ({"interruptible_share": 1.0, "policy": "queue"}, 0),
+        ({"policy": "auto"}, len(on_demand)),
+    ):
+        assert server.call("PUT", path, "renter", changed).status_code == 200
+        assert sum(one.bid is not None for one in offers()) == bids
+    least = min((one for one in offers() if one.bid), key=lambda one: one.gpu_price)
+    assert least.bid == least.gpu_price < on_demand[0].gpu_price
+    decision = Decision(kind=Kind.RENT, reason="a test", offer=least.offer, bid=least.bid)
+    asked = market.carry_out(EndpointId(endpoint), GroupId(group), decision, 0)
+    assert asyncio.run(asked) == "done"
+    (instance,) = vast.show_instances()
+    assert instance["machine_id"] == machine
+    assert instance["is_bid"]
+    assert nano(instance["dph_base"]) == least.bid
+
+
+def test_a_group_whose_launch_bids_needs_no_share(
+    vast: VastAI, server: Served, machine: int
+) -> None:
+    _, group = group_of(vast, launch_args="--bid_price 0.30")
+    offers = eventually(lambda: asyncio.run(recruiter(server).candidates(GroupId(group))))
+    assert {one.machine for one in offers} == {machine}
+    rented = decide(0.0, Endpoint(workers_min=1), Load(), [], offers, Memory())
+    assert {one.kind for one in rented} == {Kind.RENT}
 
 
 def test_deleting_an_endpoint_destroys_its_workers(

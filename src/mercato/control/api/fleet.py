@@ -98,7 +98,10 @@ class Recruiter:
         disk_gb = _disk_gb(args, template)
         query = _query(stored, disk_gb)
         rows = msgspec.json.decode(self.offers.search(query, stored.account_id))
-        return [_candidate(stored.id, row, args.bid) for row in rows]
+        offers = [_candidate(stored.id, row, args.bid) for row in rows]
+        if args.bid is None and await self._ask(_may_bid, stored.endpoint_id):
+            offers += [one for row in rows if (one := _by_bid(stored.id, row)) is not None]
+        return offers
 
     async def owner_of(self, key: str) -> int | None:
         """The account whose key this is; None when it is nobody's, or reaches no endpoints."""
@@ -175,8 +178,7 @@ class Recruiter:
     async def _do(self, group: GroupId, decision: Decision) -> ContractId | None:
         now_ms = self.clock.now_ms()
         if decision.kind is Doing.RENT:
-            assert decision.offer is not None, decision
-            return await self._rent(group, decision.offer, decision.reason)
+            return await self._rent(group, decision)
         worker = decision.worker
         assert worker is not None, decision
         match decision.kind:
@@ -198,7 +200,8 @@ class Recruiter:
             return str(refusal)
         return _DONE
 
-    async def _rent(self, group: GroupId, offer: OfferId, reason: str) -> ContractId:
+    async def _rent(self, group: GroupId, decision: Decision) -> ContractId:
+        assert decision.offer is not None, decision
         stored, template = await self._found(group)
         args = parse_launch_args(stored.launch_args)
         token = new_secret()
@@ -206,12 +209,16 @@ class Recruiter:
             launch=self._launch(args, template, token),
             disk_mb=round(_disk_gb(args, template) * 1_000),
             label=f"worker of group {group}",
-            bid=None if args.bid is None else NanoUsdPerHour(nano(args.bid)),
+            bid=decision.bid if args.bid is None else NanoUsdPerHour(nano(args.bid)),
             template=(template.id, template.hash_id),
         )
         minted = Minted(instance_key=new_secret(), jupyter_token=secrets.token_urlsafe(24))
         wanted = serving.Recruit(
-            group=group, offer=offer, request=request, token=token, reason=reason
+            group=group,
+            offer=decision.offer,
+            request=request,
+            token=token,
+            reason=decision.reason,
         )
         signed = await self._ask(serving.recruit, wanted, minted, self.clock.now_ms(), self.house)
         return signed.contract.id
@@ -284,8 +291,16 @@ def _candidate(group: GroupId, row: dict[str, Any], bid: float | None) -> Candid
         storage_price=NanoUsdPerHour(nano(row["storage_total_cost"])),
         estimate=float(row["dlperf"] or 0.0),
         reliability=float(row["reliability2"] or 0.0),
-        interruptible=bid is not None,
     )
+
+
+def _by_bid(group: GroupId, row: dict[str, Any]) -> Candidate | None:
+    """The same offer at the least bid that wins it now; None when that is not the lower price."""
+    least = row["min_bid"]
+    if least is None or least >= row["dph_base"]:
+        return None
+    bid = NanoUsdPerHour(nano(least))
+    return msgspec.structs.replace(_candidate(group, row, least), bid=bid)
 
 
 def _group_and_template(tx: Tx, group: GroupId) -> tuple[StoredGroup, StoredTemplate] | None:
@@ -295,6 +310,11 @@ def _group_and_template(tx: Tx, group: GroupId) -> tuple[StoredGroup, StoredTemp
     # By its hash, as it was shown; by its id when it was changed since.
     found = templates.by_hash(tx, stored.template_hash)
     return stored, found or templating.find(tx, stored.account_id, stored.template_id, None)
+
+
+def _may_bid(tx: Tx, endpoint: EndpointId) -> bool:
+    found = endpoints.get(tx, endpoint)
+    return found is not None and found.parameters.may_bid
 
 
 def _fleet(tx: Tx) -> Fleet:
