@@ -285,6 +285,16 @@ def test_no_more_of_a_fleet_is_rented_by_bid_than_may_be(share: float, bids: int
     assert by_bid(list(stage.workers.values())) == bids
 
 
+def test_what_the_owner_wants_on_disk_may_be_rented_by_bid() -> None:
+    endpoint = msgspec.structs.replace(FREE, workers_min=1, interruptible_share=1.0)
+    stage = Stage(endpoint, [])
+    stage.offers.append(offer(101, price=0.18, by_bid=True))
+    stage.second()
+    (one,) = stage.done
+    assert one[1].bid == nano(0.18)
+    assert one[1].reason == "1 worker is wanted on disk at least and 0 are there; by bid"
+
+
 def test_who_was_outbid_is_replaced_by_a_bid_elsewhere_while_that_is_cheaper() -> None:
     endpoint = msgspec.structs.replace(FREE, pool_load_min=1_200.0, interruptible_share=1.0)
     for price, bids in ((0.18, 4), (0.50, 0)):

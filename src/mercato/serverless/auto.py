@@ -348,10 +348,11 @@ def _rent(m: _Moment, wanted: float, lacking: int) -> list[Decision]:
     if room <= 0 or not m.offers:
         return []
     fleet = m.fleet
-    by_bid = _room_by_bid(m, max(wanted, fleet.pool))
+    short = max(wanted - fleet.pool, (lacking - 0.5) * fleet.worker)
+    by_bid = _room_by_bid(m, fleet.pool + short)
     never_sleeps = m.endpoint.always_one and not fleet.workers
     chosen = choose(
-        max(wanted - fleet.pool, (lacking - 0.5) * fleet.worker),
+        short,
         max(wanted, fleet.pool),
         [one for one in m.offers if one.bid is None or by_bid > 0],
         m.memory.kinds,
