@@ -15,6 +15,7 @@ def worker(
     price: float = 0.36,
     kind: str = "RTX 4090",
     interruptible: bool = False,
+    on_demand: float | None = None,
 ) -> Worker:
     return Worker(
         id=ContractId(name),
@@ -22,6 +23,7 @@ def worker(
         machine=MachineId(name),
         kind=kind,
         gpu_price=NanoUsdPerHour(nano(price)),
+        on_demand_price=NanoUsdPerHour(nano(price if on_demand is None else on_demand)),
         storage_price=NanoUsdPerHour(nano(0.02)),
         interruptible=interruptible,
         state=state,

@@ -292,7 +292,9 @@ def test_what_the_owner_wants_on_disk_may_be_rented_by_bid() -> None:
     stage.second()
     (one,) = stage.done
     assert one[1].bid == nano(0.18)
-    assert one[1].reason == "1 worker is wanted on disk at least and 0 are there; by bid"
+    assert (
+        one[1].reason == "1 worker is wanted on disk at least and 0 are there; by bid, at $0.18/h"
+    )
 
 
 def test_who_was_outbid_is_replaced_by_a_bid_elsewhere_while_that_is_cheaper() -> None:
@@ -306,6 +308,22 @@ def test_who_was_outbid_is_replaced_by_a_bid_elsewhere_while_that_is_cheaper() -
         new = [one for one in stage.workers.values() if one.id > 10_000]
         assert len(new) == 4
         assert by_bid(new) == bids
+
+
+def rented_in_a_shortage(price: float, on_demand: float) -> int:
+    """A minute in which five times as much is asked as the only worker, at this price, can do."""
+    endpoint = msgspec.structs.replace(FREE, workers_max=40)
+    stage = Stage(endpoint, [worker(1, price=price, on_demand=on_demand)], offers=40)
+    for second in range(1, 61):
+        waits = Waiting(requests=second, units=1_200.0 * second, oldest_s=float(second))
+        stage.second(1, units=1_500.0, waiting=waits)
+    return stage.count(Kind.RENT)
+
+
+def test_lateness_is_no_cheaper_for_who_rents_by_bid() -> None:
+    by_bid, on_demand = rented_in_a_shortage(0.18, 0.36), rented_in_a_shortage(0.36, 0.36)
+    assert by_bid >= on_demand
+    assert by_bid > rented_in_a_shortage(0.18, 0.18)
 
 
 def test_30_a_floor_of_load_is_kept_awake_with_its_headroom() -> None:

@@ -21,12 +21,14 @@ GROUP = GroupId(1)
 
 def worker(number: int, state: State, **more: Any) -> Worker:
     more.setdefault("perf", 100.0)
+    price = NanoUsdPerHour(more.pop("price", 1_000))
     return Worker(
         id=ContractId(number),
         group=GROUP,
         machine=MachineId(number),
         kind="1x RTX 4090",
-        gpu_price=NanoUsdPerHour(more.pop("price", 1_000)),
+        gpu_price=price,
+        on_demand_price=price,
         storage_price=NanoUsdPerHour(10),
         state=state,
         **more,

@@ -17,6 +17,7 @@ def ready(name: int, *, perf: float = 100.0, slots: int = 2, price: float = 0.3)
         machine=MachineId(name),
         kind="RTX 4090",
         gpu_price=NanoUsdPerHour(nano(price)),
+        on_demand_price=NanoUsdPerHour(nano(price)),
         storage_price=NanoUsdPerHour(0),
         state=State.READY,
         perf=perf,

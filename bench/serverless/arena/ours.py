@@ -238,6 +238,7 @@ class Ours:
             machine=MachineId(ask.id),
             kind=ask.kind.name,
             gpu_price=NanoUsdPerHour(nano(worker.price)),
+            on_demand_price=NanoUsdPerHour(nano(ask.price)),
             storage_price=NanoUsdPerHour(nano(STORAGE_PER_HOUR)),
             interruptible=worker.interruptible,
             slots=worker.slots,

@@ -49,6 +49,7 @@ class Post:
             machine=fact.machine,
             kind=fact.kind,
             gpu_price=fact.gpu_price,
+            on_demand_price=fact.on_demand_price,
             storage_price=fact.storage_price,
             interruptible=fact.contract is Contract.INTERRUPTIBLE,
             reliability=fact.reliability,
@@ -101,6 +102,7 @@ class Post:
             self.forget_run()
         worker = self.worker
         worker.gpu_price, worker.storage_price = fact.gpu_price, fact.storage_price
+        worker.on_demand_price = fact.on_demand_price
         worker.reliability, worker.version = fact.reliability, fact.version
         return ended
 

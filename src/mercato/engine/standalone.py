@@ -119,6 +119,7 @@ class StandaloneMarket:
             kind="1x worker",
             contract=Contract.ON_DEMAND,
             gpu_price=NanoUsdPerHour(1),
+            on_demand_price=NanoUsdPerHour(1),
             storage_price=NanoUsdPerHour(0),
             reliability=1.0,
             dlperf=0.0,

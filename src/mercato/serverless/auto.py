@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from mercato.market.money import NanoUsd, NanoUsdPerHour
+from mercato.market.money import NanoUsd, NanoUsdPerHour, dollars
 from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint
 from mercato.serverless.fleet import HOUR_S, UNKNOWN_PERF, FleetNow, Usual, look
@@ -34,8 +34,9 @@ KEEP_S: Final = 7_200.0
 DISK: Final = NanoUsdPerHour(20_000_000)
 """What a worker's disk costs when there is none to tell."""
 FLEET_OVER_BEST: Final = 1.3
-"""A fleet's price per performance over that of the best offer: late requests are weighed in bills
-of the cheapest possible fleet (Endpoint.late_weight)."""
+"""A fleet's price per performance, on demand, over that of the best offer: late requests are
+weighed in bills of the cheapest possible fleet (Endpoint.late_weight). Renting by bid makes the
+fleet cheaper, and does not make anybody wait more gladly."""
 NEUTRAL_UTILISATION: Final = 0.9
 """The client's default, which leaves the headroom to the policy."""
 CALM_WAIT_S: Final = 2.0
@@ -162,7 +163,7 @@ def _prices(endpoint: Endpoint, load: Load, fleet: FleetNow) -> Prices:
         awake_s=fleet.awake_s,
         asleep_s=disk / HOUR_S,
         rent=FETCH + fleet.awake_s * fleet.worker * LOAD_S,
-        late=endpoint.late_weight * units * fleet.awake_s / FLEET_OVER_BEST,
+        late=endpoint.late_weight * units * fleet.on_demand_s / FLEET_OVER_BEST,
         worker=fleet.worker,
         aim_s=endpoint.wait_aim_s,
         request_s=units / fleet.slot_perf,
@@ -366,7 +367,7 @@ def _rent(m: _Moment, wanted: float, lacking: int) -> list[Decision]:
             if by_bid <= 0:
                 break  # what is still lacking is rented on demand at the next tick
             by_bid -= m.memory.kinds.expected(one.kind, one.estimate)
-        told = reason if one.bid is None else f"{reason}; by bid"
+        told = reason if one.bid is None else f"{reason}; by bid, at ${dollars(one.bid):.3g}/h"
         decisions.append(Decision(kind=Kind.RENT, offer=one.offer, bid=one.bid, reason=told))
     return decisions
 

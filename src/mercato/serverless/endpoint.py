@@ -65,8 +65,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """No last worker sleeps before this long without a request; negative: it never does."""
 
     late_weight: float = LATE_WEIGHT
-    """What all requests being late would cost, in bills of the cheapest possible fleet: 3 is for
-    who would rather wait, 30 for who would rather pay."""
+    """What all requests being late would cost, in bills of the cheapest possible fleet on
+    demand: 3 is for who would rather wait, 30 for who would rather pay."""
     interruptible_share: float = 0.0
     """Policy `auto`: how much of the fleet may be rented by bid, 0 to 1; who was outbid is no part
     of it until it is back."""

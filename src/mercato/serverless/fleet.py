@@ -24,6 +24,8 @@ class Usual(msgspec.Struct, frozen=True, kw_only=True):
     slot_perf: float = UNKNOWN_PERF
     price: float = UNKNOWN_PRICE
     """Nano-dollars an hour for a unit/s awake."""
+    on_demand: float = UNKNOWN_PRICE
+    """The same, were all of it rented on demand."""
 
 
 class FleetNow(msgspec.Struct, kw_only=True):
@@ -41,6 +43,8 @@ class FleetNow(msgspec.Struct, kw_only=True):
     """Those that promise anything."""
     gpu_price: float = 0.0
     """Nano-dollars an hour of all their GPUs."""
+    on_demand_price: float = 0.0
+    """The same, were all of them rented on demand."""
     storage_price: float = 0.0
     slots: int = 0
 
@@ -69,6 +73,11 @@ class FleetNow(msgspec.Struct, kw_only=True):
         """Nano-dollars for one unit/s awake for a second."""
         return self.usual.price / HOUR_S
 
+    @property
+    def on_demand_s(self) -> float:
+        """The same, were all of it rented on demand."""
+        return self.usual.on_demand / HOUR_S
+
 
 def look(workers: Sequence[Worker], kinds: Kinds, before: Usual) -> FleetNow:
     """Add up a fleet; `before` is what an average worker of it was at the last look."""
@@ -91,6 +100,7 @@ def look(workers: Sequence[Worker], kinds: Kinds, before: Usual) -> FleetNow:
             now.asleep += perf
         now.workers += 1
         now.gpu_price += worker.gpu_price
+        now.on_demand_price += worker.on_demand_price
         now.storage_price += worker.storage_price
         now.slots += worker.slots
     if now.pool > 0:
@@ -98,5 +108,6 @@ def look(workers: Sequence[Worker], kinds: Kinds, before: Usual) -> FleetNow:
             worker=now.pool / now.workers,
             slot_perf=now.pool / max(1, now.slots),
             price=now.gpu_price / now.pool,
+            on_demand=now.on_demand_price / now.pool,
         )
     return now

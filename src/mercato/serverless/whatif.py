@@ -224,6 +224,7 @@ class _Replay:
             machine=MachineId(self._named),
             kind="replayed",
             gpu_price=terms.gpu_price,
+            on_demand_price=terms.gpu_price,
             storage_price=terms.storage_price,
             state=state,
             since_s=self._now_s,

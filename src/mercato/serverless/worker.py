@@ -73,6 +73,8 @@ class Worker(msgspec.Struct, kw_only=True):
     kind: str
     """The hardware as one word, such as "2x RTX 4090": workers of a kind are expected alike."""
     gpu_price: NanoUsdPerHour
+    on_demand_price: NanoUsdPerHour
+    """What its GPUs cost on demand: `gpu_price`, unless it was rented by bid."""
     storage_price: NanoUsdPerHour
     interruptible: bool = False
 

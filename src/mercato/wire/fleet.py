@@ -43,6 +43,8 @@ class WorkerFact(msgspec.Struct, frozen=True, kw_only=True):
     """The hardware as one word, such as `2x RTX 4090`."""
     contract: Kind
     gpu_price: NanoUsdPerHour
+    on_demand_price: NanoUsdPerHour
+    """What its GPUs cost on demand: `gpu_price`, unless it was rented by bid."""
     storage_price: NanoUsdPerHour
     reliability: float
     dlperf: float

@@ -207,8 +207,10 @@ def test_a_worker_is_rented_by_bid_where_the_endpoint_may_bid(
     ):
         assert server.call("PUT", path, "renter", changed).status_code == 200
         assert sum(one.bid is not None for one in offers()) == bids
-    least = min((one for one in offers() if one.bid), key=lambda one: one.gpu_price)
-    assert least.bid == least.gpu_price < on_demand[0].gpu_price
+    shown = offers()
+    least = min((one for one in shown if one.bid), key=lambda one: one.gpu_price)
+    same = next(one for one in shown if one.offer == least.offer and not one.bid)
+    assert least.bid == least.gpu_price < same.gpu_price
     decision = Decision(kind=Kind.RENT, reason="a test", offer=least.offer, bid=least.bid)
     asked = market.carry_out(EndpointId(endpoint), GroupId(group), decision, 0)
     assert asyncio.run(asked) == "done"
@@ -216,6 +218,8 @@ def test_a_worker_is_rented_by_bid_where_the_endpoint_may_bid(
     assert instance["machine_id"] == machine
     assert instance["is_bid"]
     assert nano(instance["dph_base"]) == least.bid
+    (fact,) = asyncio.run(market.fleet()).workers
+    assert (fact.gpu_price, fact.on_demand_price) == (least.bid, same.gpu_price)
 
 
 def test_a_group_whose_launch_bids_needs_no_share(

@@ -353,6 +353,7 @@ def _fact(worker: StoredWorker) -> WorkerFact:
         kind=f"{len(worker.gpus)}x {hardware.gpu_model.name}",
         contract=worker.kind,
         gpu_price=NanoUsdPerHour(worker.gpu_rate),
+        on_demand_price=NanoUsdPerHour(worker.on_demand_rate),
         storage_price=storage_rate(NanoUsdPerGbMonth(worker.disk_price), worker.disk_mb),
         reliability=UNPROVEN_RELIABILITY if reliability is None else reliability,
         dlperf=hardware.dlperf * share,

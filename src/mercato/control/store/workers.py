@@ -31,6 +31,8 @@ class StoredWorker(msgspec.Struct, frozen=True, kw_only=True):
     gpus: list[int]
     kind: Kind
     gpu_rate: int
+    on_demand_rate: int
+    """What its GPUs would cost on demand at the prices that it was rented at."""
     disk_price: int
     disk_mb: int
     intended: Intended
@@ -61,6 +63,8 @@ class StoredWorker(msgspec.Struct, frozen=True, kw_only=True):
 _VIEW: Final[LiteralString] = """
 select w.id, i.renter_id as account_id, w.group_id, g.endpoint_id, w.version, w.token_hash,
        w.reason, w.created_at_ms, i.machine_id, m.hardware, c.gpus, c.kind, c.gpu_rate,
+       case c.kind when 'bid' then l.gpu * cardinality(c.gpus) else c.gpu_rate end
+         as on_demand_rate,
        c.disk_price, c.disk_mb, i.intended, i.actual, i.started_at_ms, i.message,
        (select count(*) from gpu_holds h where h.contract_id = w.id) as held,
        m.offline_since_ms is null as online,
@@ -69,6 +73,7 @@ select w.id, i.renter_id as account_id, w.group_id, g.endpoint_id, w.version, w.
   join worker_groups g on g.id = w.group_id
   join instances i on i.id = w.id
   join contracts_now c on c.id = w.id
+  join listings l on l.id = c.listing_id
   join machines m on m.id = i.machine_id
   left join standings s on s.contract_id = w.id
  where i.destroyed_at_ms is null and i.intended <> 'destroyed'
