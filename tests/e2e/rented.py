@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Self
 
 import httpx2
@@ -24,9 +24,12 @@ _ONSTART: Final = (
 class Rented(Mortals):
     """Some workers of either make. Their own market starts them again when they are killed."""
 
-    def __init__(self, market: Market, kind: str, image: str, count: int) -> None:
+    def __init__(
+        self, market: Market, kind: str, image: str, count: int, wanted: Mapping[str, Any]
+    ) -> None:
         self.count = count
         self.name = f"ordeal-{kind}"
+        self._wanted = wanted
         self._kind = kind
         self._image = image
         headers = {"Authorization": f"Bearer {market.keys['renter']}"}
@@ -36,10 +39,13 @@ class Rented(Mortals):
     @classmethod
     @contextlib.asynccontextmanager
     async def workers(
-        cls, market: Market, kind: str, image: str, count: int
+        cls, market: Market, kind: str, image: str, count: int, **wanted: Any
     ) -> AsyncIterator[Self]:
-        """An endpoint that wants all its workers awake, always; gone when this is left."""
-        rented = cls(market, kind, image, count)
+        """An endpoint that wants all its workers awake, always, unless something else is wanted.
+
+        It is gone when this is left.
+        """
+        rented = cls(market, kind, image, count, wanted)
         async with rented._http:
             await rented._set_up()
             try:
@@ -74,6 +80,7 @@ class Rented(Mortals):
                 "min_load": 1e9,
                 "cold_workers": self.count,
                 "max_workers": self.count,
+                **self._wanted,
             },
         )
         self._endpoint = endpoint["id"]
@@ -86,6 +93,12 @@ class Rented(Mortals):
                 "search_params": "num_gpus=1",
             },
         )
+
+    async def decided(self) -> list[dict[str, Any]]:
+        """What was decided about its workers, the latest first."""
+        told = await self._call("GET", f"/api/v0/endptjobs/{self._endpoint}/decisions/")
+        made: list[dict[str, Any]] = told["decisions"]
+        return made
 
     async def rows(self) -> dict[int, dict[str, Any]]:
         """What the engine shows of each; nothing before it knows their endpoint."""

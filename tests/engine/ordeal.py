@@ -43,7 +43,7 @@ class Mortals(ABC):
 
     async def until_ready(self, count: int, *, seconds: float = 60.0) -> None:
         """Wait until so many are ready."""
-        await self._until(
+        await self.until(
             seconds,
             lambda rows: sum(row["status"] == "idle" for row in rows.values()) >= count,
         )
@@ -51,13 +51,14 @@ class Mortals(ABC):
     async def until_nothing_is_here(self, *, seconds: float = 60.0) -> None:
         """Wait until every count of what is under way is exactly 0."""
         counts = ("reqs_working", "cur_load", "cur_load_rolling_avg")
-        await self._until(
+        await self.until(
             seconds, lambda rows: not any(row[each] for row in rows.values() for each in counts)
         )
 
-    async def _until(
+    async def until(
         self, seconds: float, true: Callable[[dict[int, dict[str, Any]]], bool]
     ) -> None:
+        """Wait until something is true of what the engine shows."""
         try:
             async with asyncio.timeout(seconds):
                 while not true(await self.rows()):  # noqa: ASYNC110 - other processes

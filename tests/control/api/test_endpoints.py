@@ -222,6 +222,24 @@ def test_a_worker_is_rented_by_bid_where_the_endpoint_may_bid(
     assert (fact.gpu_price, fact.on_demand_price) == (least.bid, same.gpu_price)
 
 
+def test_what_is_decided_is_done_and_kept_with_its_reason_in_one_transaction(
+    vast: VastAI, server: Served, machine: int
+) -> None:
+    endpoint, group = group_of(vast)
+    market = recruiter(server)
+    offers = eventually(lambda: asyncio.run(market.candidates(GroupId(group))))
+    assert {one.machine for one in offers} == {machine}
+    decision = Decision(kind=Kind.RENT, reason="a test", offer=offers[0].offer)
+    asyncio.run(market.carry_out(EndpointId(endpoint), GroupId(group), decision, 0))
+    (kept,) = market.db.run_now(
+        lambda tx: tx.all(
+            "select d.reason, d.outcome, d.xmin = w.xmin as together"
+            " from decisions d join workers w on w.id = d.worker_id"
+        )
+    )
+    assert kept == {"reason": "a test", "outcome": "done", "together": True}
+
+
 def test_a_group_whose_launch_bids_needs_no_share(
     vast: VastAI, server: Served, machine: int
 ) -> None:

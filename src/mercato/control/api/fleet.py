@@ -7,6 +7,7 @@ anyone's rentals, and written down with its reason.
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
@@ -60,6 +61,9 @@ CANDIDATES_MAX: Final = 64
 """Offers that the engine is shown for each group: the cheapest are enough to choose from."""
 
 _DONE: Final = "done"
+
+Deed = Callable[[Tx], ContractId | None]
+"""What is done in one transaction; the worker, when it is a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,42 +159,38 @@ class Recruiter:
 
         An older fence than the endpoint's is refused: its owner is another engine.
         """
-        try:
-            await self._ask(owning.check_fence, endpoint, fence)
-            worker = await self._do(group, decision)
-            outcome = _DONE
-        except errors.Refusal as refusal:
-            worker, outcome = decision.worker, str(refusal)
-        await self._ask(
-            decisions.record,
-            StoredDecision(
-                endpoint_id=endpoint,
-                kind=decision.kind.value,
-                worker_id=worker,
-                offer_id=decision.offer,
-                reason=decision.reason,
-                outcome=outcome,
-                at_ms=self.clock.now_ms(),
-            ),
+        made = StoredDecision(
+            endpoint_id=endpoint,
+            kind=decision.kind.value,
+            worker_id=decision.worker,
+            offer_id=decision.offer,
+            reason=decision.reason,
+            outcome=_DONE,
+            at_ms=self.clock.now_ms(),
         )
-        return outcome
+        try:
+            await self._ask(_carry_out, made, fence, await self._deed(group, decision))
+        except errors.Refusal as refusal:
+            made = msgspec.structs.replace(made, outcome=str(refusal))
+            await self._ask(decisions.record, made)
+        return made.outcome
 
-    async def _do(self, group: GroupId, decision: Decision) -> ContractId | None:
+    async def _deed(self, group: GroupId, decision: Decision) -> Deed:
+        """What a decision does, with all that it needs from outside of its transaction."""
         now_ms = self.clock.now_ms()
         if decision.kind is Doing.RENT:
-            return await self._rent(group, decision)
+            return await self._rental(group, decision)
         worker = decision.worker
         assert worker is not None, decision
         match decision.kind:
             case Doing.WAKE:
-                await self._ask(serving.wake, worker, now_ms, self.house)
+                return partial(serving.wake, worker=worker, now_ms=now_ms, house=self.house)
             case Doing.SLEEP:
-                await self._ask(serving.put_to_sleep, worker, now_ms)
+                return partial(serving.put_to_sleep, worker=worker, now_ms=now_ms)
             case Doing.UPDATE:
-                await self._renew(group, worker)
+                return await self._renewal(group, worker)
             case Doing.DESTROY:
-                await self._ask(serving.release, worker, now_ms)
-        return worker
+                return partial(serving.release, worker=worker, now_ms=now_ms)
 
     async def reboot(self, worker: ContractId, fence: int) -> str:
         """Restart a worker that fails; `done`, or why it could not be."""
@@ -200,7 +200,7 @@ class Recruiter:
             return str(refusal)
         return _DONE
 
-    async def _rent(self, group: GroupId, decision: Decision) -> ContractId:
+    async def _rental(self, group: GroupId, decision: Decision) -> Deed:
         assert decision.offer is not None, decision
         stored, template = await self._found(group)
         args = parse_launch_args(stored.launch_args)
@@ -220,14 +220,21 @@ class Recruiter:
             token=token,
             reason=decision.reason,
         )
-        signed = await self._ask(serving.recruit, wanted, minted, self.clock.now_ms(), self.house)
-        return signed.contract.id
+        now_ms = self.clock.now_ms()
+        return lambda tx: serving.recruit(tx, wanted, minted, now_ms, self.house).contract.id
 
-    async def _renew(self, group: GroupId, worker: ContractId) -> None:
+    async def _renewal(self, group: GroupId, worker: ContractId) -> Deed:
         stored, template = await self._found(group)
         token = new_secret()
         launch = self._launch(parse_launch_args(stored.launch_args), template, token)
-        await self._ask(serving.renew, worker, launch, token, self.clock.now_ms(), self.house)
+        return partial(
+            serving.renew,
+            worker=worker,
+            launch=launch,
+            token=token,
+            now_ms=self.clock.now_ms(),
+            house=self.house,
+        )
 
     async def _found(self, group: GroupId) -> tuple[StoredGroup, StoredTemplate]:
         found = await self._ask(_group_and_template, group)
@@ -250,6 +257,13 @@ class Recruiter:
         }
         env = {"USE_SSL": "false"} | launch.env | own
         return msgspec.structs.replace(launch, env=env, ports=ports)
+
+
+def _carry_out(tx: Tx, made: StoredDecision, fence: int, deed: Deed) -> None:
+    """Do what was decided and keep why, both or neither."""
+    owning.check_fence(tx, made.endpoint_id, fence)
+    rented = deed(tx)
+    decisions.record(tx, msgspec.structs.replace(made, worker_id=made.worker_id or rented))
 
 
 def _reboot(tx: Tx, worker: ContractId, fence: int, now_ms: int, house: House) -> None:
