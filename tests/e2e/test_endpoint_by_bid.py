@@ -11,15 +11,13 @@ from tests.agent.lab_image import build_of_workers
 from tests.e2e.conftest import Market, market
 from tests.e2e.official import Official
 from tests.e2e.rented import Rented
-from tests.e2e.test_bidding import call, with_credit
+from tests.e2e.test_bidding import NOTICE_S, call, with_credit
 from tests.e2e.test_ordeal import HARDWARE
 from tests.engine.street import certificates
 
 MACHINES: Final = 2
 ON_DEMAND: Final = 0.4
 LEAST_BID: Final = 0.1
-NOTICE_S: Final = 10.0
-"""The least that a host may warn."""
 READY_S: Final = 120.0
 CLIENTS: Final = 3
 
@@ -29,8 +27,7 @@ pytestmark = [pytest.mark.client, pytest.mark.docker, pytest.mark.slow, pytest.m
 @pytest.fixture(scope="module")
 def racks() -> Iterator[Market]:
     """Some machines of one GPU each, that take a quarter of their price as a bid."""
-    hardware = HARDWARE.replace("count = 2", "count = 1")
-    files = {f"{number}.toml": hardware.format(number=number) for number in range(MACHINES)}
+    files = {f"{number}.toml": HARDWARE.format(number=number, gpus=1) for number in range(MACHINES)}
     with market(*(f"--hardware={name}" for name in files), files=files) as up:
         for machine in range(1, MACHINES + 1):
             asked = {
@@ -68,7 +65,7 @@ async def test_22_who_is_outbid_is_replaced_and_no_request_is_lost(racks: Market
         rented = [one for one in await workers.decided() if one["kind"] == "rent"]
         assert [one["worker_id"] for one in rented][-1] == first
         assert len(rented) == 2
-        assert all(one["reason"].endswith(f"by bid, at ${LEAST_BID:g}/h") for one in rented)
+        assert all(one["reason"].endswith(f"by bid, for ${LEAST_BID:g} an hour") for one in rented)
 
 
 async def _ask(endpoint: Any, over: asyncio.Event) -> int:

@@ -25,7 +25,7 @@ HARDWARE = """
 hostname = "rack-{number}"
 [gpu]
 model = "RTX 4090"
-count = 2
+count = {gpus}
 cuda_max = 12.8
 driver_version = "570.86.10"
 [cpu]
@@ -53,7 +53,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def racks() -> Iterator[Market]:
     """A market with some machines, whose containers are real."""
-    files = {f"{number}.toml": HARDWARE.format(number=number) for number in range(MACHINES)}
+    files = {f"{number}.toml": HARDWARE.format(number=number, gpus=2) for number in range(MACHINES)}
     with market(*(f"--hardware={name}" for name in files), files=files) as up:
         yield up
 

@@ -292,9 +292,8 @@ def test_what_the_owner_wants_on_disk_may_be_rented_by_bid() -> None:
     stage.second()
     (one,) = stage.done
     assert one[1].bid == nano(0.18)
-    assert (
-        one[1].reason == "1 worker is wanted on disk at least and 0 are there; by bid, at $0.18/h"
-    )
+    why = "1 worker is wanted on disk at least and 0 are there; by bid, for $0.18 an hour"
+    assert one[1].reason == why
 
 
 def test_who_was_outbid_is_replaced_by_a_bid_elsewhere_while_that_is_cheaper() -> None:

@@ -367,7 +367,9 @@ def _rent(m: _Moment, wanted: float, lacking: int) -> list[Decision]:
             if by_bid <= 0:
                 break  # what is still lacking is rented on demand at the next tick
             by_bid -= m.memory.kinds.expected(one.kind, one.estimate)
-        told = reason if one.bid is None else f"{reason}; by bid, at ${dollars(one.bid):.3g}/h"
+        told = (
+            reason if one.bid is None else f"{reason}; by bid, for ${dollars(one.bid):.6g} an hour"
+        )
         decisions.append(Decision(kind=Kind.RENT, offer=one.offer, bid=one.bid, reason=told))
     return decisions
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from vastai import VastAI
 from mercato.control.api.endpoints import search_text
 from mercato.control.api.fleet import Recruiter
 from mercato.control.api.launch_args import parse_launch_args
+from mercato.control.flows.house import Rules
 from mercato.control.store import decisions
 from mercato.market import errors
 from mercato.market.instance import State
@@ -20,11 +22,19 @@ from mercato.serverless.load import Load
 from mercato.serverless.recruit import Candidate
 from mercato.serverless.scale import Memory, decide
 from tests.control.api.scripted import ScriptedAgent, join
-from tests.control.api.serving import Served
+from tests.control.api.serving import Served, served
 from tests.control.api.test_journey import eventually
 from tests.control.market import hardware
 
 pytestmark = pytest.mark.client
+
+
+@pytest.fixture
+def server(database_url: str, tmp_path: Path) -> Iterator[Served]:
+    """A server that keeps a tenth of what renters pay."""
+    rules = Rules(simulated_verified=True, platform_fee_ppm=100_000)
+    with served(database_url, tmp_path, rules=rules) as running:
+        yield running
 
 
 @pytest.fixture
@@ -182,6 +192,14 @@ def test_a_worker_is_rented_slept_woken_made_anew_and_released(
     assert refused.status_code == 400
 
 
+def rent(market: Recruiter, endpoint: int, group: int) -> None:
+    """Rent a group the first worker that is on offer."""
+    offers = eventually(lambda: asyncio.run(market.candidates(GroupId(group))))
+    decision = Decision(kind=Kind.RENT, reason="a test", offer=offers[0].offer)
+    told = market.carry_out(EndpointId(endpoint), GroupId(group), decision, 0)
+    assert asyncio.run(told) == "done"
+
+
 def _worker(market: Recruiter, state: State) -> Any:
     found = asyncio.run(market.fleet()).workers
     return next((one for one in found if one.state is state), None)
@@ -227,10 +245,8 @@ def test_what_is_decided_is_done_and_kept_with_its_reason_in_one_transaction(
 ) -> None:
     endpoint, group = group_of(vast)
     market = recruiter(server)
-    offers = eventually(lambda: asyncio.run(market.candidates(GroupId(group))))
-    assert {one.machine for one in offers} == {machine}
-    decision = Decision(kind=Kind.RENT, reason="a test", offer=offers[0].offer)
-    asyncio.run(market.carry_out(EndpointId(endpoint), GroupId(group), decision, 0))
+    rent(market, endpoint, group)
+    assert machine
     (kept,) = market.db.run_now(
         lambda tx: tx.all(
             "select d.reason, d.outcome, d.xmin = w.xmin as together"
@@ -255,9 +271,7 @@ def test_deleting_an_endpoint_destroys_its_workers(
 ) -> None:
     endpoint, group = group_of(vast)
     market = recruiter(server)
-    offers = eventually(lambda: asyncio.run(market.candidates(GroupId(group))))
-    decision = Decision(kind=Kind.RENT, reason="a test", offer=offers[0].offer)
-    asyncio.run(market.carry_out(EndpointId(endpoint), GroupId(group), decision, 0))
+    rent(market, endpoint, group)
     told = server.call("DELETE", f"/api/v0/endptjobs/{endpoint}/", "renter").json()
     assert len(told["deleted_workers"]) == 1
     assert vast.show_instances() == []

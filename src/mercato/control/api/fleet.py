@@ -44,9 +44,10 @@ from mercato.control.store.worker_groups import StoredGroup
 from mercato.control.store.workers import StoredWorker
 from mercato.market import errors
 from mercato.market.access import Permission
+from mercato.market.contract import Kind as Contract
 from mercato.market.ids import AccountId, ContractId, MachineId, OfferId
 from mercato.market.launch import Launch, PortWish
-from mercato.market.money import NanoUsdPerGbMonth, NanoUsdPerHour, nano, storage_rate
+from mercato.market.money import NanoUsdPerGbMonth, NanoUsdPerHour, nano, storage_rate, with_fee
 from mercato.serverless.decision import Decision
 from mercato.serverless.decision import Kind as Doing
 from mercato.serverless.endpoint import EndpointId, Group, GroupId
@@ -367,7 +368,7 @@ def _fact(worker: StoredWorker) -> WorkerFact:
         kind=f"{len(worker.gpus)}x {hardware.gpu_model.name}",
         contract=worker.kind,
         gpu_price=NanoUsdPerHour(worker.gpu_rate),
-        on_demand_price=NanoUsdPerHour(worker.on_demand_rate),
+        on_demand_price=_on_demand(worker),
         storage_price=storage_rate(NanoUsdPerGbMonth(worker.disk_price), worker.disk_mb),
         reliability=UNPROVEN_RELIABILITY if reliability is None else reliability,
         dlperf=hardware.dlperf * share,
@@ -378,6 +379,14 @@ def _fact(worker: StoredWorker) -> WorkerFact:
         message=worker.message,
         leaves=worker.leaves,
     )
+
+
+def _on_demand(worker: StoredWorker) -> NanoUsdPerHour:
+    """What its renter would pay for its GPUs on demand."""
+    if worker.kind is not Contract.INTERRUPTIBLE:
+        return NanoUsdPerHour(worker.gpu_rate)
+    asked = worker.listed_gpu * len(worker.gpus)
+    return NanoUsdPerHour(with_fee(asked, worker.platform_fee_ppm))
 
 
 def _signing_key(tx: Tx, name: str, make: Callable[[], str], now_ms: int, house: House) -> str:

@@ -31,8 +31,9 @@ class StoredWorker(msgspec.Struct, frozen=True, kw_only=True):
     gpus: list[int]
     kind: Kind
     gpu_rate: int
-    on_demand_rate: int
-    """What its GPUs would cost on demand at the prices that it was rented at."""
+    listed_gpu: int
+    """What one of its GPUs cost on demand when it was rented, as its host asked."""
+    platform_fee_ppm: int
     disk_price: int
     disk_mb: int
     intended: Intended
@@ -63,9 +64,8 @@ class StoredWorker(msgspec.Struct, frozen=True, kw_only=True):
 _VIEW: Final[LiteralString] = """
 select w.id, i.renter_id as account_id, w.group_id, g.endpoint_id, w.version, w.token_hash,
        w.reason, w.created_at_ms, i.machine_id, m.hardware, c.gpus, c.kind, c.gpu_rate,
-       case c.kind when 'bid' then l.gpu * cardinality(c.gpus) else c.gpu_rate end
-         as on_demand_rate,
-       c.disk_price, c.disk_mb, i.intended, i.actual, i.started_at_ms, i.message,
+       l.gpu as listed_gpu, c.platform_fee_ppm, c.disk_price, c.disk_mb, i.intended, i.actual,
+       i.started_at_ms, i.message,
        (select count(*) from gpu_holds h where h.contract_id = w.id) as held,
        m.offline_since_ms is null as online,
        coalesce(s.pausing, false) as pausing, s.pauses_at_ms is not null as leaves
