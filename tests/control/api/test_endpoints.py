@@ -256,6 +256,27 @@ def test_what_is_decided_is_done_and_kept_with_its_reason_in_one_transaction(
     assert kept == {"reason": "a test", "outcome": "done", "together": True}
 
 
+def test_19_what_a_former_owner_decides_is_refused_and_kept(
+    vast: VastAI, server: Served, machine: int
+) -> None:
+    number, group = group_of(vast)
+    endpoint, market = EndpointId(number), recruiter(server)
+    (offer, *_) = eventually(lambda: asyncio.run(market.candidates(GroupId(group))))
+    assert offer.machine == machine
+    fence = asyncio.run(market.stand("an engine", server.url)).mine[endpoint]
+    decision = Decision(kind=Kind.RENT, reason="a test", offer=offer.offer)
+
+    def told(by: int) -> str:
+        return asyncio.run(market.carry_out(endpoint, GroupId(group), decision, by))
+
+    refused = told(fence - 1)
+    assert "Another engine" in refused
+    assert vast.show_instances() == []
+    assert told(fence) == "done"
+    made = market.db.run_now(decisions.latest, endpoint, None, 10)
+    assert [one.outcome for one in made] == ["done", refused]
+
+
 def test_a_group_whose_launch_bids_needs_no_share(
     vast: VastAI, server: Served, machine: int
 ) -> None:
