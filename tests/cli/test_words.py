@@ -155,12 +155,12 @@ def test_a_public_key_is_given_or_found(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_bill_has_one_line_a_kind_and_the_same_sum() -> None:
-    def part(source: str, amount: float, start: float) -> Charge:
-        return Charge(source=source, amount=amount, start=start, end=start + 1)
+    def part(kind: str, amount: float, start: float) -> Charge:
+        return Charge(type=kind, amount=amount, start=start, end=start + 1)
 
     whole = Charge(items=[part("gpu", 1.0, 0), *(part("bwu", 0.25, at) for at in (5, 3, 4))])
     [shown] = folded([whole])
-    assert [(each.source, each.amount, each.start, each.end) for each in shown.items] == [
+    assert [(each.type, each.amount, each.start, each.end) for each in shown.items] == [
         ("gpu", 1.0, 0, 1),
         ("bwu", 0.75, 3, 6),
     ]

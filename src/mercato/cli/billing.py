@@ -49,11 +49,17 @@ def lines(charges: Sequence["Charge"], depth: int = 0) -> list[tuple[str, str, s
     """Charges as rows of a table, each before what it is made of."""
     rows: list[tuple[str, str, str, str]] = []
     for each in charges:
-        name = each.source or each.type
         covered = None if each.start is None or each.end is None else each.end - each.start
-        rows.append(("  " * depth + name, span(covered), money(each.amount), each.description))
+        rows.append(
+            ("  " * depth + _name(each), span(covered), money(each.amount), each.description)
+        )
         rows += lines(each.items, depth + 1)
     return rows
+
+
+def _name(charge: "Charge") -> str:
+    """What was charged for: the contract, or in one of its lines the kind."""
+    return charge.source or charge.type
 
 
 def folded(charges: Sequence["Charge"]) -> list["Charge"]:
@@ -66,9 +72,9 @@ def folded(charges: Sequence["Charge"]) -> list["Charge"]:
 def _by_kind(items: Sequence["Charge"]) -> list["Charge"]:
     import msgspec
 
-    kinds: dict[str | None, list[Charge]] = {}
+    kinds: dict[str, list[Charge]] = {}
     for each in items:
-        kinds.setdefault(each.source, []).append(each)
+        kinds.setdefault(_name(each), []).append(each)
     return [
         rows[0]
         if len(rows) == 1
