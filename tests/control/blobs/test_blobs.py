@@ -27,6 +27,24 @@ AMAZONS = Bucket(
     secret_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
 )
 """The bucket of the examples in Amazon's documentation."""
+AMAZONS_POLICY = """\
+{ "expiration": "2015-12-30T12:00:00.000Z",
+  "conditions": [
+    {"bucket": "sigv4examplebucket"},
+    ["starts-with", "$key", "user/user1/"],
+    {"acl": "public-read"},
+    {"success_action_redirect": "http://sigv4examplebucket.s3.amazonaws.com/successful_upload.html"},
+    ["starts-with", "$Content-Type", "image/"],
+    {"x-amz-meta-uuid": "14365123651274"},
+    {"x-amz-server-side-encryption": "AES256"},
+    ["starts-with", "$x-amz-meta-tag", ""],
+
+    {"x-amz-credential": "AKIAIOSFODNN7EXAMPLE/20151229/us-east-1/s3/aws4_request"},
+    {"x-amz-algorithm": "AWS4-HMAC-SHA256"},
+    {"x-amz-date": "20151229T000000Z" }
+  ]
+}"""
+"""The example to check a form's signature by, in Amazon's documentation; its lines end in CR LF."""
 IN_2013 = int(datetime(2013, 5, 24, tzinfo=UTC).timestamp() * 1_000)
 
 
@@ -92,6 +110,13 @@ def test_a_presigned_url_is_the_one_that_amazon_documents() -> None:
     )
 
 
+def test_a_form_is_signed_as_the_one_that_amazon_documents() -> None:
+    policy = base64.b64encode(AMAZONS_POLICY.replace("\n", "\r\n").encode()).decode()
+    assert S3(AMAZONS)._sign(policy, datetime(2015, 12, 29, tzinfo=UTC)) == (
+        "8afdbf4008c03f22c2cd3cdb72e4afbb1f6a588f3255ac628749a66d7f09699e"
+    )
+
+
 def test_a_form_for_a_bucket_takes_one_file_of_one_size_for_a_while() -> None:
     prefixed = msgspec.structs.replace(AMAZONS, prefix="mercato/")
     form = S3(prefixed).form(NAME, 1_234, "http://here", IN_2013)
@@ -104,6 +129,6 @@ def test_a_form_for_a_bucket_takes_one_file_of_one_size_for_a_while() -> None:
             told |= condition
     assert ["content-length-range", 1_234, 1_234] in policy["conditions"]
     assert told.pop("bucket") == "examplebucket"
-    signature = form.fields["x-amz-signature"]
+    signature = S3(prefixed)._sign(form.fields["policy"], datetime(2013, 5, 24, tzinfo=UTC))
     assert form.fields == {**told, "policy": form.fields["policy"], "x-amz-signature": signature}
     assert told["key"] == f"mercato/{NAME}"
