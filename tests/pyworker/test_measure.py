@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from mercato.pyworker.measure import Measure, Outcome
+from mercato.pyworker.measure import FINISHED_MAX, Measure, Outcome
 from tests.pyworker.surroundings import ManualClock
 
 units = st.floats(0, 1e6)
@@ -73,6 +73,20 @@ class Requests(RuleBasedStateMachine):
 
 
 TestRequests = Requests.TestCase
+
+
+def test_what_was_told_while_old_ones_went_drops_nothing_untold() -> None:
+    measure = Measure(ManualClock())
+    for idx in range(FINISHED_MAX):
+        measure.reject(idx, 1.0)
+    measure.told(2)
+    assert measure.finished[0].request_idx == 2
+    for idx in range(FINISHED_MAX, FINISHED_MAX + 3):
+        measure.reject(idx, 1.0)
+    kept = list(measure.finished)
+    assert kept[-1].request_idx == FINISHED_MAX + 2
+    measure.told(1_000)  # an answer to a report of some that went meanwhile
+    assert measure.finished == kept
 
 
 @given(st.sampled_from(Outcome))

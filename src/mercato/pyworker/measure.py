@@ -86,6 +86,9 @@ class Measure:
         self._last = 0
         self.since = Since()
         self.finished: list[Finished] = []
+        """Requests whose end was not told yet, in the order in which they ended."""
+        self.ended = 0
+        """Requests that were ever in `finished`."""
         self.received = 0
         """Requests since the start."""
         self.news = asyncio.Event()
@@ -145,6 +148,7 @@ class Measure:
 
     def _finish(self, work: Work, outcome: Outcome, completed_s: float) -> None:
         success, status = _WORDS[outcome]
+        self.ended += 1
         self.finished.append(
             Finished(
                 request_idx=work.request_idx,
@@ -157,6 +161,10 @@ class Measure:
         )
         if len(self.finished) > FINISHED_MAX:
             del self.finished[: FINISHED_MAX // 2]
+
+    def told(self, ended: int) -> None:
+        """The first `ended` that ever ended are known now: those left of them are dropped."""
+        del self.finished[: max(0, ended - (self.ended - len(self.finished)))]
 
     @property
     def units_ahead(self) -> float:

@@ -133,15 +133,15 @@ class Reports:
 
     async def _tell_finished(self) -> bool:
         measure = self._measure
-        left = len(measure.finished)  # what ends meanwhile is told the next time
-        while left > 0 and (sent := measure.finished[: min(left, FINISHED_AT_ONCE)]):
+        last = measure.ended  # what ends meanwhile is told the next time
+        while (told := measure.ended - len(measure.finished)) < last:
+            sent = measure.finished[: min(last - told, FINISHED_AT_ONCE)]
             message = DeleteRequests(
                 worker_id=self._place.id, mtoken=self._place.token, requests=sent
             )
             if not await self._post("/delete_requests/", msgspec.json.encode(message)):
                 return False
-            del measure.finished[: len(sent)]
-            left -= len(sent)
+            measure.told(told + len(sent))
         return True
 
     async def _tell_status(self) -> bool:
