@@ -104,7 +104,7 @@ class Whole:
         """Add a piece."""
         self._bytes += len(chunk)
         if self._bytes > self._bytes_max and self._line is not None:
-            self._line.abort()
+            self._line.break_off(f"the answer has more than {self._bytes_max} bytes")
         else:
             self._chunks.append(chunk)
 
@@ -128,13 +128,16 @@ class Line(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
         self._sink: Sink | None = None
+        self._over: Exchange | None = None
+        """What the bytes that are being read have completed."""
         self._headers: list[tuple[bytes, bytes]] = []
         self._until_close = False
         self._interim = False
+        self._paused = False
         self.reusable = False
         """Whether another exchange may follow."""
         self.begun = False
-        """Whether the answer to the present exchange has begun to come."""
+        """Whether anything has come since the present exchange was sent."""
         self.kept_at = 0.0
 
     def carry(self, exchange: "Exchange", request: bytes, sink: Sink) -> None:
@@ -148,16 +151,23 @@ class Line(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read no more until `resume`."""
+        self._paused = True
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read on."""
+        self._paused = False
         if self._transport is not None:
             self._transport.resume_reading()
 
+    def break_off(self, why: str) -> None:
+        """Want no more of the present answer: the exchange has failed."""
+        self._fail(why)
+        self.abort()
+
     def abort(self) -> None:
-        """Break off."""
+        """Hang up at once."""
         self.reusable = False
         if self._transport is not None:
             self._transport.abort()
@@ -175,7 +185,9 @@ class Line(asyncio.Protocol):
         if self._exchange is None:
             return
         if self._until_close and self.begun and exc is None:
-            self._complete()
+            over = self._complete()
+            if over is not None:
+                over.whole(self)
         else:
             self._fail(str(exc) if exc else "the connection was closed before the whole answer")
 
@@ -185,20 +197,28 @@ class Line(asyncio.Protocol):
             # An origin that speaks unasked is not one to talk to again.
             self.abort()
             return
+        self.begun = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._fail("the origin changed protocols unasked")
-            self.abort()
+            self.break_off("the origin changed protocols unasked")
         except httptools.HttpParserCallbackError:
             raise  # a bug of a sink's, for the loop to tell; the connection ends with it
         except httptools.HttpParserError as error:
-            self._fail(f"the origin does not speak HTTP/1.1: {error}")
-            self.abort()
+            self.break_off(f"the origin does not speak HTTP/1.1: {error}")
         if self._sink is not None:
             self._sink.flush()
+        if self._over is not None:
+            # Only now: what the origin said beyond its answer must not be taken for the next one.
+            over, self._over = self._over, None
+            over.whole(self)
 
     # What the parser tells.
+
+    def on_message_begin(self) -> None:
+        """An answer begins."""
+        if self._exchange is None:
+            self.abort()  # to nothing that was asked
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header has come."""
@@ -210,7 +230,6 @@ class Line(asyncio.Protocol):
         self._interim = status < 200
         if self._interim or self._sink is None:
             return
-        self.begun = True
         length, self._until_close = _framing(status, self._headers)
         self._sink.begin(self, status, self._headers, length)
 
@@ -222,19 +241,22 @@ class Line(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The answer is complete."""
         self._headers = []
-        if not self._interim:
+        if not self._interim and self._exchange is not None:
             # Only here does the parser know.
             self.reusable = self._parser.should_keep_alive()
-            self._complete()
+            self._over = self._complete()
 
     # Inside.
 
-    def _complete(self) -> None:
+    def _complete(self) -> "Exchange | None":
+        """Let the sink know that the answer is whole; the exchange that is to be told so too."""
         sink, exchange = self._sink, self._exchange
         self._sink = self._exchange = None
-        if sink is not None and exchange is not None:
+        if sink is not None:
             sink.end()
-            exchange.whole(self)
+        if self._paused:  # for the sake of a caller who has it all by now
+            self.resume()
+        return exchange
 
     def _fail(self, why: str) -> None:
         exchange = self._exchange

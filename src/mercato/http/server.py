@@ -23,14 +23,18 @@ Complaint = Callable[[str, BaseException], None]
 """Told of a handler's exception that nobody caught: what was asked, and the exception."""
 
 HEAD_BYTES_MAX: Final = 64 * 1024
-"""A head that has not ended after so many bytes is refused."""
+"""A head that has not ended after so many bytes is refused, and so is what comes after the last of
+a body and is no end of it."""
 BODY_BYTES_MAX: Final = 256 * 1024 * 1024
 PIPELINED_MAX: Final = 16
 """Requests of one connection that may wait behind the one at work."""
+OF_ANOTHER_PROTOCOL: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+"""Headers of a request that offers to go on in another protocol, which is not taken up."""
 
 SWEEP_S: Final = 5.0
 IDLE_SWEEPS: Final = 15
-"""A connection without a request is closed after this many sweeps (75 s)."""
+"""A connection without a request is closed after this many sweeps (75 s), and so is one whose
+caller takes nothing of an answer for as long."""
 HALF_SWEEPS: Final = 12
 """A request whose bytes have not all come within this many sweeps (60 s) is given up, unless its
 body is still moving."""
@@ -52,7 +56,7 @@ def _bodiless(status: int) -> bool:
 class _WireCall(Call):
     """A call that came over a connection of this server."""
 
-    __slots__ = ("_chunked", "_connection", "_head", "keep")
+    __slots__ = ("_chunked", "_connection", "_head", "_keep", "old")
 
     def __init__(
         self,
@@ -64,9 +68,12 @@ class _WireCall(Call):
         connection: "_Connection",
         keep: bool,  # noqa: FBT001 - by its name it would cost more than the rest
     ) -> None:
+        """`keep` the connection for more when this one is answered."""
         Call.__init__(self, method, path, query, headers, body)  # super() would cost as much again
         self._connection = connection
-        self.keep = keep
+        self._keep = keep
+        self.old = False
+        """Whether it was asked by HTTP/1.0, which knows no chunks."""
         self._chunked = False
         self._head = b""
 
@@ -84,11 +91,11 @@ class _WireCall(Call):
                 content_type,
                 extra,
                 len(body),
-                b"" if self.keep else b"connection: close\r\n",
-                body,
+                b"" if self._keep else b"connection: close\r\n",
+                b"" if self.method == "HEAD" else body,
             )
         )
-        self._connection.answered(self)
+        self._connection.answered(self._keep)
 
     def begin(self, status: int, headers: Headers, length: int | None) -> None:
         if self.gone or self.begun:
@@ -100,14 +107,16 @@ class _WireCall(Call):
                 parts += (name, b": ", value, b"\r\n")
         if length is not None:
             parts.append(b"content-length: %d\r\n" % length)
-        elif self.keep and not _bodiless(status):
+        elif not (self.old or _bodiless(status)):
             self._chunked = True
             parts.append(b"transfer-encoding: chunked\r\n")
-        if not self.keep:
-            # The end of the connection is the end of the body.
+        if not self._keep:
             parts.append(b"connection: close\r\n")
         parts.append(b"\r\n")
         self._head = b"".join(parts)
+        if self.method == "HEAD":  # there is no body to come, whatever it would have been
+            self._chunked = False
+            self.end()
 
     def write(self, chunk: bytes) -> None:
         if self.gone or self.ended or not chunk:
@@ -130,10 +139,11 @@ class _WireCall(Call):
         self.ended = True
         if self._chunked or self._head:
             self._connection.write(self._head + (b"0\r\n\r\n" if self._chunked else b""))
-        self._connection.answered(self)
+        self._connection.answered(self._keep)
 
     def abort(self) -> None:
         if not (self.gone or self.ended):
+            self.gone = True
             self._connection.abort()
 
 
@@ -147,7 +157,14 @@ class _Connection(asyncio.Protocol):
         self._call: _WireCall | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiting: deque[_WireCall] = deque()
-        self._refused = False
+        self._old = False
+        """Whether the request that is being read is one by HTTP/1.0."""
+        self._refusal = b""
+        """The last answer, to what was no request: given when the requests before have theirs."""
+        self._full = False
+        """Whether there is more to send than the caller takes."""
+        self._unsent = 0
+        """Bytes of that at the last sweep."""
         self._sweeps = 0
         self._half = False
         """Whether a request has come in part: as far as is known, in between packets."""
@@ -158,9 +175,13 @@ class _Connection(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
+        self._head: list[tuple[bytes, bytes]] | None = None
+        """The headers once they are all there; what comes after a body is not among them."""
         self._head_bytes = 0
         self._body_bytes = 0
-        self._headed = False
+        self._body_seen = 0
+        self._more = 0
+        """Bytes of the present packet, if it brought nothing but a further part of one request."""
         self._told_on = False
 
     # What the transport tells.
@@ -183,31 +204,36 @@ class _Connection(asyncio.Protocol):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
+        if self._refusal:
             return
         if self._body_bytes or not self._half:
             self._sweeps = 0
+        self._more = len(data) if self._half else 0
         self._half = True
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(400, "this server does not change protocols")
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
+            return
         except httptools.HttpParserError as error:
             self._refuse(400, f"not an HTTP/1.1 request: {error}")
         if self._half:
-            self._look_at_half(len(data))
+            self._look_at_half(self._more)
 
     def eof_received(self) -> bool:
         """A caller that has closed its side has left, as far as HTTP goes."""
         return False
 
     def pause_writing(self) -> None:
+        self._full = True
         if self._call is not None and self._call.on_full is not None:
             self._call.on_full()
 
     def resume_writing(self) -> None:
+        self._full = False
         if self._call is not None and self._call.on_drained is not None:
             self._call.on_drained()
+        self._next()
 
     # What the parser tells.
 
@@ -219,31 +245,35 @@ class _Connection(asyncio.Protocol):
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        self._headed = True
+        self._head, self._headers = self._headers, []
+        self._old = self._parser.get_http_version() == "1.0"
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         if self._body_bytes > self._server.body_bytes_max:
             self._refuse(413, f"the body may have {self._server.body_bytes_max} bytes")
-        elif not self._refused:
+        elif not self._refusal:
             self._body.append(body)
 
     def on_message_complete(self) -> None:
+        if self._parser.should_upgrade():
+            return  # the parser stops here, as if what follows were not HTTP; see `_decline`
         self._half = False
-        if self._refused:
+        if self._refusal:
             return
         path, _, query = self._url.decode("latin-1").partition("?")
         call = _WireCall(
             self._parser.get_method().decode(),
             unquote(path) if "%" in path else path,
             query,
-            self._headers,
+            self._head or [],
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
             self,
-            self._parser.should_keep_alive() and not self._server.stopping,
+            self._parser.should_keep_alive() and not (self._old or self._server.stopping),
         )
+        call.old = self._old
         self._fresh()
-        if self._call is None:
+        if self._call is None and not (self._waiting or self._full):
             self._start(call)
         else:
             self._waiting.append(call)
@@ -257,15 +287,15 @@ class _Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.write(data)
 
-    def answered(self, call: _WireCall) -> None:
-        """The call at work has its whole answer."""
+    def answered(self, keep: bool) -> None:  # noqa: FBT001 - by its name it would cost more
+        """The call at work has its whole answer; `keep` the connection for more."""
         self._call = None
         self._sweeps = 0
         if self.transport is None:
             return
-        if not call.keep:
+        if not keep:
             self.transport.close()
-        elif self._waiting:
+        elif self._waiting or self._refusal or self._half:
             # Not from here, so that a hundred requests in one packet are no deep recursion.
             self._server.loop.call_soon(self._next)
 
@@ -277,27 +307,53 @@ class _Connection(asyncio.Protocol):
     # Inside.
 
     def _look_at_half(self, received: int) -> None:
-        """A request has come in part: see that its head is not endless, and that it may go on."""
-        if not self._headed:
-            self._head_bytes += received
-            if self._head_bytes > HEAD_BYTES_MAX:
-                self._refuse(431, f"the head may have {HEAD_BYTES_MAX} bytes")
-        elif not self._body and not self._told_on:
+        """A request has come in part: see that it ends some time, and that it may go on."""
+        if self._body_bytes > self._body_seen:
+            self._body_seen, self._head_bytes = self._body_bytes, 0
+            return
+        self._head_bytes += received
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse(431, f"the head may have {HEAD_BYTES_MAX} bytes")
+        elif self._head is not None and not self._told_on and self.idle:
             self._told_on = True
-            expected = header(self._headers, b"expect")
+            expected = header(self._head, b"expect")
             if expected is not None and expected.lower() == b"100-continue":
                 self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _refuse(self, status: int, why: str) -> None:
-        if self._refused:
+    def _decline(self, rest: bytes) -> None:
+        """Go on in HTTP/1.1 where another protocol was offered, as RFC 9110 (7.8) has it.
+
+        The parser takes the head for the last of this protocol: it is read again without the offer.
+        """
+        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
+        head = self._head or []
+        if method == b"CONNECT":
+            self._refuse(405, "this server is no proxy")
             return
-        self._refused = True
-        if self._call is None:
-            body = why.encode()
-            self.write(
-                b"%scontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
-                % (_status_line(status), TEXT, len(body), body)
-            )
+        options = (header(head, b"connection") or b"").lower()
+        lines = [b"%s %s HTTP/%s\r\n" % (method, self._url, version)]
+        lines += [
+            b"%s: %s\r\n" % pair for pair in head if pair[0].lower() not in OF_ANOTHER_PROTOCOL
+        ]
+        if b"close" in options:
+            lines.append(b"connection: close\r\n")
+        self._parser = httptools.HttpRequestParser(self)
+        self._fresh()
+        self.data_received(b"".join(lines) + b"\r\n" + rest)
+
+    def _refuse(self, status: int, why: str) -> None:
+        if self._refusal:
+            return
+        body = why.encode()
+        self._refusal = (
+            b"%scontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+            % (_status_line(status), TEXT, len(body), body)
+        )
+        if self.idle:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self.write(self._refusal)
         if self.transport is None:
             return
         if self.transport.can_write_eof():
@@ -309,10 +365,17 @@ class _Connection(asyncio.Protocol):
             self.transport.close()
 
     def _next(self) -> None:
-        if self._call is None and self._waiting and self.transport is not None:
+        """Go on with what has come behind an answered request."""
+        if self.transport is None or self._call is not None or self._full:
+            return
+        if self._waiting:
             call = self._waiting.popleft()
             self.transport.resume_reading()
             self._start(call)
+        elif self._refusal:
+            self._hang_up()
+        elif self._half:
+            self._look_at_half(0)
 
     def _start(self, call: _WireCall) -> None:
         self._call = call
@@ -344,17 +407,23 @@ class _Connection(asyncio.Protocol):
 
     def sweep(self) -> None:
         """Give up on a connection that has been quiet for too long."""
+        if self.transport is None:
+            return
+        unsent, self._unsent = self._unsent, self.transport.get_write_buffer_size()
+        if self._unsent != unsent or (self._call is not None and not unsent):
+            self._sweeps = 0  # an answer is on its way, or still to come
+            return
         self._sweeps += 1
         quiet_max = HALF_SWEEPS if self._half else IDLE_SWEEPS
-        if self._refused:
+        if self._refusal and not unsent:
             quiet_max = 1
-        if self._call is None and self._sweeps > quiet_max and self.transport is not None:
+        if self._sweeps > quiet_max:
             self.transport.abort()
 
     @property
     def idle(self) -> bool:
-        """Whether no request is at work here."""
-        return self._call is None
+        """Whether no request is at work here, or waits to be."""
+        return self._call is None and not self._waiting
 
     def close(self) -> None:
         """Hang up after what has been written."""
