@@ -87,6 +87,7 @@ class Engine:
         self.finished: list[Finished] = []
         self.heard = asyncio.Event()
         self.deaf = False
+        self.refuses: Callable[[Call], bool] = lambda _: False
         self.server = Server(self._take, complain)
         self.url = ""
 
@@ -103,6 +104,9 @@ class Engine:
         headers = [(CLOCK_HEADER, b"%d" % self.now_ms)]
         if self.deaf:
             call.answer(503)
+            return
+        if self.refuses(call):
+            call.answer(400, b"what cannot be")
             return
         if call.path == "/pubkey/":
             headers.append((PROTOCOL_HEADER, b"1" if self.full else b"0"))

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from mercato.pyworker.clock import Clock
-from mercato.wire.worker import Finished
+from mercato.wire.worker import UNITS_MAX, Finished
 
 FINISHED_MAX: Final = 100_000
 """Reports of finished requests kept for an engine that cannot be reached; older ones go."""
@@ -36,6 +36,11 @@ _WORDS: Final = {
     outcome: (outcome in {Outcome.SUCCESS, Outcome.CANCELLED}, outcome.value)
     for outcome in Outcome
 }
+
+
+def counted(cost: float) -> float:
+    """A cost that somebody has named, as the units that it counts as: from 0 to `UNITS_MAX`."""
+    return min(max(float(cost), 0.0), UNITS_MAX)
 
 
 class Work(msgspec.Struct):

@@ -1,6 +1,7 @@
 """How a worker knows that its model is loaded, and that it stays well."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TextIO
@@ -27,10 +28,14 @@ class LogFollower:
         self._half = ""
 
     def lines(self) -> list[str]:
-        """The whole lines that have come since the last time."""
+        """The whole lines that have come since the last time.
+
+        Raises:
+            OSError: when the file is there and cannot be read.
+        """
         try:
             inode = self._path.stat().st_ino
-        except OSError:
+        except FileNotFoundError:
             return []
         if self._file is None or inode != self._inode:
             # What the old file got before it was moved away must not be missed.
@@ -49,7 +54,7 @@ class LogFollower:
             self._file = None
 
     def _more(self, file: TextIO) -> list[str]:
-        if file.tell() > self._path.stat().st_size:
+        if file.tell() > os.fstat(file.fileno()).st_size:
             file.seek(0)  # cut short in place
         *whole, self._half = (self._half + file.read()).split("\n")
         self._half = self._half[-LINE_CHARS_MAX:]
@@ -58,10 +63,17 @@ class LogFollower:
 
 async def follow(log: ModelLog, loaded: asyncio.Event, failed: Callable[[str], None]) -> None:
     """Watch a log for ever: set `loaded` at the line that says so, tell `failed` of errors."""
-    follower = LogFollower(Path(log.file))
+    follower, trouble = LogFollower(Path(log.file)), ""
     try:
         while True:
-            for line in follower.lines():
+            lines, before = [], trouble
+            try:
+                lines, trouble = follower.lines(), ""
+            except OSError as error:
+                trouble = f"the model's log cannot be read: {error}"
+            if trouble != before:
+                failed(trouble)
+            for line in lines:
                 if any(text in line for text in log.loaded):
                     loaded.set()
                 if any(text in line for text in log.failed):

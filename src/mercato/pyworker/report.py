@@ -43,6 +43,10 @@ _JSON: Final[Headers] = ((b"content-type", b"application/json"),)
 _log = structlog.get_logger("mercato.pyworker")
 
 
+class _Refused(Exception):  # noqa: N818 - an answer, not a fault of the line
+    """The engine will not have a report, and would not the next time."""
+
+
 class _Engine:
     """One of the addresses to report to."""
 
@@ -52,8 +56,10 @@ class _Engine:
         self._pool = Pool(Origin.of(address), kept_s=KEPT_S)
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> Answer:
-        """Raises OriginFailed when there is no answer, or one that is not 2xx."""
+        """Raises OriginFailed when there is no answer, or one that is not 2xx; _Refused for 400."""
         answer = await self._pool.fetch(method, self._path + path, body, _JSON)
+        if answer.status == 400:
+            raise _Refused(f"{path} answered 400: {answer.body[:200]!r}")
         if not 200 <= answer.status < 300:
             raise OriginFailed(f"{path} answered {answer.status}: {answer.body[:200]!r}")
         return answer
@@ -105,7 +111,7 @@ class Reports:
                     self._hear(answer)
                     full = int(header(answer.headers, PROTOCOL_HEADER) or b"0") >= 1
                     self._tickets.trust(answer.body.decode(), full=full)
-                except (OriginFailed, BadKey, ValueError) as error:
+                except (OriginFailed, _Refused, BadKey, ValueError) as error:
                     why = str(error)
                     continue
                 self.has_key.set()
@@ -183,7 +189,8 @@ class Reports:
         )
 
     async def _post(self, path: str, body: bytes) -> bool:
-        for engine in self._engines:
+        """Tell one of the engines; whether that is over and done with."""
+        for engine in tuple(self._engines):
             for attempt in range(TRIES):
                 try:
                     self._hear(await engine.ask("POST", path, body))
@@ -191,9 +198,19 @@ class Reports:
                     _log.warning("a report was lost", engine=engine.address, why=str(error))
                     if attempt + 1 < TRIES:
                         await asyncio.sleep(BETWEEN_TRIES_S)
-                else:
-                    return True
+                    continue
+                except _Refused as refusal:
+                    # What it carried would spoil every report to come: it is given up.
+                    _log.error("a report was refused", engine=engine.address, why=str(refusal))
+                self._prefer(engine)
+                return True
         return False
+
+    def _prefer(self, engine: _Engine) -> None:
+        """Begin with the engine that answers, the next time: others may be slow to fail."""
+        if self._engines[0] is not engine:
+            self._engines.remove(engine)
+            self._engines.insert(0, engine)
 
     def _hear(self, answer: Answer) -> None:
         told = header(answer.headers, CLOCK_HEADER)

@@ -6,6 +6,7 @@ The first half of the story, how a request comes to this worker, stands in engin
 import asyncio
 import math
 from collections.abc import AsyncIterator, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +20,7 @@ from mercato.pyworker.model import Model, ModelFailed
 from mercato.pyworker.sessions import Session, Sessions
 from mercato.pyworker.ticket import GOOD, TicketCheck, Verdict
 from mercato.pyworker.worker import WORKLOAD, Refused, Route
-from mercato.wire.worker import AuthData
+from mercato.wire.worker import UNITS_MAX, AuthData
 
 REFUSALS: Final = {
     Verdict.FORGED: (401, b'{"error":"this ticket is not good here"}'),
@@ -72,7 +73,9 @@ class Desk:
         try:
             asked = _READ.decode(call.body)
             load = units(route, asked.payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            own = route.answer is not None
+            given = msgspec.json.decode(asked.payload) if own else sent(route, asked.payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             call.answer(422, complaint(call.body))
             return None
         auth = asked.auth_data
@@ -91,7 +94,9 @@ class Desk:
             else Verdict.FORGED
         )
         if verdict is not GOOD:
-            self._measure.reject(auth.request_idx, load)
+            if verdict is Verdict.LATE:
+                # Of others nothing is told: their numbers may be those of somebody else's request.
+                self._measure.reject(auth.request_idx, load)
             status, why = REFUSALS[verdict]
             call.answer(status, why)
             return None
@@ -99,10 +104,13 @@ class Desk:
             self._measure.reject(auth.request_idx, load)
             call.answer(429, BUSY)
             return None
-        if route.parallel and route.answer is None:
-            self._pass_on(route, call, asked, load, session)
+        if route.parallel and not own:
+            self._pass_on(route, call, asked, given, load, session)
             return None
-        return self._see_through(route, call, asked, load, session)
+        # Here already, though its task has not begun: else a burst would all be let in.
+        number = self._enter(call, asked, load, session, waits=True)
+        call.on_gone = partial(self.leave, call, number, Outcome.CANCELLED, session)
+        return self._see_through(route, call, given, number, session)
 
     def _too_much(self, route: Route) -> bool:
         if route.queue_max_s is None or self.perf <= 0 or self._measure.requests < self._slots:
@@ -125,36 +133,41 @@ class Desk:
             session.calls.discard(call)
 
     def _pass_on(
-        self, route: Route, call: Call, asked: Asked, load: float, session: Session | None
+        self,
+        route: Route,
+        call: Call,
+        asked: Asked,
+        given: bytes,
+        load: float,
+        session: Session | None,
     ) -> None:
         """See a request through that waits for no turn; without a task, which would cost most."""
-        payload = sent(route, asked.payload)
         number = self._enter(call, asked, load, session, waits=False)
         passed = _PassedOn(self, call, number, session)
-        passed.exchange = self._model.pass_on(route.to or route.path, payload, passed, passed.over)
+        passed.exchange = self._model.pass_on(route.to or route.path, given, passed, passed.over)
         call.on_gone = passed.gone
 
     async def _see_through(
-        self, route: Route, call: Call, asked: Asked, load: float, session: Session | None
+        self, route: Route, call: Call, given: Any, number: int, session: Session | None
     ) -> None:
-        number = self._enter(call, asked, load, session, waits=True)
+        call.on_gone = None  # from here on it ends below
         outcome = Outcome.CANCELLED
         try:
             if route.parallel:
-                outcome = await self._work(route, call, asked.payload, number)
+                outcome = await self._work(route, call, given, number)
             else:
                 async with self._turns:
-                    outcome = await self._work(route, call, asked.payload, number)
+                    outcome = await self._work(route, call, given, number)
         finally:
             self.leave(call, number, outcome, session)
 
-    async def _work(self, route: Route, call: Call, payload: msgspec.Raw, number: int) -> Outcome:
+    async def _work(self, route: Route, call: Call, given: Any, number: int) -> Outcome:
         self._measure.begin(number)
         if route.answer is not None:
-            return await answered(route, msgspec.json.decode(payload), self._model, call)
+            return await answered(route, given, self._model, call)
         relay = Relay(call)
         try:
-            await self._model.relay(route.to or route.path, sent(route, payload), relay)
+            await self._model.relay(route.to or route.path, given, relay)
         except OriginFailed as failure:
             fail(call, failure)
             return Outcome.ERROR
@@ -217,11 +230,15 @@ async def answered(route: Route, payload: Any, model: Model, call: Call) -> Outc
 
 async def _stream(call: Call, values: AsyncIterator[Any]) -> None:
     first = True
+    room = asyncio.Event()
+    room.set()
+    call.on_full, call.on_drained = room.clear, room.set
     async for value in values:
         if first:
             call.begin(200, EVENTS, None)
             first = False
         call.write(b"data: %s\n\n" % msgspec.json.encode(value))
+        await room.wait()
     if first:
         call.begin(200, EVENTS, None)
     call.write(b"data: [DONE]\n\n")
@@ -236,7 +253,7 @@ def fail(call: Call, error: Exception) -> None:
         call.answer(500, msgspec.json.encode({"error": f"the model failed: {error}"}))
 
 
-def sent(route: Route, payload: msgspec.Raw) -> bytes | msgspec.Raw:
+def sent(route: Route, payload: msgspec.Raw) -> bytes:
     """What the model server gets: the payload as it came, but for what the route sets."""
     if not route.over:
         return payload
@@ -250,10 +267,10 @@ def units(route: Route, payload: msgspec.Raw) -> float:
         return float(route.workload)
     try:
         found = float(route.workload(msgspec.json.decode(payload)))
-    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError):
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
         # The payload is not what the route expects: the model will say so to its sender.
         return WORKLOAD
-    return found if math.isfinite(found) and found >= 0 else WORKLOAD
+    return min(found, UNITS_MAX) if math.isfinite(found) and found >= 0 else WORKLOAD
 
 
 def complaint(body: bytes) -> bytes:
@@ -262,6 +279,8 @@ def complaint(body: bytes) -> bytes:
         said = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return b'{"error":"invalid JSON"}'
+    except RecursionError:
+        return b'{"error":"the JSON is nested too deeply"}'
     found: dict[str, object] = {}
     if not isinstance(said, dict):
         return b'{"error":"the body must be a JSON object"}'

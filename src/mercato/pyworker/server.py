@@ -13,9 +13,9 @@ import structlog
 
 from mercato.http.call import Call
 from mercato.http.server import Handler, Server
-from mercato.pyworker import benchmark, ready, worker
+from mercato.pyworker import benchmark, ready, sessions, worker
 from mercato.pyworker.clock import Clock
-from mercato.pyworker.measure import Measure
+from mercato.pyworker.measure import Measure, counted
 from mercato.pyworker.model import Model
 from mercato.pyworker.place import Place
 from mercato.pyworker.report import Reports
@@ -173,7 +173,8 @@ class PyWorker:
         if handler is not None and call.method == "POST":
             return handler(call)
         if call.path == "/health":
-            call.answer(200 if self.ready.is_set() else 503, b'{"ok":true}')
+            ready_now = self.ready.is_set()
+            call.answer(200 if ready_now else 503, msgspec.json.encode({"ok": ready_now}))
         elif handler is not None:
             call.answer(405, b'{"error":"post here"}', headers=((b"allow", b"POST"),))
         else:
@@ -195,17 +196,20 @@ class PyWorker:
         if not 0 < asked.payload.lifetime <= LIFETIME_MAX_S:
             call.answer(422, b'{"payload":"lifetime must be above 0 and at most 86400 seconds"}')
             return
+        try:
+            told_at = sessions.address(asked.payload.on_close_route, self._what.model)
+        except ValueError as error:
+            call.answer(422, msgspec.json.encode({"payload": f"on_close_route {error}"}))
+            return
         # The ticket is looked at first: a full worker must not be told apart by a stranger.
         verdict = self._tickets.check(asked.auth_data)
         if verdict is not Verdict.GOOD or self._sessions.full:
-            self._measure.reject(asked.auth_data.request_idx, float(asked.auth_data.cost))
-            if verdict is Verdict.GOOD:
-                call.answer(429)
-            else:
-                status, why = REFUSALS[verdict]
-                call.answer(status, why)
+            if verdict in {Verdict.GOOD, Verdict.LATE}:
+                self._measure.reject(asked.auth_data.request_idx, counted(asked.auth_data.cost))
+            status, why = REFUSALS.get(verdict, (429, b""))
+            call.answer(status, why)
             return
-        session = self._sessions.open(asked.auth_data, asked.payload)
+        session = self._sessions.open(asked.auth_data, asked.payload, told_at)
         shown = {"session_id": session.id, "expiration": session.expires_s}
         call.answer(201, msgspec.json.encode(shown))
 

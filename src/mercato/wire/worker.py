@@ -28,6 +28,9 @@ CLOCK_HEADER: Final = b"mercato-clock-ms"
 """On answers to workers: the engine's clock, by which tickets expire. A worker's own clock may be
 hours off."""
 
+UNITS_MAX: Final = 1e12
+"""No request is more work than this: beyond it, sums of many would be no numbers any more."""
+
 TICKET_TTL_MS: Final = 60_000
 """How long a ticket is good for: the client uses it at once or asks for another."""
 
