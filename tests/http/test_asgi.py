@@ -138,3 +138,25 @@ async def test_who_reads_slowly_holds_the_writer_back(url: str, scene: Scene) ->
         async with asyncio.timeout(5):
             await scene.full.wait()
         assert len(await answer.read()) == 64 * 65_536
+
+
+async def test_who_leaves_in_the_middle_of_a_body_has_asked_for_nothing() -> None:
+    heard: list[bytes] = []
+    said: list[Any] = []
+    messages = iter(
+        [
+            {"type": "http.request", "body": b'{"half":', "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    app = Beside(lambda *_: True, lambda call: heard.append(call.body), lambda *_: None, rest)
+    scope = {"type": "http", "method": "POST", "path": "/now", "headers": []}
+    await app(scope, receive, send)
+    assert (heard, said) == ([], [])

@@ -139,7 +139,10 @@ class Beside:
     async def _answer(
         self, scope: MutableMapping[str, Any], path: str, receive: Receive, send: Send
     ) -> None:
-        body = await self._body(receive)
+        try:
+            body = await self._body(receive)
+        except ConnectionAbortedError:
+            return
         query = scope.get("query_string", b"").decode("latin-1")
         call = _AsgiCall(scope["method"], path, query, scope["headers"], body or b"")
         if body is None:
@@ -180,11 +183,17 @@ class Beside:
             call.answer(500, b'{"error":"internal server error"}')
 
     async def _body(self, receive: Receive) -> bytes | None:
-        """The whole body; None when it is too large."""
+        """The whole body; None when it is too large.
+
+        Raises:
+            ConnectionAbortedError: when the caller has left before it was whole.
+        """
         parts: list[bytes] = []
         size = 0
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionAbortedError
             part = message.get("body", b"")
             size += len(part)
             if size > self._body_bytes_max:
