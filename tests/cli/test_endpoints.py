@@ -1,15 +1,17 @@
 """`mercato endpoint` and `mercato worker-group`, against a real market and its engine."""
 
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, assert_one_clear_line
 from tests.cli.market import Person, person
 from tests.e2e.conftest import Market
-from tests.sdk.answering import answering
+from tests.sdk.answering import Answers, answering
 
 WAIT_S = 60.0
 
@@ -103,7 +105,66 @@ def test_a_call_prints_what_the_worker_answered(mercato: Run) -> None:
         assert person.says("endpoint", "call", "llm", "/x", "--stream") == '{"n":1}\n2\n'
 
 
-def test_what_if_shows_cost_and_waits_side_by_side(mercato: Run) -> None:
+def test_a_call_streams_what_is_no_stream(mercato: Run) -> None:
+    with answering() as server:
+        person = Person(mercato, server.url, "secret")
+        ready = {"request_idx": 5, "url": server.url}
+        server.answer(200, ready)
+        server.answer(200, '{\n  "n": 1\n}', Content_Type="application/json")
+        assert person.says("endpoint", "call", "llm", "/x", "--stream") == '{"n":1}\n'
+
+
+def test_a_call_may_wait_for_ever_but_not_for_no_number(mercato: Run) -> None:
+    with answering() as server:
+        person = Person(mercato, server.url, "secret")
+        server.answer(200, {"request_idx": 5, "url": server.url})
+        server.answer(200, {"text": "hello"})
+        asked = ("endpoint", "call", "llm", "/x", "--timeout")
+        assert person.says(*asked, "inf") == '{"text":"hello"}\n'
+        person.refuses(*asked, "nan", what="timeout_s")
+
+
+CREATE = ("endpoint", "create", "llm", "--template", "5f3b", "--wait", "--timeout", "40")
+
+
+def test_the_first_worker_is_waited_for_before_the_engine_knows_of_it(mercato: Run) -> None:
+    mine = {"id": 3, "endpoint_name": "llm", "cold_workers": 1, "max_workers": 1}
+    with answering() as server:
+        for status, answer in (
+            *((200, {"id": 3}), (200, {"id": 4}), (200, {"results": [mine]})),
+            *((404, {"msg": "no such endpoint"}), (200, [{"id": 1, "status": "idle"}])),
+        ):
+            server.answer(status, answer)
+        assert "Endpoint 3 (llm)" in Person(mercato, server.url, "secret").says(*CREATE)
+    assert len(server.seen) == 5
+
+
+def test_nobody_waits_for_a_worker_that_is_rented_for_requests_only(mercato: Run) -> None:
+    mine = {"id": 3, "endpoint_name": "llm", "cold_workers": 0, "max_workers": 1}
+    with answering() as server:
+        for answer in ({"id": 3}, {"id": 4}, {"results": [mine]}):
+            server.answer(200, answer)
+        done = Person(mercato, server.url, "secret")(*CREATE)
+    assert done.returncode == 0, done.stderr
+    assert "before the first request" in done.stderr
+    assert "Endpoint 3 (llm)" in done.stdout
+    assert len(server.seen) == 3, "its workers are not asked for"
+
+
+@dataclass(frozen=True)
+class Past:
+    """An endpoint three hours old with its traffic, and who asks about it."""
+
+    server: Answers
+    person: Person
+
+    def whatif(self, *options: str) -> subprocess.CompletedProcess[str]:
+        self.server.seen.clear()
+        return self.person("endpoint", "whatif", "llm", *options)
+
+
+@pytest.fixture
+def past(mercato: Run) -> Iterator[Past]:
     now = time.time()  # noqa: TID251 - the program asks about the days before this moment
     shown = {
         "id": 3,
@@ -120,10 +181,13 @@ def test_what_if_shows_cost_and_waits_side_by_side(mercato: Run) -> None:
     asked = [{"at": int(now) - 7_200 + 20 * n, "requests": 2, "units": 400.0} for n in range(60)]
     traffic = {"seconds": asked, "gpu_price": 0.36, "storage_price": 0.02}
     with answering() as server:
-        person = Person(mercato, server.url, "secret")
         for answer in ({"results": [shown]}, traffic, [{"id": 1, "perf": 100.0, "slots": 4}]):
             server.answer(200, answer)
-        done = person("endpoint", "whatif", "llm", "--days", "0.5", "--set", "min_load=90")
+        yield Past(server, Person(mercato, server.url, "secret"))
+
+
+def test_what_if_shows_cost_and_waits_side_by_side(past: Past) -> None:
+    done = past.whatif("--days", "0.5", "--set", "min_load=90")
     assert done.returncode == 0, done.stderr
     head, plain, other, about = done.stdout.splitlines()
     assert head.split()[:4] == ["PARAMETERS", "COST", "P50", "P95"]
@@ -135,6 +199,31 @@ def test_what_if_shows_cost_and_waits_side_by_side(mercato: Run) -> None:
     assert about.startswith("In 3h"), "it is no older"
     assert costs[0] > 3 * 0.02, "its worker's disk is paid all the time"
     assert "replaying 120 requests" in done.stderr
+
+
+@pytest.mark.parametrize("days", ["3650", "1e18"])
+def test_what_if_reads_no_traffic_from_before_there_was_an_endpoint(past: Past, days: str) -> None:
+    done = past.whatif("--days", days)
+    assert done.returncode == 0, done.stderr
+    assert len(past.server.seen) == 3, "its endpoint, one day of traffic, its workers"
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--days", ("inf", "nan", "-1", "0")),
+        ("--gpu-price", ("nan", "-1")),
+        ("--perf", ("inf", "0")),
+        ("--slots", ("0",)),
+        ("--start-s", ("nan",)),
+    ],
+)
+def test_what_if_says_which_option_cannot_be(
+    past: Past, option: str, values: tuple[str, ...]
+) -> None:
+    for value in values:
+        assert_one_clear_line(past.whatif("--days", "0.2", option, value), option)
+        assert len(past.server.seen) <= 1, "nothing is read for it"
 
 
 def test_what_if_refuses_what_it_cannot_play(renter: Person) -> None:

@@ -15,6 +15,7 @@ from mercato.sdk.errors import (
     Unreachable,
 )
 from tests.sdk.answering import Answers
+from tests.sdk.speaking import Line, speaking
 
 USER = {"id": 7, "email": "ann@example.com", "credit": 12.5, "something_new": 1}
 
@@ -149,6 +150,43 @@ def test_no_server_is_said_in_a_line(waits: list[float]) -> None:
     assert len(waits) == 4
     with Mercato("nonsense") as client, pytest.raises(Unreachable):
         client.user()
+
+
+def test_workers_are_not_made_anew_twice(server: Answers, market: Mercato) -> None:
+    server.answer(502, {"msg": "its answer was lost"})
+    server.answer(200, {"workers_to_update": 3})
+    with pytest.raises(ServerFailed):
+        market.renew_workers(4)
+    assert len(server.seen) == 1
+    server.seen.clear()
+    server.plan[0] = (503, {"msg": "it is being replaced"}, {})
+    assert market.renew_workers(4).workers_to_update == 3, "it had not begun"
+    server.seen.clear()
+    server.plan[0] = (502, {"msg": "its answer was lost"}, {})
+    assert market.renew_workers(4, cancel=True).workers_to_update == 3, "once is as good as twice"
+
+
+async def test_a_renewal_whose_answer_is_lost_is_said_to_be_so(waits: list[float]) -> None:
+    asked: list[int] = []
+
+    def hangs_up(_line: Line) -> None:
+        asked.append(1)
+
+    with speaking(hangs_up) as url:
+        with (
+            Mercato(url, pause=waits.append) as client,
+            pytest.raises(Unreachable, match="may have been done"),
+        ):
+            client.renew_workers(4)
+        async with AsyncMercato(url) as client_too:
+            with pytest.raises(Unreachable, match="may have been done"):
+                await client_too.renew_workers(4)
+    assert len(asked) == 2
+    assert not waits
+    with Mercato(url, pause=waits.append) as client, pytest.raises(Unreachable) as failed:
+        client.renew_workers(4)
+    assert "may have been done" not in failed.value.message
+    assert len(waits) == 4, "what never arrived is tried again"
 
 
 def test_pages_are_followed_to_the_end(server: Answers, market: Mercato) -> None:

@@ -16,10 +16,8 @@ from mercato.sdk.asking import (
     Ask,
     Conversation,
     Heard,
-    NoPiece,
     Pause,
     Seat,
-    piece_of,
 )
 from mercato.sdk.errors import (
     Failure,
@@ -145,21 +143,6 @@ def test_an_engine_that_is_being_replaced_is_asked_again() -> None:
 def test_what_is_no_engine_is_named_as_such() -> None:
     with pytest.raises(ServerFailed, match="Mercato server"):
         Played(Ask("llm", "/x", {})).play([Heard(status=200, content=b"<html>")], [READY])
-
-
-@pytest.mark.parametrize(
-    ("line", "piece"),
-    [
-        ('data: {"a": 1}', {"a": 1}),
-        ('{"a": 1}', {"a": 1}),
-        ("data: [DONE]", NoPiece),
-        (": still here", NoPiece),
-        ("", NoPiece),
-        ("data: 3", 3),
-    ],
-)
-def test_a_line_of_a_stream_is_a_piece_or_none(line: str, piece: object) -> None:
-    assert piece_of(line) == piece
 
 
 def test_a_worker_is_never_shown_the_key(server: Answers) -> None:

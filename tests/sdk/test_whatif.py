@@ -1,5 +1,7 @@
 """Recorded traffic and the API's names become what the replay takes."""
 
+import math
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -43,6 +45,11 @@ def test_changes_stand_over_what_is() -> None:
         ({"policy": "best"}, "^policy: invalid"),
         ({"target_util": 2}, "target_util"),
         ({"min_load": "nan"}, "number"),
+        ({"cold_mult": -1}, "^cold_mult is at least 1$"),
+        ({"late_weight": -5}, "^late_weight is at least 0$"),
+        ({"min_cold_load": -1}, "^min_cold_load is at least 0$"),
+        ({"interruptible_share": 2}, "^interruptible_share is from 0 to 1$"),
+        ({"max_workers": -1}, "^max_workers is from 0"),
     ],
 )
 def test_what_no_endpoint_can_have_is_refused_in_words(
@@ -50,6 +57,32 @@ def test_what_no_endpoint_can_have_is_refused_in_words(
 ) -> None:
     with pytest.raises(BadQuery, match=words):
         parameters(SHOWN, changes)
+
+
+def test_the_most_workers_win_over_the_least() -> None:
+    assert parameters(SHOWN, {"cold_workers": 9}).workers_min == 4
+    assert parameters(SHOWN, {"cold_workers": 9, "max_workers": 12}).workers_min == 9
+
+
+def test_what_is_can_be_played_whatever_it_is() -> None:
+    odd = msgspec.structs.replace(SHOWN, late_weight=-5, cold_mult=0)
+    assert parameters(odd, {"target_util": 0.8}).late_weight == -5
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0, 1e300])
+@pytest.mark.parametrize(
+    "name", ["gpu_price", "storage_price", "perf", "slots", "start_s", "load_s"]
+)
+def test_a_worker_that_cannot_be_is_refused_by_its_option(name: str, value: float) -> None:
+    with pytest.raises(BadQuery, match=f"^--{name.replace('_', '-')} must be a number"):
+        Kind(**{name: value})  # type: ignore[arg-type]
+
+
+def test_nothing_is_a_price_and_no_performance() -> None:
+    assert Kind(gpu_price=0, storage_price=0, start_s=0, load_s=0).gpu_price == 0
+    for kind in ({"perf": 0.0}, {"slots": 0}):
+        with pytest.raises(BadQuery, match="above 0"):
+            Kind(**kind)
 
 
 SECONDS = st.lists(
@@ -77,6 +110,19 @@ def test_a_span_is_asked_for_a_day_at_a_time(since: float, length: float) -> Non
     assert [end for _, end in parts[:-1]] == [begin for begin, _ in parts[1:]]
     if parts:
         assert (parts[0][0], parts[-1][1]) == (since, since + length)
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [(-math.inf, 0.0), (math.nan, 0.0), (0.0, math.inf), (0.0, math.nan), (0.0, 1e18)],
+)
+def test_a_span_without_an_end_is_refused(since: float, until: float) -> None:
+    with pytest.raises(BadQuery):
+        spans(since, until)
+
+
+def test_before_the_epoch_there_was_nothing() -> None:
+    assert spans(-1e18, 3 * DAY_S) == spans(0, 3 * DAY_S)
 
 
 def test_a_worker_is_as_they_were_measured_unless_it_is_said_otherwise() -> None:

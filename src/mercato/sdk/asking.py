@@ -7,16 +7,20 @@
 A worker is somebody's machine: it gets the ticket, never a key.
 """
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from enum import StrEnum
 from typing import Any, Final, TypedDict
 
 import msgspec
 
-from mercato.sdk.errors import NotFound, Refused, ServerFailed, TimedOut, failure
+from mercato.sdk.errors import BadQuery, NotFound, Refused, ServerFailed, TimedOut, failure
+from mercato.sdk.pieces import value_of
 
 COST_DEFAULT: Final = 100.0
 TIMEOUT_S: Final = 600.0
+TIMEOUT_MAX_S: Final = 7 * 86_400.0
+"""Who waits longer, or for ever, waits this long: clocks of sockets end not far above."""
 RETRIES: Final = 8
 ROUTE_TIMEOUT_S: Final = 20.0
 """The engine holds the line for less than half of this."""
@@ -82,7 +86,7 @@ class How(TypedDict, total=False):
     priority: int
     """0, the default, is served first."""
     timeout_s: float
-    """For everything, waiting included; 600 when left out."""
+    """For everything, waiting included; 600 when left out, a week at most."""
     retries: int
     """How many more workers may be tried; 8 when left out."""
 
@@ -152,7 +156,13 @@ class Conversation:
         clock: Callable[[], float],
         luck: Callable[[], float],
     ) -> None:
-        """`engine` is its address, `clock` counts seconds, `luck` draws from [0, 1)."""
+        """`engine` is its address, `clock` counts seconds, `luck` draws from [0, 1).
+
+        Raises:
+            BadQuery: when its `timeout_s` is no number.
+        """
+        if math.isnan(ask.timeout_s):
+            raise BadQuery("timeout_s must be a number of seconds", code="invalid_request")
         self._engine = engine.rstrip("/")
         self._ask = ask
         self._tell_to = tell
@@ -163,6 +173,10 @@ class Conversation:
         self._tries = 0
         self._failures = 0
         self._ticket: Mapping[str, Any] = {}
+        self._failed = ""
+        """What the last worker that failed it said."""
+        self._waiting = ""
+        """What the engine says while there is no worker for it."""
 
     def steps(self) -> Steps:
         """All steps, in order; at the end the answer.
@@ -195,6 +209,8 @@ class Conversation:
             assert heard is not None
             if 200 <= heard.status < 300:
                 return self._answer(heard, url)
+            if heard.status or not self._failed:
+                self._failed = f"the worker at {url}: {_said(heard)}"
             self._refuse(heard, url)
             self._tell(Stage.RETRYING, url=url, text=_said(heard))
             yield self._pause()
@@ -203,31 +219,34 @@ class Conversation:
         """Ask for a worker until there is one; what it is shown, its `url` among it."""
         while True:
             asked_s = self._clock()
+            left_s = self._left_s()
             body = {
                 "endpoint": self._ask.endpoint,
                 "cost": self._ask.cost,
                 "request_idx": self._idx,
                 "priority": self._ask.priority,
-                "deadline_s": min(self._left_s(), DEADLINE_MAX_S),
+                "deadline_s": min(left_s, DEADLINE_MAX_S),
             }
             heard = yield Send(
                 url=f"{self._engine}/route/",
                 body=msgspec.json.encode(body),
-                timeout_s=ROUTE_TIMEOUT_S,
+                timeout_s=min(ROUTE_TIMEOUT_S, left_s),
                 to_worker=False,
             )
             assert heard is not None
             if heard.status != 200:
                 if heard.status and heard.status not in ROUTE_AGAIN:
                     raise _failed(heard)
-                self._tell(Stage.WAITING, text=f"the engine does not answer: {_said(heard)}")
+                self._waiting = f"the engine does not answer: {_said(heard)}"
+                self._tell(Stage.WAITING, text=self._waiting)
                 yield self._pause()
                 continue
             said = _object(heard.content)
             self._idx = int(said.get("request_idx") or self._idx)
+            self._waiting = "" if "url" in said else str(said.get("status") or "")
             if "url" in said:
                 return said
-            self._tell(Stage.WAITING, text=str(said.get("status") or ""))
+            self._tell(Stage.WAITING, text=self._waiting)
             yield Pause(seconds=max(0.0, asked_s + ROUTE_EVERY_S - self._clock()))
 
     def _left_s(self) -> float:
@@ -236,13 +255,17 @@ class Conversation:
         Raises:
             TimedOut: when there are none left.
         """
-        left_s = self._began_s + self._ask.timeout_s - self._clock()
+        timeout_s = min(self._ask.timeout_s, TIMEOUT_MAX_S)
+        left_s = self._began_s + timeout_s - self._clock()
         if left_s <= 0:
-            raise TimedOut(
-                f"endpoint {self._ask.endpoint!r} did not answer within {self._ask.timeout_s:g} s",
-                code="timed_out",
-            )
+            raise self.late()
         return left_s
+
+    def late(self, last: str = "") -> TimedOut:
+        """What to raise when its time is up; `last` is what was heard since the last step."""
+        late = f"endpoint {self._ask.endpoint!r} did not answer within {self._ask.timeout_s:g} s"
+        heard = "; ".join(filter(None, (self._failed, self._waiting, last)))
+        return TimedOut(f"{late}; last heard: {heard}" if heard else late, code="timed_out")
 
     def _pause(self) -> Pause:
         wait_s = min(PAUSE_MAX_S, PAUSE_FIRST_S * 2**self._failures) * (0.5 + self._luck() / 2)
@@ -261,6 +284,8 @@ class Conversation:
             )
         if heard.status and heard.status not in (BUSY if seated else AGAIN):
             raise _failed(heard)
+        if not heard.status:
+            self._left_s()  # that its time is up is why nothing was heard
         if self._tries > self._ask.retries or (seated and not heard.status):
             if heard.status:
                 raise _failed(heard)
@@ -279,7 +304,7 @@ class Conversation:
 
     def _answer(self, heard: Heard, url: str) -> Answered:
         return Answered(
-            value=_value(heard),
+            value=value_of(heard.content, heard.kind),
             status=heard.status,
             url=url,
             request_idx=self._idx,
@@ -334,28 +359,6 @@ def _of_session(seat: Seat, verb: str) -> Send:
         timeout_s=SESSION_CALL_S,
         to_worker=True,
     )
-
-
-class NoPiece:
-    """A line of a stream that carries nothing."""
-
-
-def piece_of(line: str) -> Any:
-    """What a line of a stream carries: decoded JSON, or NoPiece when it is no JSON."""
-    text = line.strip().removeprefix("data:").strip()
-    if not text or text == "[DONE]":
-        return NoPiece
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return NoPiece
-
-
-def _value(heard: Heard) -> Any:
-    try:
-        return msgspec.json.decode(heard.content) if heard.content else None
-    except msgspec.DecodeError:
-        return heard.content.decode() if heard.kind.startswith("text/") else heard.content
 
 
 def _object(content: bytes) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class Call(Generic[T]):
     repeatable: bool = True
     """True when making it twice does what making it once does. A call that is not carries a name
     of its own, by which the server knows it again when its answer was lost."""
+    once: bool = False
+    """Nobody knows it again by that name: it is not repeated once it may have arrived."""
     root: bool = False
     """The path is the whole path: the engine's calls stand at the server's root."""
 

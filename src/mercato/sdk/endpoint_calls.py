@@ -1,13 +1,17 @@
 """The calls of the public API about endpoints and worker groups, one function each."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from mercato.sdk.call import Call, done, many, one, whole
+from mercato.sdk.errors import BadQuery
 
 DAY_S: Final = 86_400
+LATEST_S: Final = 253_402_300_800.0
+"""The year 10000."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,7 +180,14 @@ def delete_worker_group(group: int) -> Call[Deleted]:
 def renew_workers(group: int, *, cancel: bool = False) -> Call[Renewal]:
     """Make a group's workers anew one after another, or leave the rest as they are."""
     body = {"workergroup_id": group, "cancel_update": cancel}
-    return Call("POST", "/update_workers/", one(Renewal), body=body, root=True)
+    # Each call raises the group's version, and an engine keeps no answers to repeat.
+    return Call(
+        *("POST", "/update_workers/", one(Renewal)),
+        body=body,
+        repeatable=cancel,
+        once=not cancel,
+        root=True,
+    )
 
 
 def decisions(
@@ -207,7 +218,14 @@ def joined(days: Sequence[Traffic]) -> Traffic:
 
 
 def spans(since: float, until: float) -> list[tuple[float, float]]:
-    """A span in parts of a day at most, in order."""
+    """A span in parts of a day at most, in order; before the epoch there was nothing.
+
+    Raises:
+        BadQuery: when it has no beginning or no end.
+    """
+    if not (math.isfinite(since) and until < LATEST_S):
+        raise BadQuery("traffic is asked for between two times", code="invalid_request")
+    since = max(since, 0.0)
     parts: list[tuple[float, float]] = []
     while since < until:
         parts.append((since, min(until, since + DAY_S)))

@@ -12,6 +12,9 @@ WORTH_REPEATING: Final = frozenset({429, 502, 503, 504})
 """Statuses after which the same call may be answered otherwise. A call that must not happen twice
 carries an `Idempotency-Key`, by which the server knows its repetition."""
 
+NOT_BEGUN: Final = frozenset({429, 503})
+"""Those of a server that has not begun; behind the others it may have done what was asked."""
+
 
 def delay_s(attempt: int, retry_after: str | None, luck: float) -> float | None:
     """Seconds to wait after the `attempt`-th failure (from 0); None when it is not worth it.

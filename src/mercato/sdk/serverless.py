@@ -14,6 +14,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Self, Unpack
 
 import httpx2
@@ -26,7 +27,6 @@ from mercato.sdk.asking import (
     Conversation,
     Heard,
     How,
-    NoPiece,
     Pause,
     Seat,
     Send,
@@ -36,12 +36,16 @@ from mercato.sdk.asking import (
     is_open,
     lives,
     opening,
-    piece_of,
     silent,
 )
-from mercato.sdk.errors import ServerFailed
+from mercato.sdk.deadline import LATE, AsyncUntil, Until
+from mercato.sdk.errors import ServerFailed, Unreachable
+from mercato.sdk.pieces import Pieces
 
 _MANY: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=64)
+_LOST: Final = (httpx2.RequestError, httpx2.InvalidURL)
+_HOPELESS: Final = (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)
+"""The request itself cannot be sent: not later either."""
 _HEADERS: Final = {"User-Agent": f"mercato/{__version__}", "Content-Type": "application/json"}
 
 
@@ -120,14 +124,16 @@ class _Blocking(_Named):
         progress: Tell = silent,
         **how: Unpack[How],
     ) -> Iterator[Any]:
-        """The pieces of an answer as they come, each decoded JSON.
+        """The pieces of an answer as they come, each decoded JSON, or text that is none.
 
-        Another worker is tried only until the first piece is here. To stop reading is to cancel.
+        An answer that is no stream is one piece. Another worker is tried only until the first piece
+        is here. To stop reading is to cancel.
 
         Raises:
             Failure: as `request`; also when the worker is lost in the middle.
         """
-        steps = self._talk(self._ask(route, payload, how), progress).steps()
+        talk = self._talk(self._ask(route, payload, how), progress)
+        steps = talk.steps()
         heard: Heard | None = None
         while True:
             step = steps.send(heard)
@@ -136,16 +142,19 @@ class _Blocking(_Named):
                 continue
             begun = False
             try:
-                with self._http.stream("POST", step.url, **self._post(step)) as answer:
+                with self._sent(step) as answer:
                     if answer.status_code < 300:
-                        for line in answer.iter_lines():
-                            piece = piece_of(line)
-                            if piece is not NoPiece:
+                        pieces = _pieces(answer)
+                        for chunk in answer.iter_bytes():
+                            for piece in pieces.feed(chunk):
                                 begun = True
                                 yield piece
+                        yield from pieces.end()
                         return
                     heard = _heard(answer, answer.read())
-            except httpx2.TransportError as error:
+            except _LOST as error:
+                if begun and isinstance(error, httpx2.TimeoutException):
+                    raise talk.late(str(error)) from error
                 heard = _lost(error, step, begun=begun)
 
     def _follow(self, talk: Conversation) -> Answered:
@@ -164,10 +173,31 @@ class _Blocking(_Named):
             time.sleep(step.seconds)  # noqa: TID251 - backing off is the wait
             return None
         try:
-            answer = self._http.post(step.url, **self._post(step))
-        except httpx2.TransportError as error:
+            with self._sent(step) as answer:
+                return _heard(answer, answer.read())
+        except _LOST as error:
             return _lost(error, step, begun=False)
-        return _heard(answer, answer.content)
+
+    @contextmanager
+    def _sent(self, step: Send) -> Iterator[httpx2.Response]:
+        """The answer to a step, still to be read; all of it within the step's time."""
+        until_s = time.monotonic() + step.timeout_s
+        request = self._http.build_request("POST", step.url, **self._post(step))
+        timeouts = request.extensions["timeout"]
+
+        def clip(_event: str, _about: object) -> None:
+            # A timeout is for one operation: each has what those before it have left.
+            left_s = max(0.001, until_s - time.monotonic())
+            timeouts.update(dict.fromkeys(timeouts, left_s))
+
+        request.extensions["trace"] = clip
+        answer = self._http.send(request, stream=True)
+        try:
+            assert isinstance(answer.stream, httpx2.SyncByteStream)
+            answer.stream = Until(answer.stream, until_s)
+            yield answer
+        finally:
+            answer.close()
 
 
 class Endpoint(_Blocking):
@@ -266,14 +296,16 @@ class _Async(_Named):
         progress: Tell = silent,
         **how: Unpack[How],
     ) -> AsyncIterator[Any]:
-        """The pieces of an answer as they come, each decoded JSON.
+        """The pieces of an answer as they come, each decoded JSON, or text that is none.
 
-        Another worker is tried only until the first piece is here. To stop reading is to cancel.
+        An answer that is no stream is one piece. Another worker is tried only until the first piece
+        is here. To stop reading is to cancel.
 
         Raises:
             Failure: as `request`; also when the worker is lost in the middle.
         """
-        steps = self._talk(self._ask(route, payload, how), progress).steps()
+        talk = self._talk(self._ask(route, payload, how), progress)
+        steps = talk.steps()
         heard: Heard | None = None
         while True:
             step = steps.send(heard)
@@ -282,16 +314,20 @@ class _Async(_Named):
                 continue
             begun = False
             try:
-                async with self._http.stream("POST", step.url, **self._post(step)) as answer:
+                async with self._sent(step) as answer:
                     if answer.status_code < 300:
-                        async for line in answer.aiter_lines():
-                            piece = piece_of(line)
-                            if piece is not NoPiece:
+                        pieces = _pieces(answer)
+                        async for chunk in answer.aiter_bytes():
+                            for piece in pieces.feed(chunk):
                                 begun = True
                                 yield piece
+                        for piece in pieces.end():
+                            yield piece
                         return
                     heard = _heard(answer, await answer.aread())
-            except httpx2.TransportError as error:
+            except _LOST as error:
+                if begun and isinstance(error, httpx2.TimeoutException):
+                    raise talk.late(str(error)) from error
                 heard = _lost(error, step, begun=begun)
 
     async def _follow(self, talk: Conversation) -> Answered:
@@ -310,10 +346,27 @@ class _Async(_Named):
             await asyncio.sleep(step.seconds)
             return None
         try:
-            answer = await self._http.post(step.url, **self._post(step))
-        except httpx2.TransportError as error:
+            async with self._sent(step) as answer:
+                return _heard(answer, await answer.aread())
+        except _LOST as error:
             return _lost(error, step, begun=False)
-        return _heard(answer, answer.content)
+
+    @asynccontextmanager
+    async def _sent(self, step: Send) -> AsyncIterator[httpx2.Response]:
+        """The answer to a step, still to be read; all of it within the step's time."""
+        until_s = asyncio.get_running_loop().time() + step.timeout_s
+        request = self._http.build_request("POST", step.url, **self._post(step))
+        try:
+            async with asyncio.timeout_at(until_s):
+                answer = await self._http.send(request, stream=True)
+        except TimeoutError:
+            raise httpx2.ReadTimeout(LATE) from None
+        try:
+            assert isinstance(answer.stream, httpx2.AsyncByteStream)
+            answer.stream = AsyncUntil(answer.stream, until_s)
+            yield answer
+        finally:
+            await answer.aclose()
 
 
 class AsyncEndpoint(_Async):
@@ -382,13 +435,24 @@ def _heard(answer: httpx2.Response, content: bytes) -> Heard:
     return Heard(status=answer.status_code, content=content, kind=kind)
 
 
-def _lost(error: httpx2.TransportError, step: Send, *, begun: bool) -> Heard:
+def _pieces(answer: httpx2.Response) -> Pieces:
+    framed = "Content-Length" in answer.headers or "Transfer-Encoding" in answer.headers
+    return Pieces(answer.headers.get("Content-Type", ""), framed=framed)
+
+
+def _lost(error: Exception, step: Send, *, begun: bool) -> Heard:
     """Nobody answered.
 
     Raises:
-        ServerFailed: when a part of the answer was here: it cannot be asked for again.
+        ServerFailed: when a part of the answer was here: it cannot be asked for again; also when
+            what was answered cannot be read.
+        Unreachable: when the engine's address, or the key for it, cannot be right.
     """
     why = str(error) or type(error).__name__
     if begun:
         raise ServerFailed(f"the worker at {step.url} was lost while it answered: {why}") from error
+    if not step.to_worker and isinstance(error, _HOPELESS):
+        raise Unreachable(f"cannot reach {step.url}: {why}", code="unreachable") from error
+    if not isinstance(error, httpx2.TransportError | httpx2.InvalidURL):
+        raise ServerFailed(f"the answer of {step.url} cannot be read: {why}") from error
     return Heard(status=0, content=why.encode())

@@ -13,13 +13,17 @@ import msgspec
 from mercato import __version__
 from mercato.sdk.call import Call, answer_of, read
 from mercato.sdk.errors import TimedOut, Unreachable
-from mercato.sdk.retry import WORTH_REPEATING, delay_s
+from mercato.sdk.retry import NOT_BEGUN, WORTH_REPEATING, delay_s
 
 T = TypeVar("T")
 
 TIMEOUT_S: Final = 60.0
 RESULT_DEADLINE_S: Final = 60.0
 RESULT_EVERY_S: Final = 0.2
+_NEVER_SENT: Final = (
+    *(httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout),
+    *(httpx2.UnsupportedProtocol, httpx2.LocalProtocolError),
+)
 
 
 def _headers(key: str | None) -> dict[str, str]:
@@ -40,8 +44,10 @@ def _call_headers(call: Call[Any], name: str) -> dict[str, str]:
     return headers
 
 
-def _unreachable(base_url: str, error: Exception) -> Unreachable:
+def _unreachable(base_url: str, error: Exception, call: Call[Any] | None = None) -> Unreachable:
     why = str(error) or type(error).__name__
+    if call is not None and call.once and _may_have_arrived(error):
+        why += "; it may have been done all the same: look before you ask again"
     return Unreachable(f"cannot reach {base_url}: {why}", code="unreachable")
 
 
@@ -93,11 +99,11 @@ class Blocking:
                     headers=headers,
                 )
             except (httpx2.TransportError, httpx2.InvalidURL) as error:
-                wait = _after_error(error, attempt, self._luck())
+                wait = _after_error(call, error, attempt, self._luck())
                 if wait is None:
-                    raise _unreachable(self.base_url, error) from error
+                    raise _unreachable(self.base_url, error, call) from error
             else:
-                wait = _after_answer(answer, attempt, self._luck())
+                wait = _after_answer(call, answer, attempt, self._luck())
                 if wait is None:
                     return answer_of(call, answer.status_code, answer.content)
             self._pause(wait)
@@ -164,11 +170,11 @@ class Awaiting:
                     headers=headers,
                 )
             except (httpx2.TransportError, httpx2.InvalidURL) as error:
-                wait = _after_error(error, attempt, self._luck())
+                wait = _after_error(call, error, attempt, self._luck())
                 if wait is None:
-                    raise _unreachable(self.base_url, error) from error
+                    raise _unreachable(self.base_url, error, call) from error
             else:
-                wait = _after_answer(answer, attempt, self._luck())
+                wait = _after_answer(call, answer, attempt, self._luck())
                 if wait is None:
                     return answer_of(call, answer.status_code, answer.content)
             await asyncio.sleep(wait)
@@ -192,14 +198,22 @@ class Awaiting:
         raise TimedOut(f"no result after {deadline_s:.0f} s", code="timed_out")
 
 
-def _after_error(error: Exception, attempt: int, luck: float) -> float | None:
+def _may_have_arrived(error: Exception) -> bool:
+    return isinstance(error, httpx2.TransportError) and not isinstance(error, _NEVER_SENT)
+
+
+def _after_error(call: Call[Any], error: Exception, attempt: int, luck: float) -> float | None:
     hopeless = not isinstance(error, httpx2.TransportError)
     if hopeless or isinstance(error, httpx2.UnsupportedProtocol):
+        return None
+    if call.once and _may_have_arrived(error):
         return None
     return delay_s(attempt, None, luck)
 
 
-def _after_answer(answer: httpx2.Response, attempt: int, luck: float) -> float | None:
-    if answer.status_code not in WORTH_REPEATING:
+def _after_answer(
+    call: Call[Any], answer: httpx2.Response, attempt: int, luck: float
+) -> float | None:
+    if answer.status_code not in (NOT_BEGUN if call.once else WORTH_REPEATING):
         return None
     return delay_s(attempt, answer.headers.get("Retry-After"), luck)

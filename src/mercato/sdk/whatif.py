@@ -5,7 +5,7 @@ The replay itself stands in serverless/whatif.py; here are the API's names and s
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,6 +16,9 @@ from mercato.sdk.errors import BadQuery
 from mercato.serverless.endpoint import Endpoint
 from mercato.serverless.whatif import Asked, Outcome, Terms, replay
 from mercato.wire.naming import PARAMETERS
+
+MOST: Final = 1e9
+"""Of dollars, units a second, slots and seconds: no worker has more."""
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,9 +35,39 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     start_s: float = 30.0
     load_s: float = 240.0
 
+    def __post_init__(self) -> None:
+        """See that there can be such a worker.
+
+        Raises:
+            BadQuery: when something of it is no number in its bounds.
+        """
+        for name, value in msgspec.structs.asdict(self).items():
+            positive = name in {"perf", "slots"}
+            if value is None or (0 < value <= MOST) or (value == 0 and not positive):
+                continue
+            least = "above 0" if positive else "at least 0"
+            raise BadQuery(
+                f"--{name.replace('_', '-')} must be a number, {least} and at most {MOST:g}",
+                code="invalid_request",
+            )
+
+
+_BOUNDS: Final = {
+    "cold_mult": (1.0, math.inf),
+    "late_weight": (0.0, math.inf),
+    "min_load": (0.0, math.inf),
+    "min_cold_load": (0.0, math.inf),
+    "max_queue_time": (0.0, math.inf),
+    "target_queue_time": (0.0, math.inf),
+    "interruptible_share": (0.0, 1.0),
+    "cold_workers": (0, 1_000),
+    "max_workers": (0, 1_000),
+}
+"""What the server refuses beyond."""
+
 
 def parameters(shown: Shown, changes: Mapping[str, Any]) -> Endpoint:
-    """An endpoint's parameters, with changes under the API's names.
+    """An endpoint's parameters, with changes under the API's names, as the server would take them.
 
     Raises:
         BadQuery: when one is unknown or cannot have that value.
@@ -57,7 +90,14 @@ def parameters(shown: Shown, changes: Mapping[str, Any]) -> Endpoint:
             "every parameter is a number, and target_util above 0 and at most 1",
             code="invalid_request",
         )
-    return made
+    for wire in changes.keys() & _BOUNDS.keys():
+        least, most = _BOUNDS[wire]
+        if not least <= getattr(made, PARAMETERS[wire]) <= most:
+            bounds = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+            raise BadQuery(f"{wire} is {bounds}", code="invalid_request")
+    # The most workers win over the least, as where it is changed.
+    fewest = min(made.workers_min, made.workers_max)
+    return msgspec.structs.replace(made, workers_min=fewest)
 
 
 def _said(error: msgspec.ValidationError) -> str:
@@ -75,9 +115,10 @@ def terms(traffic: Traffic, workers: Sequence[Worker], kind: Kind) -> Terms:
         BadQuery: when something of it is neither given nor known from the endpoint's workers.
     """
     measured = [one for one in workers if one.perf > 0]
-    perf = kind.perf or _middle([one.perf for one in measured])
+    perf = _middle([one.perf for one in measured]) if kind.perf is None else kind.perf
     gpu = traffic.gpu_price if kind.gpu_price is None else kind.gpu_price
     storage = traffic.storage_price if kind.storage_price is None else kind.storage_price
+    slots = max((one.slots for one in measured), default=0) or 1
     missing = {"--perf": perf, "--gpu-price": gpu, "--storage-price": storage}
     unknown = [name for name, value in missing.items() if value is None]
     if perf is None or gpu is None or storage is None:
@@ -89,7 +130,7 @@ def terms(traffic: Traffic, workers: Sequence[Worker], kind: Kind) -> Terms:
         gpu_price=NanoUsdPerHour(nano(gpu)),
         storage_price=NanoUsdPerHour(nano(storage)),
         perf=perf,
-        slots=kind.slots or max((one.slots for one in measured), default=0) or 1,
+        slots=slots if kind.slots is None else kind.slots,
         start_s=kind.start_s,
         load_s=kind.load_s,
         rent=NanoUsd(0),  # images are free to fetch, and the time of loading is paid as it runs

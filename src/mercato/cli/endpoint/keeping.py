@@ -1,6 +1,7 @@
 """Endpoints: made, shown, changed, deleted."""
 
-from typing import Annotated, Any
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -12,6 +13,9 @@ from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_json, print_line, print_table
 from mercato.cli.text import moment, number, span
 from mercato.cli.tree import speaks
+
+if TYPE_CHECKING:
+    from mercato.sdk.endpoint_calls import Endpoint
 
 
 @speaks(endpoint, "create", also={**PARAMETERS, **GROUP})
@@ -47,9 +51,11 @@ def create(
             # One that can have no worker would only be in the way of the next attempt.
             market.delete_endpoint(made)
             raise
-    if wait:
-        until_ready(session, made, timeout)
     mine = found(session, str(made))
+    if wait and not _has_workers(mine):
+        sys.stderr.write("Nothing to wait for: no worker is rented before the first request.\n")
+    elif wait:
+        until_ready(session, made, timeout)
     if session.raw:
         print_json(mine)
         return
@@ -58,6 +64,12 @@ def create(
         print_line(f"It has no workers yet: mercato worker-group create {name} --template HASH")
     else:
         print_line(f"OpenAI clients call it at {session.url.rstrip('/')}/openai/{name}/v1")
+
+
+def _has_workers(mine: "Endpoint") -> bool:
+    """Whether it has a worker even while nobody asks."""
+    always = mine.inactivity_timeout is not None and mine.inactivity_timeout < 0
+    return always or max(mine.cold_workers, mine.min_load, mine.min_cold_load) > 0
 
 
 @speaks(endpoint, "ls")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mercato.sdk.endpoint_calls import Decided, Worker
 
 EVERY_S: Final = 2.0
+KNOWN_S: Final = 30.0
+"""An engine knows of an endpoint by then; until then it may say that there is none."""
 GRAINS: Final = ("info0", "info1", "trace", "debug")
 READY: Final = "idle"
 """What the API calls a worker that waits for requests."""
@@ -166,12 +168,20 @@ def until_ready(session: Session, endpoint: int, timeout_s: float) -> None:
         Trouble: when none is within `timeout_s`.
     """
     from mercato.cli.waiting import saying
+    from mercato.sdk.errors import NotFound
 
+    known_by = time.monotonic() + KNOWN_S
     until = time.monotonic() + timeout_s
     pause = threading.Event()
     with saying(f"endpoint {endpoint}: no workers yet") as say:
         while time.monotonic() < until:
-            rows = session.market.endpoint_workers(endpoint)
+            try:
+                rows = session.market.endpoint_workers(endpoint)
+            except NotFound:
+                # The control plane has just said that there is one.
+                if time.monotonic() > known_by:
+                    raise
+                rows = []
             if any(each.status == READY for each in rows):
                 return
             said = [f"{each.id} {each.status} {each.error_msg or each.status_msg}" for each in rows]

@@ -1,5 +1,6 @@
 """`mercato endpoint whatif`: recorded traffic under other parameters."""
 
+import math
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,6 +63,8 @@ def whatif(
 
         mercato endpoint whatif llm --set policy=queue --set max_workers=4 --days 1
     """
+    if not 0 < days < math.inf:
+        raise Trouble("--days must be a number above 0", exit_code=2)
     from mercato.sdk import whatif as playing
 
     mine = found(session, named)
@@ -73,7 +76,7 @@ def whatif(
     until = time.time()  # noqa: TID251 - a person asks about the days before this moment
     since = max(until - days * DAY_S, mine.created_at)
     with saying(f"endpoint {mine.endpoint_name}: reading its traffic") as say:
-        traffic = session.market.traffic(mine.id, until - days * DAY_S, until)
+        traffic = session.market.traffic(mine.id, since, until)
         worker = playing.terms(traffic, session.market.endpoint_workers(mine.id), worker_kind)
         if not traffic.requests:
             raise Trouble(f"nothing was asked of {mine.endpoint_name} in the last {days:g} day(s)")
