@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history 799a392e2291faea
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history bfd20bf11e6cfe4f
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -944,7 +944,8 @@ CREATE TABLE public.worker_groups (
     version integer DEFAULT 1 NOT NULL,
     created_at_ms bigint NOT NULL,
     updated_at_ms bigint NOT NULL,
-    deleted_at_ms bigint
+    deleted_at_ms bigint,
+    template_body jsonb
 );
 
 ALTER TABLE public.worker_groups ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (

@@ -5,13 +5,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from mercato.engine.market import DONE
 from mercato.market.ids import ContractId, MachineId, OfferId
 from mercato.market.instance import State as Instance
 from mercato.market.money import NanoUsdPerHour
 from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint, EndpointState
 from mercato.serverless.recruit import Candidate
+from mercato.wire.fleet import Outcome
 from tests.engine.scene import Scene
 
 
@@ -134,6 +134,7 @@ async def test_33_an_updated_worker_is_routed_to_only_once_it_is_ready_again() -
     await scene.pass_time(1.0, quiet=[1])
     assert scene.states == {1: "update_starting", 2: "idle"}
     assert [scene.ask().worker for _ in range(3)] == [2, 2, None]
+    scene.report(1, loadtime=0.0, max_perf=0.0)
     scene.report(1, max_perf=100.0)
     assert scene.states[1] == "idle"
 
@@ -284,12 +285,12 @@ class Letting:
         group = scene.definition.groups[0].id
         scene.market.offers[group] = [offer(scene, number) for number in range(1, offers + 1)]
 
-    def __call__(self, decision: Decision) -> str:
+    def __call__(self, decision: Decision) -> Outcome:
         self.count += 1
         self.scene.market.add_worker(
             self.scene.definition, 100 + int(decision.offer or 0), "token", **self.known
         )
-        return DONE
+        return Outcome()
 
 
 async def test_24_nor_when_the_engine_decides_before_it_hears_what_it_has_rented() -> None:

@@ -92,8 +92,8 @@ async def test_12_when_no_report_comes_through_routing_goes_on_by_the_clock() ->
         {"max_perf": math.nan},
         {"max_perf": math.inf},
         {"max_perf": 1e308},
-        {"cur_load": -5.0},
-        {"new_load": math.nan},
+        {"loadtime": -1.0},
+        {"loadtime": math.nan},
         {"slots": -1},
         {"slots": 10**9},
         {"url": "ftp://127.0.0.1:1"},
@@ -303,6 +303,7 @@ async def test_a_worker_in_error_is_restarted_twice_then_given_back_and_its_mach
         await scene.pass_time(1.0)
         assert scene.market.rebooted == [1] * count
         assert scene.states == {1: "rebooting"}
+        scene.report(1, loadtime=0.0)
         scene.report(1)
         assert scene.states == {1: "idle"}
     scene.report(1, error_msg="CUDA error")
@@ -349,6 +350,7 @@ async def test_a_worker_whose_container_ended_has_time_to_be_started_before_it_i
     assert scene.states == {1: "rebooting"}
     scene.market.change_worker(1, state=Instance.RUNNING)
     await scene.pass_time(1.0)
+    scene.report(1, loadtime=0.0)
     scene.report(1)
     assert scene.states == {1: "idle"}
     assert scene.market.rebooted == [1]

@@ -23,6 +23,8 @@ from tests.serverless.fleets import offer, worker
 FREE = Endpoint(workers_max=8, workers_min=0, pool_factor=1.0)
 """Nothing is to be kept that the policy would not keep."""
 AWAKE = {State.READY, State.STARTING}
+GIVEN_BACK_AS_IT_IS = {State.TAKEN, State.PENDING, State.CREATING, State.LOADING}
+"""Only while there are too many workers, or for want of room."""
 
 
 class Stage:
@@ -69,7 +71,7 @@ class Stage:
         before = {
             Kind.WAKE: {State.STOPPED, State.DRAINING},
             Kind.SLEEP: {State.READY},
-            Kind.DESTROY: {State.STOPPED},
+            Kind.DESTROY: {State.STOPPED, State.TAKEN},
         }
         assert one.state in before[decision.kind], decision
         if decision.kind is Kind.DESTROY:
@@ -124,6 +126,7 @@ def test_24_never_more_workers_than_may_be_and_each_decision_can_be_done(
                     (Kind.WAKE, State.DRAINING),
                     (Kind.SLEEP, State.READY),
                     (Kind.DESTROY, State.STOPPED),
+                    *((Kind.DESTROY, state) for state in GIVEN_BACK_AS_IT_IS),
                 }
 
 
@@ -326,11 +329,45 @@ def test_lateness_is_no_cheaper_for_who_rents_by_bid() -> None:
 
 
 def test_30_a_floor_of_load_is_kept_awake_with_its_headroom() -> None:
-    endpoint = msgspec.structs.replace(FREE, load_min=900.0, utilisation=0.9)
+    endpoint = msgspec.structs.replace(FREE, workers_max=20, load_min=900.0, utilisation=0.9)
     stage = Stage(endpoint, [worker(name, State.STOPPED, perf=100.0) for name in range(1, 20)])
     for _ in range(120):
         stage.second()
     assert stage.awake() == 10
+
+
+@pytest.mark.parametrize(("factor", "on_disk"), [(1.0, 7), (2.5, 17)])
+def test_a_floor_of_load_is_rented_for_by_who_has_nobody_yet(factor: float, on_disk: int) -> None:
+    endpoint = Endpoint(workers_max=20, workers_min=0, load_min=1_800.0, pool_factor=factor)
+    stage = Stage(endpoint, [], offers=40)
+    for _ in range(3_600):
+        stage.second()
+        for one in stage.workers.values():
+            if one.state is State.LOADING and stage.now_s - one.since_s >= 240:
+                one.state = State.READY
+    assert len(stage.workers) == on_disk
+    assert stage.awake() == math.ceil(1_800 / 0.9 / 300)
+    (first, *_) = (one.reason for _, one in stage.done)
+    assert "units/s are to be awake always" in first
+
+
+@pytest.mark.parametrize("perf", [1e-6, 1.0, 3e7, 1e9, 1e12])
+def test_the_only_worker_of_who_always_wants_one_is_left_alone(perf: float) -> None:
+    stage = Stage(msgspec.structs.replace(FREE, idle_before_zero_s=-1.0), [worker(1, perf=perf)])
+    for _ in range(900):
+        stage.second()
+    assert not stage.done
+
+
+def test_an_offer_of_unknown_hardware_is_of_the_usual_size() -> None:
+    """A worker that is lacking is one rental, whatever little is known of what is on offer."""
+    endpoint = Endpoint(workers_max=20, workers_min=2, pool_factor=1.0)
+    for fleet in ([worker(1)], []):
+        stage = Stage(endpoint, fleet, offers=0)
+        stage.offers = [offer(name, perf=0.0, kind="unknown") for name in range(1, 31)]
+        for _ in range(5):
+            stage.second()
+        assert stage.count(Kind.RENT) == 2 - len(fleet)
 
 
 def test_37_the_worst_price_per_performance_sleeps_first() -> None:

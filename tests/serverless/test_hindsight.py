@@ -1,5 +1,7 @@
 """The shadow fleets: what a rule would have cost is charged for what would have happened."""
 
+import math
+
 import msgspec
 import pytest
 
@@ -16,13 +18,25 @@ def test_who_comes_while_a_rule_has_nobody_awake_is_late_under_it() -> None:
     for _ in range(int(SETTLE_S) // BIN_S):
         hindsight.live((0.0, 0.0), 0.0, 0, PRICES)
     hindsight.live((300.0, 300.0), 300.0, 10, PRICES)
-    asleep = [cost for rule, cost in zip(RULES, hindsight.costs, strict=True) if rule.beta < 0.5]
-    awake = [cost for rule, cost in zip(RULES, hindsight.costs, strict=True) if rule.beta >= 0.5]
+    asleep = [cost for rule, cost in zip(RULES, hindsight.costs, strict=True) if rule.beta < 1]
+    awake = [cost for rule, cost in zip(RULES, hindsight.costs, strict=True) if rule.beta >= 1]
     assert min(asleep) >= 10 * PRICES.late
     assert max(awake) < PRICES.late
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.5])
+@pytest.mark.parametrize("need", [0.0, 150.0, 300.0, 437.0, 600.0])
+def test_a_shadow_pays_for_as_many_workers_as_its_rule_would_have_awake(need: float) -> None:
+    """At a tie too: without a need, half a worker is paid for if and only if one is kept awake."""
+    hindsight = Hindsight()
+    for _ in range(2 * int(SETTLE_S) // BIN_S):
+        hindsight.live((need, need), 0.0, 0, PRICES)
+    for at, rule in enumerate(RULES):
+        hindsight.chosen = at
+        wanted = hindsight.wanted((need, need), PRICES.worker) / PRICES.worker
+        assert hindsight.had[at] == max(0, math.ceil(wanted - 1e-9)), rule
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0])
 def test_it_tells_who_would_have_been_in_time_under_the_chosen_rule(beta: float) -> None:
     """Only they can be made late by too small a pool, which is charged for them alone."""
     hindsight = Hindsight()

@@ -110,6 +110,37 @@ def test_the_minimum_is_kept_on_disk_and_more_is_given_back_after_a_day() -> Non
     assert (given.kind, given.worker) == (Kind.DESTROY, 3)
 
 
+def test_what_loads_keeps_nobody_asleep_and_is_no_reason_to_sleep() -> None:
+    loading = worker(2, State.LOADING)
+    (woken,) = queued(NOW, ZERO, load(1, 60.0), [worker(1, State.STOPPED), loading], [offer(7, 1)])
+    assert (woken.kind, woken.worker) == (Kind.WAKE, 1)
+    starting = [worker(1, State.STARTING), worker(3, State.STOPPED, since_s=NOW), loading]
+    assert queued(NOW, ZERO, load(1, 60.0), starting, [offer(7, 1)]) == []
+    always = Endpoint(workers_min=0, idle_before_zero_s=-1.0)
+    idle = [worker(1, State.READY, idle_since_s=NOW - 999), loading]
+    assert queued(NOW, always, load(), idle, []) == []
+    (woken,) = queued(NOW, always, load(), [worker(1, State.STOPPED), loading], [offer(7, 1)])
+    assert woken.kind is Kind.WAKE
+
+
+def test_a_floor_of_load_is_kept_awake_one_worker_after_the_other() -> None:
+    floor = Endpoint(workers_min=0, load_min=180.0, utilisation=0.9)
+    (rented,) = queued(NOW, floor, load(), [worker(1, State.READY)], [offer(7, 1)])
+    assert rented.kind is Kind.RENT
+    assert rented.reason == "200 units/s are to be awake always and 100 are"
+    fleet = [worker(1, State.READY), worker(2, State.LOADING), worker(3, State.STOPPED)]
+    (woken,) = queued(NOW, floor, load(), fleet, [offer(7, 1)])
+    assert (woken.kind, woken.worker) == (Kind.WAKE, 3)
+    assert queued(NOW, floor, load(), fleet[:2], [offer(7, 1)]) == []
+    three = [worker(n, State.READY, idle_since_s=NOW - 999, price=n) for n in (1, 2, 3)]
+    assert [one.worker for one in queued(NOW, floor, load(), three, [])] == [3]
+
+
+def test_at_its_maximum_nobody_is_rented_though_some_cannot_wake() -> None:
+    full = Endpoint(workers_min=0, workers_max=1)
+    assert queued(NOW, full, load(1), [worker(1, State.TAKEN, since_s=NOW)], [offer(7, 1)]) == []
+
+
 states = st.sampled_from(State)
 fleets = st.lists(
     st.builds(
@@ -134,16 +165,19 @@ def test_no_fleet_grows_past_its_maximum_nor_busy_workers_sleep(
     said = queued(NOW, endpoint, load(waiting, oldest_s), fleet, [offer(7, 1)])
     by_id = {one.id: one for one in fleet}
     kept = sum(one.state.outlook is not Outlook.NONE for one in fleet)
+    over = len(fleet) > endpoint.workers_max
     for decision in said:
         assert decision.reason
         match decision.kind:
             case Kind.RENT:
-                assert kept < endpoint.workers_max
+                assert len(fleet) < endpoint.workers_max
             case Kind.SLEEP:
                 assert decision.worker is not None
-                assert by_id[decision.worker].requests == 0
+                assert over or by_id[decision.worker].requests == 0
             case Kind.DESTROY:
-                assert kept > endpoint.workers_min
+                assert decision.worker is not None
+                taken = by_id[decision.worker].state is State.TAKEN
+                assert over or taken or kept > endpoint.workers_min
             case _:
                 pass
     assert sum(decision.kind in {Kind.RENT, Kind.WAKE} for decision in said) <= 1
@@ -161,3 +195,12 @@ def test_33_renewal_takes_sleepers_at_once_and_those_that_serve_one_by_one() -> 
     fleet[2].state = State.UPDATING
     assert [one.worker for one in renew(group, fleet)] == [1]
     assert renew(group, [worker(5, State.READY, version=2)]) == []
+
+
+def test_the_only_one_that_serves_is_renewed_after_those_that_sleep() -> None:
+    group = [Group(id=GROUP, version=2)]
+    asleep = [worker(n, State.STOPPED, version=1) for n in range(1, 6)]
+    alone = worker(6, State.READY, version=1)
+    assert [one.worker for one in renew(group, [*asleep, alone])] == [1, 2, 3, 4, 5]
+    renewed = worker(1, State.STOPPED, version=2)
+    assert [one.worker for one in renew(group, [renewed, alone])] == [6]

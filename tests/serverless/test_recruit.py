@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mercato.serverless.recruit import Candidate, Kinds, choose
+from mercato.serverless.fleet import Usual, look
+from mercato.serverless.recruit import Candidate, Kinds, choose, middle
+from mercato.serverless.worker import State
 from tests.serverless.fleets import offer, worker
 
 ABOUT = st.floats(0.88, 1.12)
@@ -50,6 +52,22 @@ def test_36_where_no_offer_is_as_small_as_usual_the_smallest_is_rented() -> None
     offers = [offer(1, perf=900.0, price=2.10, kind="H100"), offer(2, perf=172.0, price=0.17)]
     (chosen,) = choose(140.0, 280.0, offers, Kinds(), awake_share=0.0, usual=140.0)
     assert chosen.offer == 2
+
+
+def test_hardware_of_which_nothing_is_known_is_of_the_usual_size_and_rented_last() -> None:
+    unknown = [offer(name, perf=0.0, price=0.01, kind="unknown") for name in (1, 2, 3)]
+    offers = [*unknown, offer(4)]
+    chosen = choose(500.0, 3_000.0, offers, Kinds(), awake_share=1.0, usual=300.0)
+    assert [one.offer for one in chosen] == [4, 1]
+    assert middle(offers, Kinds()) == 300.0
+    assert middle(unknown, Kinds()) == 0.0
+
+
+def test_a_worker_of_which_nothing_is_known_counts_as_an_average_one() -> None:
+    unknown = worker(2, State.LOADING, perf=0.0, kind="unknown")
+    before = Usual(worker=80.0)
+    assert look([worker(1), unknown], Kinds(), before).perfs == {1: 300.0, 2: 300.0}
+    assert look([unknown], Kinds(), before).perfs == {2: 80.0}
 
 
 def test_an_offer_is_rented_by_bid_or_on_demand_and_not_twice() -> None:

@@ -1,9 +1,11 @@
 """The documented tick, digit for digit: what one published log line of that engine shows."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mercato.market.money import NanoUsdPerHour
 from mercato.serverless.decision import Kind
 from mercato.serverless.endpoint import Endpoint, Policy
 from mercato.serverless.load import Load, Waiting
@@ -16,6 +18,8 @@ PERFS = {"A": 1760.347, "B": 1773.083, "C": 1798.716, "D": 113.060, "E": 1650.60
 MEASURED = {"A": 1770.611, "B": 1800.995, "C": 1801.964, "D": 1827.573, "E": 1777.084}
 RELIABILITY = {"A": 0.9985, "B": 0.9961, "C": 0.9995, "D": 0.4987, "E": 0.9817}
 TARGET = 4_000 / 0.9
+GIVEN_BACK_AS_IT_IS = {State.TAKEN, State.PENDING, State.CREATING, State.LOADING}
+"""Only while there are too many workers, or for want of room."""
 
 
 def test_96_performance_is_discounted_by_reliability_to_the_fourth() -> None:
@@ -119,4 +123,51 @@ def test_24_the_maximum_holds_and_each_decision_can_be_done(
                     (Kind.WAKE, State.DRAINING),
                     (Kind.SLEEP, State.READY),
                     (Kind.DESTROY, State.STOPPED),
+                    *((Kind.DESTROY, state) for state in GIVEN_BACK_AS_IT_IS),
                 }
+
+
+def test_a_worker_that_has_not_measured_itself_counts_as_the_others_or_as_the_best_offer() -> None:
+    """Else each tick would rent again for what already loads."""
+    endpoint = Endpoint(policy=Policy.VAST, workers_min=0, load_min=360.0, pool_factor=1.0)
+    for measured, many in (([], 4), ([worker(1, perf=100.0)], 3)):
+        fleet, load, memory = list(measured), Load(), Memory()
+        for second in range(1, 300):
+            load.tick(float(second), Waiting())
+            offers = [offer(100 * second + name, perf=100.0) for name in range(9)]
+            for one in decide(float(second), endpoint, load, fleet, offers, memory):
+                assert one.kind is Kind.RENT
+                fleet.append(worker(1_000 + len(fleet), State.LOADING, perf=0.0))
+        assert len(fleet) - len(measured) == many
+
+
+@pytest.mark.parametrize("change", [{"price": 0.0}, {"perf": 0.0}])
+def test_a_worker_for_nothing_or_without_a_performance_is_reckoned_with(
+    change: dict[str, float],
+) -> None:
+    one = worker(1, **change)  # type: ignore[arg-type]
+    one.storage_price = NanoUsdPerHour(0)
+    unreliable = msgspec.structs.replace(one, reliability=0.0)
+    load, memory = Load(), Memory()
+    endpoint = Endpoint(policy=Policy.VAST, workers_min=1)
+    for second in range(1, 200):
+        load.tick(float(second), Waiting())
+        for fleet in ([one], [unreliable], [one, worker(2)]):
+            decide(float(second), endpoint, load, fleet, [offer(1, perf=0.0)], memory)
+
+
+@pytest.mark.parametrize(("gate_s", "most_s"), [(None, 400), (0.0, 400), (1_800.0, 2_200)])
+def test_the_last_worker_sleeps_when_it_may(gate_s: float | None, most_s: int) -> None:
+    endpoint = Endpoint(policy=Policy.VAST, workers_min=0, idle_before_zero_s=gate_s)
+    fleet, load, memory = [worker(1), worker(2)], Load(), Memory()
+    load.arrive(1.0, 300.0)
+    slept: list[int] = []
+    for second in range(2, 4_000):
+        load.tick(float(second), Waiting())
+        for one in decide(float(second), endpoint, load, fleet, [], memory):
+            if one.kind is Kind.SLEEP:
+                next(w for w in fleet if w.id == one.worker).state = State.STOPPED
+                slept.append(second)
+    assert len(slept) == 2
+    assert slept[0] < 1_800
+    assert (gate_s or 0.0) < slept[1] <= most_s

@@ -12,6 +12,7 @@ from mercato.control.flows.serving import TOPIC
 from mercato.engine.api import Api
 from mercato.engine.clock import SystemClock
 from mercato.engine.engine import Engine
+from mercato.engine.market import UNREACHABLE
 from mercato.http.asgi import App, Beside
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class EngineBeside:
             asyncio.create_task(self._engine.run(), name="engine"),
             asyncio.create_task(self._refresh_when_told(), name="engine refresh"),
         ]
+        for task in tasks:
+            task.add_done_callback(_ended)
         try:
             yield
         finally:
@@ -66,8 +69,18 @@ class EngineBeside:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            with contextlib.suppress(OSError):
+            try:
                 await self._engine.refresh()
+            except UNREACHABLE as error:
+                _log.warning("the market cannot be reached", why=str(error))
+            except Exception:  # noqa: BLE001 - it looks by itself, and will hear of the next change
+                _log.exception("the market cannot be looked at")
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """Neither task ends by itself; say so if one does."""
+    if not task.cancelled():
+        _log.error("the engine has ended", task=task.get_name(), exc_info=task.exception())
 
 
 def _complain(what: str, error: BaseException) -> None:

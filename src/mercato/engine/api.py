@@ -1,6 +1,5 @@
 """The engine's HTTP: what clients, workers and owners ask of it (contract, sections 2.11 and 4)."""
 
-import math
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
@@ -8,12 +7,13 @@ from typing import Any, Final
 import msgspec
 
 from mercato.engine import asking, views
-from mercato.engine.asking import Refused, body_of, key_of
+from mercato.engine.asking import MarketAway, Refused, body_of, cost_of, key_of
 from mercato.engine.door import Door
 from mercato.engine.engine import Engine
 from mercato.engine.journal import Grain
 from mercato.engine.peers import Peers
 from mercato.engine.post import BadReport
+from mercato.engine.reports import Unreadable, finished_of, status_of
 from mercato.engine.request import Ask, Desk, Ready
 from mercato.http.call import TEXT, Call, Headers
 from mercato.serverless.endpoint import GroupId
@@ -28,7 +28,6 @@ from mercato.wire.worker import (
 )
 
 COST_DEFAULT: Final = 100.0
-COST_MAX: Final = 1e12
 PRIORITY_MAX: Final = 100
 DEADLINE_MAX_S: Final = 86_400.0
 
@@ -138,7 +137,14 @@ class Api:
             return None
 
     async def _route_by(self, asked: RouteAsked, key: str, call: Call) -> None:
-        definition = await asking.endpoint_for(self._engine, key, asked.endpoint)
+        try:
+            definition = await asking.endpoint_for(self._engine, key, asked.endpoint)
+        except MarketAway as away:
+            if self._engine.account_last(key) is None:
+                raise
+            # It was good a minute ago: its client keeps its place until that is known anew.
+            self._let_wait(call, asked, str(away))
+            return
         work = self._ask(definition, asked, key, call)
         if work is not None:
             await work
@@ -162,10 +168,12 @@ class Api:
         address = self._engine.others.get(definition.id)
         if address and await self._peers.pass_on(call, address):
             return
+        self._let_wait(call, asked, "the endpoint's engine is being replaced")
+
+    def _let_wait(self, call: Call, asked: RouteAsked, why: str) -> None:
         now_ms = self._engine.clock.now_ms()
         idx = asked.request_idx or self._engine.numbers.next(now_ms)
-        text = "the endpoint's engine is being replaced"
-        body = {"endpoint": definition.name, "status": text, "request_idx": idx}
+        body = {"endpoint": asked.endpoint, "status": why, "request_idx": idx}
         call.answer(200, msgspec.json.encode(body))
 
     # Workers.
@@ -179,22 +187,26 @@ class Api:
 
     def _worker_status(self, call: Call) -> Work | None:
         try:
-            status = body_of(call, Status)
-            return self._heard(call, status.id, status.mtoken, status, [])
+            status, left = status_of(call.body)
+            return self._heard(call, status.id, status.mtoken, status, left)
+        except Unreadable as bad:
+            Refused(400, str(bad)).answer(call)
         except Refused as refused:
             refused.answer(call)
-            return None
+        return None
 
     def _delete_requests(self, call: Call) -> Work | None:
         try:
-            told = body_of(call, DeleteRequests)
-            return self._heard(call, told.worker_id, told.mtoken, None, told)
+            told, left = finished_of(call.body)
+            return self._heard(call, told.worker_id, told.mtoken, told, left)
+        except Unreadable as bad:
+            Refused(400, str(bad)).answer(call)
         except Refused as refused:
             refused.answer(call)
-            return None
+        return None
 
     def _heard(
-        self, call: Call, worker: int, token: str, status: Status | None, told: Any
+        self, call: Call, worker: int, token: str, told: Status | DeleteRequests, left: list[str]
     ) -> Work | None:
         engine = self._engine
         if not engine.is_worker(worker, token):
@@ -203,9 +215,11 @@ class Api:
         if found is None:
             return self._report_elsewhere(call, worker)
         station, post = found
+        if left:
+            station.note_unread(post, left)
         try:
-            if status is not None:
-                station.desk.hear(post, status)
+            if isinstance(told, Status):
+                station.desk.hear(post, told)
             else:
                 station.desk.finish(post, told.requests)
         except BadReport as bad:
@@ -262,20 +276,24 @@ class Api:
     async def _update_workers(self, call: Call) -> None:
         asked = body_of(call, UpdateAsked)
         key = key_of(call, asked.api_key)
-        account = await self._engine.account_of(key)
+        account = await asking.account_of(self._engine, key)
         if account is None:
             raise Refused(401, asking.BAD_KEY)
         try:
-            count = await self._engine.market.renew(
-                account, GroupId(asked.workergroup_id), cancel=asked.cancel_update
-            )
+            with asking.asking_the_market():
+                count = await self._engine.market.renew(
+                    account, GroupId(asked.workergroup_id), cancel=asked.cancel_update
+                )
         except LookupError:
             raise Refused(404, f"you have no worker group {asked.workergroup_id}") from None
         body = {"success": True, "cancelled": asked.cancel_update, "workers_to_update": count}
         call.answer(200, msgspec.json.encode(body))
 
     def _health(self, call: Call) -> None:
-        call.answer(200, b'{"ok":true}')
+        if self._engine.well:
+            call.answer(200, b'{"ok":true}')
+        else:
+            call.answer(503, b'{"ok":false,"error":"the engine has not looked round for long"}')
 
     async def _asked(self, answer: Callable[[Call], Work], call: Call) -> None:
         try:
@@ -286,13 +304,12 @@ class Api:
 
 def _checked(asked: RouteAsked, now_s: float, caller: int) -> Ask:
     """What is asked, within bounds. Refuses with 400 what makes no sense."""
-    if not (math.isfinite(asked.cost) and 0 <= asked.cost <= COST_MAX):
-        raise Refused(400, "cost must be a number, at least 0")
+    cost = cost_of(asked.cost)
     wait_s = asked.deadline_s
     if wait_s is not None and not 0 < wait_s <= DEADLINE_MAX_S:
         raise Refused(400, "deadline_s must be above 0 and at most a day")
     return Ask(
-        cost=asked.cost,
+        cost=cost,
         caller=caller,
         idx=asked.request_idx,
         priority=min(max(asked.priority, 0), PRIORITY_MAX),

@@ -1,19 +1,25 @@
 """Who asks, and what of: the keys that a call may carry."""
 
+import contextlib
+import math
+from collections.abc import Iterator
 from typing import Final, TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
 
 from mercato.engine.engine import Engine
+from mercato.engine.market import UNREACHABLE
 from mercato.http.call import Call
 from mercato.serverless.endpoint import GroupId
 from mercato.wire.fleet import Definition
+from mercato.wire.worker import UNITS_MAX
 
 Read = TypeVar("Read")
 
 NO_KEY: Final = "name a key: as Authorization: Bearer, or in api_key"
 BAD_KEY: Final = "this key is nobody's, or not good for this endpoint"
+MARKET_AWAY: Final = "the market cannot be reached; try again"
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -28,6 +34,29 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
         text = str(self)
         body = {"success": False, "error": text, "msg": text, "error_msg": text}
         call.answer(self.status, msgspec.json.encode(body))
+
+
+class MarketAway(Refused):
+    """What the market alone knows cannot be told now."""
+
+    def __init__(self) -> None:
+        super().__init__(503, MARKET_AWAY)
+
+
+@contextlib.contextmanager
+def asking_the_market() -> Iterator[None]:
+    """Refuse with 503 what cannot be known while the market is not reached."""
+    try:
+        yield
+    except UNREACHABLE as away:
+        raise MarketAway from away
+
+
+def cost_of(cost: float) -> float:
+    """A request's cost. Refuses with 400 what is none: it would spoil every sum that it is in."""
+    if not (math.isfinite(cost) and 0 <= cost <= UNITS_MAX):
+        raise Refused(400, f"cost must be a number, at least 0 and at most {UNITS_MAX:g}")
+    return cost
 
 
 def body_of(call: Call, kind: type[Read]) -> Read:
@@ -50,24 +79,35 @@ def key_of(call: Call, in_body: str = "") -> str:
     raise Refused(401, NO_KEY)
 
 
+async def account_of(engine: Engine, key: str) -> int | None:
+    """The account whose key this is; None when it is nobody's. Refuses with 503 as above."""
+    with asking_the_market():
+        return await engine.account_of(key)
+
+
+async def _refresh(engine: Engine) -> None:
+    with asking_the_market():
+        await engine.refresh_soon()
+
+
 async def endpoint_for(engine: Engine, key: str, name: str) -> Definition:
     """The endpoint of that name that a key is good for: the endpoint's own, or its account's.
 
-    Refuses with 401 when the key is nobody's, with 400 when there is no such endpoint. A key that
-    is not known may be a new one: the market is asked first.
+    Refuses with 401 when the key is nobody's, with 400 when there is no such endpoint, with 503
+    when the market cannot be asked: a key that is not known may be a new one.
     """
     own = engine.endpoint_of_key(key)
     if own is None:
-        account = await engine.account_of(key)
+        account = await account_of(engine, key)
         if account is not None:
             found = engine.endpoint_named(account, name)
             if found is None:
-                await engine.refresh_soon()
+                await _refresh(engine)
                 found = engine.endpoint_named(account, name)
             if found is None:
                 raise Refused(400, f"you have no endpoint {name!r}")
             return found
-        await engine.refresh_soon()
+        await _refresh(engine)
         own = engine.endpoint_of_key(key)
     if own is None:
         raise Refused(401, BAD_KEY)
@@ -79,7 +119,7 @@ async def endpoint_for(engine: Engine, key: str, name: str) -> Definition:
 async def endpoint_by_id(engine: Engine, key: str, endpoint: int) -> Definition:
     """The endpoint of that number, if the key is good for it. Refuses as `endpoint_for` does."""
     own = engine.endpoint_of_key(key)
-    account = None if own is not None else await engine.account_of(key)
+    account = None if own is not None else await account_of(engine, key)
     if own is None and account is None:
         raise Refused(401, BAD_KEY)
     found = engine.endpoint(endpoint)

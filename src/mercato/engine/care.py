@@ -12,11 +12,14 @@ WELL_AGAIN_S: Final = 3_600.0
 SILENT_REBOOT_S: Final = 60.0
 SILENT_DESTROY_S: Final = 180.0
 BOOT_MAX_S: Final = 300.0
-"""A restart may take this long, loading included, before it counts as failed."""
+"""A start may take this long, loading included, before it counts as failed: the model is on the
+disk already."""
 LOADING_MAX_S: Final = 900.0
 DEGRADED_S: Final = 180.0
 """A worker that does much less than it should for this long is replaced; together with the work
 that shows it, within five minutes."""
+
+_BOOTING: Final = frozenset({State.STARTING, State.UPDATING, State.REBOOTING})
 
 
 class Remedy(Enum):
@@ -50,8 +53,11 @@ def look_after(post: Post, now_s: float, loading_max_s: float = LOADING_MAX_S) -
         return Case(Remedy.REPLACE, f"it has been {worker.state.label} for {in_state_s:.0f} s")
     if post.degraded_since_s and now_s - post.degraded_since_s > DEGRADED_S:
         return Case(Remedy.REPLACE, "it does less than 60 % of what it should")
-    if worker.state is State.REBOOTING and in_state_s > BOOT_MAX_S:
-        return _again(post, f"its restart has taken {in_state_s:.0f} s")
+    if worker.state in _BOOTING:
+        # A second restart is counted from its own order: the state was the same before.
+        boots_s = now_s - max(worker.since_s, post.ordered_s)
+        if boots_s > BOOT_MAX_S:
+            return _again(post, f"it has been {worker.state.label} for {boots_s:.0f} s")
     return None
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mercato.engine.asking import BAD_KEY, Refused, key_of
+from mercato.engine.asking import BAD_KEY, Refused, account_of, cost_of, key_of
 from mercato.engine.engine import Engine
 from mercato.engine.peers import Peers
 from mercato.engine.request import Ask, Desk, Ready
@@ -36,6 +36,8 @@ WAIT_MAX_S: Final = 600.0
 TRIES_MAX: Final = 6
 BETWEEN_TRIES_MAX_S: Final = 5.0
 
+_KINDS: Final = {401: "authentication_error", 503: "server_error"}
+"""What that API calls a refusal, by its status; all others are the caller's fault."""
 
 BLOCK_BYTES: Final = 2_048
 """Of a prompt as it was sent: some 512 tokens."""
@@ -102,7 +104,7 @@ class Door:
         try:
             await self._open(call)
         except Refused as refused:
-            kind = "authentication_error" if refused.status == 401 else "invalid_request_error"
+            kind = _KINDS.get(refused.status, "invalid_request_error")
             error = {"message": str(refused), "type": kind, "param": None, "code": None}
             call.answer(refused.status, msgspec.json.encode({"error": error}))
 
@@ -124,7 +126,7 @@ class Door:
         if own is not None:
             mine = [own]
         else:
-            account = await self._engine.account_of(key)
+            account = await account_of(self._engine, key)
             if account is None:
                 raise Refused(401, BAD_KEY)
             mine = [one for one in self._engine.endpoints() if one.account == account]
@@ -141,20 +143,15 @@ class Door:
         key = key_of(call)
         definition = await self._endpoint(key, name, body.model)
         chain = _chain(bytes(body.messages or body.prompt))
-        ask = Ask(cost=_cost(body, path), caller=hash(key) & 0xFFFF_FFFF, chain=chain)
-        try:
-            async with asyncio.timeout(WAIT_MAX_S):
-                await self._try(call, definition, ask, path)
-        except TimeoutError:
-            if call.begun:
-                call.abort()
-            raise Refused(503, "no worker became free in ten minutes; try again") from None
+        cost = cost_of(_cost(body, path))
+        ask = Ask(cost=cost, caller=hash(key) & 0xFFFF_FFFF, chain=chain)
+        await self._try(call, definition, ask, path)
 
     async def _endpoint(self, key: str, name: str | None, model: object) -> Definition:
         own = self._engine.endpoint_of_key(key)
         if own is not None and name in {None, own.name}:
             return own
-        account = own.account if own is not None else await self._engine.account_of(key)
+        account = own.account if own is not None else await account_of(self._engine, key)
         if account is None:
             raise Refused(401, BAD_KEY)
         wanted = name if name is not None else str(model)
@@ -169,7 +166,11 @@ class Door:
             if station is None:
                 await self._elsewhere(call, definition)
                 return
-            ready = await self._worker(station.desk, ask)
+            try:
+                async with asyncio.timeout(WAIT_MAX_S):
+                    ready = await self._worker(station.desk, ask)
+            except TimeoutError:
+                raise Refused(503, "no worker became free in ten minutes; try again") from None
             if ready is None:
                 continue
             sink = _Try(call, last=attempt == TRIES_MAX)

@@ -1,16 +1,18 @@
 """The engine: all the endpoints that are this process's, and who else has the others."""
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final
 
 import structlog
 
 from mercato.engine.clock import Clock
-from mercato.engine.market import Market
+from mercato.engine.journal import Once
+from mercato.engine.market import UNREACHABLE, Market
 from mercato.engine.numbers import Numbers
 from mercato.engine.post import Post
 from mercato.engine.signing import KEY_NAME, Signer, new_key
@@ -22,15 +24,18 @@ from mercato.wire.fleet import Definition, Fleet, Ownership, WorkerFact
 from mercato.wire.worker import shared_secret
 
 TICK_S: Final = 1.0
+WELL_S: Final = 10.0
+"""An engine whose last tick is older than this is not well."""
 LINE_S: Final = 0.1
 """How often clients on the line are looked at."""
 KEEP_S: Final = 30.0
+STOP_S: Final = 2.0
+"""A look at the market that is under way when the engine stops has so long to end."""
 REFRESH_S: Final = 0.5
 KEY_KNOWN_S: Final = 60.0
 KEY_UNKNOWN_S: Final = 5.0
 KEYS_MAX: Final = 50_000
 
-_UNREACHABLE: Final = (OSError, ConnectionError, TimeoutError)
 _log = structlog.get_logger("mercato.engine")
 
 
@@ -57,6 +62,9 @@ class Engine:
         self._keys_changed = 0
         self._refreshing: asyncio.Task[None] | None = None
         self._refreshed_s = 0.0
+        self._ticked_s = clock.now_s()
+        self._told = Once()
+        self._stopped = False
 
     # Running.
 
@@ -67,6 +75,7 @@ class Engine:
 
     async def run(self) -> None:
         """Serve until cancelled, then keep what is known for the engine after this one."""
+        self._ticked_s = self.clock.now_s()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._every(TICK_S, self._tick))
@@ -74,35 +83,73 @@ class Engine:
                 tasks.create_task(self._every(LINE_S, self._answer_the_held))
                 tasks.create_task(self._every(KEEP_S, self.keep))
         finally:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        """Keep what is known and let all endpoints go: who asks from now on is told to wait."""
+        self._stopped = True  # nothing is taken again
+        if self._refreshing is not None:
+            await asyncio.wait({self._refreshing}, timeout=STOP_S)
+            self._refreshing.cancel()
+        try:
             await self.keep(last=True)
-            await asyncio.gather(*(station.close() for station in self.stations.values()))
+        finally:
+            stations = tuple(self.stations.values())
+            self.stations.clear()
+            await asyncio.gather(*(station.close() for station in stations))
+
+    @property
+    def well(self) -> bool:
+        """Whether it still looks after its endpoints."""
+        return self.clock.now_s() - self._ticked_s < WELL_S
 
     async def _every(self, period_s: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await work()
-            except _UNREACHABLE as error:
+                with self._contained(work.__name__.strip("_")):
+                    await work()
+            except UNREACHABLE as error:
                 _log.warning("the market cannot be reached", why=str(error))
             await asyncio.sleep(period_s)
 
+    @contextlib.contextmanager
+    def _contained(self, work: str, endpoint: EndpointId | None = None) -> Iterator[None]:
+        """Keep a fault in one work, or at one endpoint, from all others; it is logged once.
+
+        That the market cannot be reached is none, and is raised.
+        """
+        try:
+            yield
+        except UNREACHABLE:
+            raise
+        except Exception as fault:  # noqa: BLE001 - one's fault is not the others'
+            if self._told.is_news((work, endpoint), f"{type(fault).__name__}: {fault}"):
+                _log.exception("a fault in the engine", work=work, endpoint=endpoint)
+        else:
+            self._told.is_over((work, endpoint))
+
     async def _tick(self) -> None:
-        for station in tuple(self.stations.values()):
-            station.tick()
+        for endpoint, station in tuple(self.stations.items()):
+            with self._contained("tick", endpoint):
+                station.tick()
+        self._ticked_s = self.clock.now_s()
 
     async def _answer_the_held(self) -> None:
         now_s = self.clock.now_s()
-        for station in self.stations.values():
-            station.desk.answer_the_held(now_s)
+        for endpoint, station in tuple(self.stations.items()):
+            with self._contained("answer", endpoint):
+                station.desk.answer_the_held(now_s)
 
     async def keep(self, *, last: bool = False) -> None:
         """Keep what is known of the endpoints; for the `last` time also the minute that runs."""
+        by_s = self.clock.now_s() + (MINUTE_S if last else 0)
         for endpoint, station in tuple(self.stations.items()):
             try:
-                await self.market.keep(endpoint, station.remember(), station.scaling.fence)
-                await self._record(
-                    endpoint, station, self.clock.now_s() + (MINUTE_S if last else 0)
-                )
-            except _UNREACHABLE as error:
+                with self._contained("keep", endpoint):
+                    await self.market.keep(endpoint, station.remember(), station.scaling.fence)
+                with self._contained("record", endpoint):
+                    await self._record(endpoint, station, by_s)
+            except UNREACHABLE as error:
                 _log.warning("nothing can be kept", why=str(error))
                 return
 
@@ -126,6 +173,8 @@ class Engine:
             await self.refresh()
 
     async def _refresh(self) -> None:
+        if self._stopped:
+            return
         standing = await self.market.stand(self.name, self.address)
         fleet = await self.market.fleet()
         self._index(fleet)
@@ -146,25 +195,30 @@ class Engine:
         self.others = dict(standing.others)
         for endpoint in self.stations.keys() - (standing.mine.keys() & self._by_id.keys()):
             _log.info("endpoint let go", endpoint=endpoint)
-            await self.stations.pop(endpoint).close()
+            with self._contained("letting go", endpoint):
+                await self.stations.pop(endpoint).close()
         for endpoint, fence in standing.mine.items():
             definition = self._by_id.get(endpoint)
-            if definition is None:
-                continue
-            here = facts.get(endpoint, [])
-            station = self.stations.get(endpoint)
-            if station is None:
-                station = await self._open_station(definition, here)
-            elif station.definition != definition:
-                station.redefine(definition)
-            station.scaling.fence = fence
-            station.take_facts(here)
+            if definition is not None:
+                with self._contained("taking", endpoint):
+                    await self._take_one(definition, fence, facts.get(endpoint, []))
+
+    async def _take_one(self, definition: Definition, fence: int, facts: list[WorkerFact]) -> None:
+        station = self.stations.get(definition.id)
+        if station is None:
+            station = await self._open_station(definition, facts)
+        elif station.definition != definition:
+            station.redefine(definition)
+        station.scaling.fence = fence
+        station.take_facts(facts)
 
     async def _open_station(self, definition: Definition, facts: list[WorkerFact]) -> Station:
         station = Station(definition, facts, self.market, self.signer, self.numbers, self.clock)
         memory = await self.market.kept(definition.id)
         if memory is not None:
-            station.recall(memory)
+            # What cannot be made use of must not keep the endpoint from being served.
+            with self._contained("recalling", definition.id):
+                station.recall(memory)
         self.stations[definition.id] = station
         _log.info("endpoint taken", endpoint=definition.id, name=definition.name)
         return station
@@ -193,6 +247,11 @@ class Engine:
         if known is None or known[1] <= self.clock.now_s():
             return None, False
         return known[0], True
+
+    def account_last(self, key: str) -> int | None:
+        """The account whose key this was when that was asked last; None when nobody's."""
+        known = self._accounts.get(hashlib.sha256(key.encode()).digest())
+        return known[0] if known else None
 
     async def account_of(self, key: str) -> int | None:
         """The account whose key this is; None when it is nobody's."""

@@ -5,10 +5,13 @@ else, both at once: what the router reckons with is always what the books say.
 """
 
 import statistics
+from collections import OrderedDict
 from collections.abc import Collection, Iterable
+from itertools import islice
 from typing import Final
 
 from mercato.engine.ledger import Assigned, Ledger
+from mercato.engine.numbers import plausible
 from mercato.engine.post import WITNESS_SLOT_S, Post
 from mercato.market.ids import ContractId
 from mercato.serverless.endpoint import Endpoint, Policy
@@ -28,6 +31,11 @@ UNSEEN_S: Final = 10.0
 """A worker that has not reported a request this long after it was handed out never got it."""
 MISSING_S: Final = 5.0
 """A request that was at work, and this long is not, without word of its end, has ended."""
+ADOPTED_MIN: Final = 64
+ADOPTED_SLOTS: Final = 4
+"""So many requests that we did not hand out are counted as a worker's, or so many times its slots
+if that is more: it says itself that it has them."""
+BLAMED_MAX: Final = 10_000
 FRESH_S: Final = 5.0
 """A report may be this much older than the word that a request has ended."""
 BLIND_FACTOR: Final = 3.0
@@ -38,6 +46,9 @@ MEMORY_SLOT_S: Final = 600.0
 SLOT_S_MAX: Final = 86_400.0
 SLOTS_LEARNED_MAX: Final = 10
 """As many as the official worker measures itself with."""
+SEEN_MAX: Final = 4.0
+"""A request says itself what it costs. No worker is taken to do more than so many times what it
+measured of itself."""
 OVERLAPS_KEPT: Final = 32
 KIND_MIN: Final = 3
 """From this many workers on, the middle one says what their kind can do."""
@@ -59,6 +70,7 @@ class Fleet:
         self._kind_perf: dict[str, float] = {}
         self._kind_does: dict[str, float] = {}
         self._worked: dict[ContractId, list[tuple[float, float]]] = {}
+        self._blamed: OrderedDict[RequestIdx, None] = OrderedDict()
         self._staying: set[ContractId] = set()
         """Who may have requests, and is not about to be stopped."""
 
@@ -107,6 +119,8 @@ class Fleet:
     def rotate(self, post: Post, now_s: float) -> None:
         """Let a worker have requests, or not; one that was outbid only while there is no other."""
         name, routable = post.worker.id, post.routable(now_s)
+        if self.posts.get(name) is not post:
+            return  # it went while somebody waited for news of it
         if routable and not post.fact.leaves:
             self._staying.add(name)
         else:
@@ -184,12 +198,25 @@ class Fleet:
             return None
         if told.status == "Success" and told.success:
             slot_s = told.work_completed_at - told.work_started_at
-            if 0 < slot_s <= min(SLOT_S_MAX, now_s - entry.at_s + 1.0):
-                observe(post.worker, entry.cost, slot_s, MEMORY_SLOT_S)
+            known = post.worker.benchmark > 0
+            if known and 0 < slot_s <= min(SLOT_S_MAX, now_s - entry.at_s + 1.0):
+                seen = min(entry.cost, SEEN_MAX * _slot_perf(post) * slot_s)
+                observe(post.worker, seen, slot_s, MEMORY_SLOT_S)
                 self._learn_slots(post, told)
-        if told.status in {"Success", "Error"}:
-            post.went(well=told.status == "Success", now_s=now_s)
+        if told.status == "Success":
+            post.went(well=True, now_s=now_s)
+        elif told.status == "Error":
+            self.blame(post, entry.request.idx, now_s)
         return entry
+
+    def blame(self, post: Post, idx: RequestIdx, now_s: float) -> None:
+        """A request failed at a worker. One that fails again elsewhere is itself to blame."""
+        if idx in self._blamed:
+            return
+        self._blamed[idx] = None
+        if len(self._blamed) > BLAMED_MAX:
+            self._blamed.popitem(last=False)
+        post.went(well=False, now_s=now_s)
 
     def _learn_slots(self, post: Post, told: Finished) -> None:
         """Requests that were worked on at once show how many a worker works on at once.
@@ -218,12 +245,26 @@ class Fleet:
                 entry.missing_s = now_s
             elif now_s - entry.missing_s > MISSING_S:
                 self.end(idx, worker, now_s, lost=True)
-        strange = [idx for idx in working if idx not in here and not self._just_done(idx, now_s)]
+        strange = self._strange(post, working, now_s)
         if strange:
             known = sum(entry.cost for entry in here.values())
             cost = max(0.0, load - known) / len(strange)
             for idx in strange:
                 self._adopt(Request(idx=idx, cost=cost, arrived_s=now_s), post, now_s)
+
+    def _strange(
+        self, post: Post, working: Collection[RequestIdx], now_s: float
+    ) -> list[RequestIdx]:
+        """What a worker works on that we did not give it, as far as that can be."""
+        here, now_ms = self.ledger.at(post.worker.id), int(now_s * 1_000)
+        room = max(ADOPTED_MIN, ADOPTED_SLOTS * post.worker.slots)
+        room -= sum(entry.adopted for entry in here.values())
+        strange = (
+            idx
+            for idx in working
+            if idx not in here and plausible(idx, now_ms) and not self._just_done(idx, now_s)
+        )
+        return list(islice(strange, max(0, room)))
 
     def _just_done(self, idx: RequestIdx, now_s: float) -> bool:
         done = self.ledger.done.get(idx)
@@ -241,6 +282,11 @@ class Fleet:
             slot_s = entry.cost / perf * post.worker.slots if perf > 0 else 0.0
             if now_s - entry.at_s > max(BLIND_S, BLIND_FACTOR * slot_s):
                 self.end(idx, post.worker.id, now_s)
+
+
+def _slot_perf(post: Post) -> float:
+    """Units/s that one slot of a worker does by its own benchmark."""
+    return post.worker.benchmark / post.worker.slots
 
 
 def _middles(of_kinds: dict[str, list[float]]) -> dict[str, float]:

@@ -1,12 +1,14 @@
 """What an endpoint's engine did and saw, in four grains: the newest lines, in memory."""
 
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Hashable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
 LINES_KEPT: Final = 1_000
 LINE_CHARS_MAX: Final = 500
+SAID_MAX: Final = 1_000
 
 
 class Grain(StrEnum):
@@ -40,3 +42,23 @@ class Journal:
             str(grain): "\n".join(list(lines)[len(lines) - min(count, len(lines)) :])
             for grain, lines in self._lines.items()
         }
+
+
+class Once:
+    """What was said of each thing last, so that it is not said again at every turn."""
+
+    def __init__(self) -> None:
+        self._said: OrderedDict[Hashable, str] = OrderedDict()
+
+    def is_news(self, of: Hashable, text: str) -> bool:
+        """Whether this is not what was said of it last; from now on it is."""
+        if self._said.get(of) == text:
+            return False
+        self._said[of] = text
+        if len(self._said) > SAID_MAX:
+            self._said.popitem(last=False)
+        return True
+
+    def is_over(self, of: Hashable) -> None:
+        """There is nothing to be said of it any more; the next time is news."""
+        self._said.pop(of, None)

@@ -32,7 +32,7 @@ class Where(Enum):
 class Assigned:
     """A request that a worker has, or should have."""
 
-    __slots__ = ("at_s", "cost", "missing_s", "request", "seen", "worker")
+    __slots__ = ("adopted", "at_s", "cost", "missing_s", "request", "seen", "worker")
 
     def __init__(self, request: Request, worker: ContractId, at_s: float) -> None:
         self.request = request
@@ -40,6 +40,8 @@ class Assigned:
         self.cost = request.cost
         self.at_s = at_s
         """When it was handed out, or first seen there."""
+        self.adopted = False
+        """Whether we did not hand it out: the worker says that it has it."""
         self.seen = False
         """Whether the worker has reported it as working."""
         self.missing_s = 0.0
@@ -129,7 +131,7 @@ class Ledger:
     def adopt(self, request: Request, worker: ContractId, now_s: float) -> Assigned:
         """A worker turns out to have a request. It is the request's place unless it has another."""
         entry = Assigned(request, worker, now_s)
-        entry.seen = True
+        entry.seen = entry.adopted = True
         self._put(entry)
         if self.where(request.idx) in {Where.UNKNOWN, Where.DONE}:
             self.done.pop(request.idx, None)

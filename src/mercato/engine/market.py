@@ -5,20 +5,20 @@ one's own. Nothing here is called while a request waits for its worker.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from mercato.market.ids import ContractId
 from mercato.serverless.decision import Decision
 from mercato.serverless.endpoint import EndpointId, GroupId
 from mercato.serverless.recruit import Candidate
-from mercato.wire.fleet import Fleet, Minute, Ownership
+from mercato.wire.fleet import Fleet, Minute, Outcome, Ownership
 
-DONE = "done"
-"""What `carry_out` says when a decision was carried out."""
+UNREACHABLE: Final = (OSError, ConnectionError, TimeoutError)
+"""What a call raises while the market cannot be reached."""
 
 
 class Market(Protocol):
-    """The market, as one engine knows it. Any call may raise OSError or ConnectionError."""
+    """The market, as one engine knows it. Any call may raise what is in `UNREACHABLE`."""
 
     async def fleet(self) -> Fleet:
         """Every endpoint and every worker at this moment."""
@@ -42,15 +42,15 @@ class Market(Protocol):
 
     async def carry_out(
         self, endpoint: EndpointId, group: GroupId, decision: Decision, fence: int
-    ) -> str:
-        """Do what was decided and keep it with its reason; `DONE`, or why it could not be.
+    ) -> Outcome:
+        """Do what was decided and keep it with its reason; or why it could not be.
 
         An older fence than the endpoint's is refused: its owner is another engine.
         """
         ...
 
     async def reboot(self, worker: ContractId, fence: int) -> str:
-        """Restart a worker that fails; `DONE`, or why it could not be."""
+        """Restart a worker that fails; `done`, or why it could not be."""
         ...
 
     async def renew(self, account: int, group: GroupId, *, cancel: bool) -> int:

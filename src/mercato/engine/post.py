@@ -9,11 +9,12 @@ from collections import deque
 from typing import Final
 from urllib.parse import urlsplit
 
+from mercato.engine.hearing import Hearing
 from mercato.market.contract import Kind as Contract
 from mercato.market.instance import State as Instance
 from mercato.serverless.worker import DEGRADED, PRIOR_SLOT_S, State, Worker
 from mercato.wire.fleet import WorkerFact
-from mercato.wire.worker import Status
+from mercato.wire.worker import UNITS_MAX, Status
 
 PERF_MAX: Final = 1e12
 SLOTS_MAX: Final = 4_096
@@ -69,6 +70,7 @@ class Post:
         """When it last reported, by our clock; 0 before it ever did."""
         self.boot = ""
         self.sequence = 0
+        self.hearing = Hearing(now_s)
         self.slots_told = 0
         self.recalled = False
         """Known from the engine before, and not heard by this one yet."""
@@ -114,6 +116,8 @@ class Post:
         """
         if status.boot and status.boot == self.boot and status.sequence <= self.sequence:
             return False
+        if self.hearing.is_past(status, now_s):
+            return False
         check(status, self.fact.address)
         self.boot, self.sequence = status.boot, status.sequence
         self.heard_s = now_s
@@ -121,8 +125,8 @@ class Post:
         if self.recalled:
             self.recalled, self.paused_until_s = False, 0.0
         self.error = (status.error_msg or "")[:1_000]
-        self.load, self.disk_gb = status.cur_load, status.disk_usage
-        self.new_load, self.served = status.new_load, status.cur_perf
+        self.load, self.disk_gb = _amount(status.cur_load), _amount(status.disk_usage)
+        self.new_load, self.served = _amount(status.new_load), _amount(status.cur_perf)
         self.slots_told = status.slots
         if status.url:
             self.url = status.url.rstrip("/")
@@ -194,6 +198,12 @@ class Post:
     def order(self, state: State, now_s: float) -> None:
         """It was told to become this."""
         self.ordered, self.ordered_s = state, now_s
+
+    def restart(self, state: State, now_s: float) -> None:
+        """Its host was told to begin it anew; its last run may go on speaking for a while."""
+        self.forget_run()
+        self.order(state, now_s)
+        self.hearing.restarted(self.boot, now_s)
 
     def forget_run(self) -> None:
         """It is being restarted: what it said of its last run is over."""
@@ -273,6 +283,11 @@ _ENDED: Final = frozenset({Instance.SCHEDULING, Instance.STOPPED, Instance.EXITE
 """States of an instance whose container does not run."""
 
 
+def _amount(told: float) -> float:
+    """What a worker says of something that is only shown, or weighed against our own books."""
+    return min(max(told, 0.0), UNITS_MAX) if math.isfinite(told) else 0.0
+
+
 def check(status: Status, address: str) -> None:
     """Refuse a report that cannot be true.
 
@@ -281,13 +296,10 @@ def check(status: Status, address: str) -> None:
     Raises:
         BadReport: with the part that is wrong.
     """
-    amounts = (status.loadtime, status.cur_load, status.new_load, status.rej_load, status.cur_perf)
-    if not all(math.isfinite(amount) and amount >= 0 for amount in amounts):
-        raise BadReport("a load or time is negative or no number")
+    if not (math.isfinite(status.loadtime) and status.loadtime >= 0):
+        raise BadReport("loadtime is negative or no number")
     if not (math.isfinite(status.max_perf) and 0 <= status.max_perf <= PERF_MAX):
         raise BadReport("max_perf is negative or no number")
-    if not math.isfinite(status.disk_usage):
-        raise BadReport("disk_usage is no number")
     if not 0 <= status.slots <= SLOTS_MAX or status.sequence < 0:
         raise BadReport("slots or sequence is out of bounds")
     if len(status.working_request_idxs) > IDXS_MAX:

@@ -111,9 +111,11 @@ class Desk:
     def dismiss(self) -> None:
         """Let everybody go who is on the line: another engine takes over, or nobody."""
         self.dismissed = True
-        for held in tuple(self._held.values()):
-            held.reply(None)
-        self._held.clear()
+        now_s = self._clock.now_s()
+        held, self._held = self._held, {}
+        for idx, line in held.items():
+            self.fleet.ledger.leave(idx, now_s, keep_s=BETWEEN_POLLS_S)
+            line.reply(None)
 
     # 1. A client asks.
 
@@ -183,7 +185,7 @@ class Desk:
         self._note(f"request {idx} was not answered by worker {worker}, its client says")
         post = self.fleet.posts[worker]
         self.fleet.end(idx, worker, now_s, lost=True)
-        post.went(well=False, now_s=now_s)
+        self.fleet.blame(post, idx, now_s)
         self._shun(idx, worker, now_s)
         if not post.probing:
             post.probing = True
@@ -275,13 +277,13 @@ class Desk:
         """A worker reports how it is. Raises BadReport as `Post.take` does."""
         now_s = self._clock.now_s()
         boot, was_loaded = post.boot, post.loaded
-        if not post.take(status, now_s):
+        if post.hearing.is_pressed(now_s) or not post.take(status, now_s):
             return
         if (boot and post.boot != boot) or (was_loaded and status.loadtime == 0):
             # Another run of it: what the last one had is lost.
             self.fleet.lose(post.worker.id, now_s)
         self.fleet.settle(post, now_s)
-        self.fleet.reconcile(post, status.working_request_idxs, status.cur_load, now_s)
+        self.fleet.reconcile(post, status.working_request_idxs, post.load, now_s)
         self.give(now_s)
 
     def finish(self, post: Post, finished: list[Finished]) -> None:

@@ -5,17 +5,20 @@ has taken an endpoint over, it holds back what it might regret until it has hear
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
+import structlog
 
 from mercato.engine.care import Case, Remedy, look_after
 from mercato.engine.clock import Clock
 from mercato.engine.fleet import Fleet
-from mercato.engine.journal import Grain, Journal
-from mercato.engine.market import DONE, Market
+from mercato.engine.journal import Grain, Journal, Once
+from mercato.engine.market import UNREACHABLE, Market
 from mercato.engine.post import Post
+from mercato.engine.refusals import Refusals
 from mercato.market.ids import ContractId, MachineId, OfferId
 from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint, EndpointState, GroupId
@@ -23,6 +26,7 @@ from mercato.serverless.load import Load
 from mercato.serverless.recruit import Candidate
 from mercato.serverless.scale import Memory, decide, renew
 from mercato.serverless.worker import State, Worker
+from mercato.wire.fleet import DONE, Outcome
 
 NO_SLEEP_S: Final = 60.0
 NO_DESTROY_S: Final = 600.0
@@ -42,11 +46,20 @@ MACHINE_COOLS_S: Final = 86_400.0
 FAILED_RECRUITS: Final = 3
 """Workers of a group that fail one after another without any that got ready."""
 RECRUITS_WINDOW_S: Final = 600.0
+GROUP_PAUSE_S: Final = 30.0
+GROUP_PAUSE_MAX_S: Final = 60.0
+"""A group rents nothing for this long after its account or endpoint was refused."""
+WORKER_PAUSE_S: Final = 1.0
+WORKER_PAUSE_MAX_S: Final = 60.0
+"""What the market would not do with a worker is tried again after this long; it doubles."""
 DECISIONS_KEPT: Final = 500
 
 _GENTLE: Final = frozenset({Kind.SLEEP, Kind.UPDATE, Kind.DESTROY})
 _SERVING: Final = frozenset({State.READY, State.DRAINING})
+_AWAKE: Final = frozenset({State.READY, State.STARTING, State.LOADING})
+_log = structlog.get_logger("mercato.engine")
 
+Cooling = TypeVar("Cooling", bound=int)
 
 Decide = Callable[
     [float, Endpoint, Load, Sequence[Worker], Sequence[Candidate], Memory], list[Decision]
@@ -60,6 +73,15 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     at_s: float
     decision: Decision
     outcome: str
+
+
+class _Ending(NamedTuple):
+    """What is done with a worker once it has nothing left."""
+
+    decision: Decision
+    since_s: float
+    behind: bool
+    """Whether its group ran something newer when this was decided."""
 
 
 class Scaling:
@@ -85,11 +107,13 @@ class Scaling:
         self._journal = journal
         self._clock = clock
         self._since_s = clock.now_s() if taken_over else float("-inf")
-        self._ending: dict[ContractId, tuple[Decision, float]] = {}
+        self._ending: dict[ContractId, _Ending] = {}
         self._looks: dict[GroupId, tuple[float, float, list[Candidate]]] = {}
         self._cool_offers: dict[OfferId, float] = {}
         self._cool_machines: dict[MachineId, float] = {}
         self._failed: dict[GroupId, deque[float]] = {}
+        self._refusals = Refusals()
+        self._told = Once()
         self._known: set[ContractId] = set()
         self._unseen: deque[float] = deque()
         """When those were rented of which the market has not told yet."""
@@ -97,21 +121,68 @@ class Scaling:
     async def step(self, load: Load) -> None:
         """Decide and do, once. Raises OSError when the market cannot be reached."""
         now_s = self._clock.now_s()
-        parameters = self._fleet.definition.parameters
         self._see_rented(now_s)
-        await self._care(now_s)
+        self._forget(now_s)
+        away: OSError | None = None
+        for part in (self._care, self._follow, self._finish_ending):
+            try:
+                with self._contained("scaling"):
+                    await part(now_s, load)
+            except UNREACHABLE as error:
+                away = error
+        if away is not None:
+            raise away
+
+    async def _follow(self, now_s: float, load: Load) -> None:
+        """Begin what the policy wants now, or what the endpoint's state asks for."""
+        parameters = self._fleet.definition.parameters
         if parameters.state is EndpointState.ACTIVE:
             offers = await self._offers(now_s)
             workers = [post.worker for post in self._fleet.posts.values()]
-            wanted = self._decide(now_s, parameters, load, workers, offers, self.memory)
+            wanted: list[Decision] = []
+            with self._contained("the policy"):
+                wanted = self._decide(now_s, parameters, load, workers, offers, self.memory)
             wanted += renew(self._fleet.definition.groups, workers)
             await self._begin(wanted, offers, now_s)
         elif parameters.state is EndpointState.STOPPED:
             for post in self._fleet.posts.values():
-                if post.worker.state in {State.READY, State.STARTING, State.LOADING}:
+                stays = post.draining and post.ordered is not State.STOPPED
+                if post.worker.state in _AWAKE or stays:
                     reason = "its endpoint is stopped"
                     self._end(Decision(kind=Kind.SLEEP, worker=post.worker.id, reason=reason))
-        await self._finish_ending(now_s)
+
+    @contextmanager
+    def _contained(
+        self, part: str, *, passes: tuple[type[Exception], ...] = UNREACHABLE
+    ) -> Iterator[None]:
+        """Keep trouble in one part of a step from the others, and tell of it once.
+
+        What `passes` is raised all the same: while there is no market, there is nothing to do.
+        """
+        try:
+            yield
+        except passes:
+            raise
+        except Exception as trouble:  # noqa: BLE001 - one part's trouble is not the others'
+            why = f"{type(trouble).__name__}: {trouble}"
+            if isinstance(trouble, UNREACHABLE):
+                why = "the market cannot be reached"  # where it is, is nothing for owners
+            text = f"{part} failed: {why}"
+            if self._told.is_news(part, text):
+                _log.exception("scaling failed", endpoint=self._fleet.definition.id, part=part)
+                self._journal.write(Grain.EVENTS, self._clock.now_s(), text)
+        else:
+            self._told.is_over(part)
+
+    def _forget(self, now_s: float) -> None:
+        """Forget what is of no use any more."""
+        self._refusals.forget(now_s)
+        _drop_over(self._cool_offers, now_s)
+        _drop_over(self._cool_machines, now_s)
+        groups = {group.id for group in self._fleet.definition.groups}
+        for known in (self._looks, self._failed):
+            for gone in known.keys() - groups:
+                del known[gone]
 
     # What the policy wants.
 
@@ -120,14 +191,15 @@ class Scaling:
         for decision in wanted:
             if self._held_back(decision, now_s):
                 continue
-            if decision.kind is Kind.RENT:
-                rents += 1
-                if rents <= RENTS_MAX:
-                    await self._rent(decision, offers, now_s)
-            elif decision.kind is Kind.WAKE:
-                await self._wake(decision)
-            else:
-                self._end(decision)
+            with self._contained(f"{decision.kind} {decision.worker or decision.offer}"):
+                if decision.kind is Kind.RENT:
+                    rents += 1
+                    if rents <= RENTS_MAX:
+                        await self._rent(decision, offers, now_s)
+                elif decision.kind is Kind.WAKE:
+                    await self._wake(decision)
+                else:
+                    self._end(decision)
 
     def _held_back(self, decision: Decision, now_s: float) -> bool:
         age_s = now_s - self._since_s
@@ -153,8 +225,13 @@ class Scaling:
     def _enough_rented(self, age_s: float) -> bool:
         definition = self._fleet.definition
         count = len(self._fleet.posts) + len(self._unseen)
-        if count >= definition.parameters.workers_max:
+        most = definition.parameters.workers_max
+        if count >= most:
+            text = f"no worker is rented: there are {count}, and max_workers is {most}"
+            if self._told.is_news("rents", text):
+                self._journal.write(Grain.DECISIONS, self._clock.now_s(), text)
             return True
+        self._told.is_over("rents")
         few = max((group.test_workers for group in definition.groups), default=0)
         if few and not self._fleet.units_per_score and not self._fleet.measured:
             # Nobody knows yet how many it takes: a few workers are to show it first.
@@ -163,14 +240,14 @@ class Scaling:
 
     async def _rent(self, decision: Decision, offers: list[Candidate], now_s: float) -> None:
         offer = next((offer for offer in offers if offer.offer == decision.offer), None)
-        if offer is None:
+        if offer is None or self._refusals.waits((Kind.RENT, offer.group), now_s):
             return
         outcome = await self._carry_out(offer.group, decision)
-        if outcome == DONE:
+        if outcome.done:
             self._unseen.append(now_s)
             # It is on offer no longer, and perhaps no other part of its machine is.
             self._looks.pop(offer.group, None)
-        else:
+        elif not outcome.of_account:
             self._cool_offers[offer.offer] = now_s + OFFER_COOLS_S
 
     async def _wake(self, decision: Decision) -> None:
@@ -179,29 +256,35 @@ class Scaling:
         if post is None:
             return
         ending = self._ending.get(decision.worker)
-        if ending is not None and ending[0].kind is Kind.UPDATE:
+        if ending is not None and ending.decision.kind is Kind.UPDATE:
             return  # it comes back by itself; woken as it was, it would never be made anew
         began = self._ending.pop(decision.worker, None)
         post.draining, post.ordered = False, None
-        self._fleet.settle(post, self._clock.now_s())
-        if began is None or post.worker.state is not State.READY:
+        now_s = self._clock.now_s()
+        self._fleet.settle(post, now_s)
+        if began is not None and post.worker.state is State.READY:
+            return
+        if not self._refusals.waits((Kind.WAKE, decision.worker), now_s):
             await self._carry_out(post.worker.group, decision)
 
     async def _offers(self, now_s: float) -> list[Candidate]:
         """What could be rented; each group's are looked for seldom while there are none."""
         found: list[Candidate] = []
         for group in self._fleet.definition.groups:
-            next_s, wait_s, known = self._looks.get(group.id, (0.0, LOOK_S, []))
-            if now_s >= next_s:
-                known = (
-                    []
-                    if self._backs_off(group.id, now_s)
-                    else list(await self._market.candidates(group.id))
-                )
-                wait_s = LOOK_S if known else min(2 * wait_s, LOOK_MAX_S)
-                self._looks[group.id] = (now_s + wait_s, wait_s, known)
-            found += known
+            found += await self._look(group.id, now_s)
         return [self._in_units(offer) for offer in found if not self._is_cooling(offer, now_s)]
+
+    async def _look(self, group: GroupId, now_s: float) -> list[Candidate]:
+        next_s, wait_s, known = self._looks.get(group, (0.0, LOOK_S, []))
+        if now_s < next_s:
+            return known
+        known = []
+        if not self._backs_off(group, now_s):
+            with self._contained(f"the search for offers of group {group}", passes=()):
+                known = list(await self._market.candidates(group))
+        wait_s = LOOK_S if known else min(2 * wait_s, LOOK_MAX_S)
+        self._looks[group] = (now_s + wait_s, wait_s, known)
+        return known
 
     def _in_units(self, offer: Candidate) -> Candidate:
         """An offer's score as what workers here have made of such scores."""
@@ -212,6 +295,7 @@ class Scaling:
         return (
             self._cool_offers.get(offer.offer, 0.0) > now_s
             or self._cool_machines.get(offer.machine, 0.0) > now_s
+            or self._refusals.waits((Kind.RENT, offer.group), now_s)
         )
 
     def _backs_off(self, group: GroupId, now_s: float) -> bool:
@@ -225,26 +309,35 @@ class Scaling:
 
     # What a worker's own state asks for.
 
-    async def _care(self, now_s: float) -> None:
+    async def _care(self, now_s: float, load: Load) -> None:
+        del load
         for post in tuple(self._fleet.posts.values()):
-            if post.worker.state is State.READY:
-                self._failed.pop(post.worker.group, None)
-            case = look_after(post, now_s)
-            if case is None or post.worker.id in self._ending:
-                continue
-            if case.remedy is Remedy.REBOOT:
-                await self._reboot(post, case.reason, now_s)
-            else:
-                self._replace(post, case, now_s)
+            with self._contained(f"the care of worker {post.worker.id}"):
+                await self._look_after(post, now_s)
+
+    async def _look_after(self, post: Post, now_s: float) -> None:
+        if post.worker.state is State.READY:
+            self._failed.pop(post.worker.group, None)
+        case = look_after(post, now_s)
+        if case is None or post.worker.id in self._ending:
+            return
+        if case.remedy is Remedy.REBOOT:
+            await self._reboot(post, case.reason, now_s)
+        elif not self._refusals.waits((Kind.DESTROY, post.worker.id), now_s):
+            self._replace(post, case, now_s)
 
     async def _reboot(self, post: Post, reason: str, now_s: float) -> None:
+        outcome = await self._market.reboot(post.worker.id, self.fence)
         self._fleet.lose(post.worker.id, now_s)
         post.reboots += 1
-        post.forget_run()
-        post.order(State.REBOOTING, now_s)
+        if outcome == DONE:
+            post.refused = ""
+            post.restart(State.REBOOTING, now_s)
+        else:
+            post.refused = outcome
+            post.forget_run()
+            post.order(State.REBOOTING, now_s)
         self._fleet.settle(post, now_s)
-        outcome = await self._market.reboot(post.worker.id, self.fence)
-        post.refused = "" if outcome == DONE else outcome
         line = f"worker {post.worker.id} is restarted: {reason} [{outcome}]"
         self._journal.write(Grain.EVENTS, now_s, line)
 
@@ -262,40 +355,88 @@ class Scaling:
         """Give a worker nothing more; what was decided is done once it has nothing left."""
         assert decision.kind in _GENTLE, decision
         assert decision.worker is not None, decision
+        now_s = self._clock.now_s()
         post = self._fleet.posts.get(decision.worker)
         if post is None or decision.worker in self._ending:
             return
-        self._ending[decision.worker] = (decision, self._clock.now_s())
+        if self._refusals.waits((decision.kind, decision.worker), now_s):
+            return
+        behind = not self._is_current(post)
+        self._ending[decision.worker] = _Ending(decision, now_s, behind)
         post.draining = post.worker.state in _SERVING
-        self._fleet.settle(post, self._clock.now_s())
+        self._fleet.settle(post, now_s)
 
-    async def _finish_ending(self, now_s: float) -> None:
-        for worker, (decision, since_s) in tuple(self._ending.items()):
-            post = self._fleet.posts.get(worker)
-            if post is None:
-                del self._ending[worker]
-                continue
-            busy = post.worker.requests > 0 and post.worker.state in _SERVING
-            if busy and now_s - since_s < DRAIN_MAX_S:
-                continue
+    async def _finish_ending(self, now_s: float, load: Load) -> None:
+        del load
+        for worker in tuple(self._ending):
+            with self._contained(f"the end of worker {worker}"):
+                await self._finish(worker, now_s)
+
+    async def _finish(self, worker: ContractId, now_s: float) -> None:
+        """Do what was decided about a worker, if it has nothing left; until that is answered."""
+        entry = self._ending[worker]
+        decision = entry.decision
+        post = self._fleet.posts.get(worker)
+        if post is None:
             del self._ending[worker]
-            outcome = await self._carry_out(post.worker.group, decision)
-            if outcome != DONE:
-                post.draining = False
-            elif decision.kind is Kind.SLEEP:
-                post.order(State.STOPPED, now_s)
-            elif decision.kind is Kind.UPDATE:
-                post.draining = False
-                post.forget_run()
-                post.order(State.UPDATING, now_s)
-            self._fleet.settle(post, now_s)
+            return
+        if decision.kind is Kind.UPDATE and entry.behind and self._is_current(post):
+            self._serve_on(post, now_s)
+            return
+        busy = post.worker.requests > 0 and post.worker.state in _SERVING
+        if busy and now_s - entry.since_s < DRAIN_MAX_S:
+            return
+        outcome = await self._carry_out(post.worker.group, decision)
+        if self._ending.get(worker) is entry:
+            del self._ending[worker]
+        if not outcome.done:
+            post.draining = False
+        elif decision.kind is Kind.SLEEP:
+            post.order(State.STOPPED, now_s)
+        elif decision.kind is Kind.UPDATE:
+            post.draining = False
+            post.restart(State.UPDATING, now_s)
+        self._fleet.settle(post, now_s)
 
-    async def _carry_out(self, group: GroupId, decision: Decision) -> str:
+    def _is_current(self, post: Post) -> bool:
+        """Whether a worker runs what its group does, or counts as if it did."""
+        groups = self._fleet.definition.groups
+        version = next((one.version for one in groups if one.id == post.worker.group), None)
+        return version is not None and post.worker.version >= version
+
+    def _serve_on(self, post: Post, now_s: float) -> None:
+        del self._ending[post.worker.id]
+        post.draining = False
+        self._fleet.settle(post, now_s)
+        line = f"worker {post.worker.id} serves on: its update was cancelled"
+        self._journal.write(Grain.DECISIONS, now_s, line)
+
+    async def _carry_out(self, group: GroupId, decision: Decision) -> Outcome:
         endpoint = self._fleet.definition.id
         outcome = await self._market.carry_out(endpoint, group, decision, self.fence)
         now_s = self._clock.now_s()
-        self.done.append(Done(at_s=now_s, decision=decision, outcome=outcome))
-        about = f"worker {decision.worker}" if decision.worker else f"offer {decision.offer}"
-        line = f"{decision.kind} {about}: {decision.reason} [{outcome}]"
-        self._journal.write(Grain.DECISIONS, now_s, line)
+        if self._is_news(group, decision, outcome, now_s):
+            self.done.append(Done(at_s=now_s, decision=decision, outcome=outcome.text))
+            about = f"worker {decision.worker}" if decision.worker else f"offer {decision.offer}"
+            line = f"{decision.kind} {about}: {decision.reason} [{outcome.text}]"
+            self._journal.write(Grain.DECISIONS, now_s, line)
         return outcome
+
+    def _is_news(self, group: GroupId, decision: Decision, outcome: Outcome, now_s: float) -> bool:
+        """Whether an outcome is not the same refusal of the same thing again; and note it."""
+        what: tuple[str, int]
+        if decision.worker is not None:
+            what, pauses = (decision.kind, decision.worker), (WORKER_PAUSE_S, WORKER_PAUSE_MAX_S)
+        elif outcome.done or outcome.of_account:
+            what, pauses = (Kind.RENT, group), (GROUP_PAUSE_S, GROUP_PAUSE_MAX_S)
+        else:
+            return True  # the offer's own: it is left alone for long
+        if outcome.done:
+            self._refusals.is_over(what)
+            return True
+        return self._refusals.note(what, outcome.text, now_s, *pauses)
+
+
+def _drop_over(cool: dict[Cooling, float], now_s: float) -> None:
+    for what in [what for what, until_s in cool.items() if until_s <= now_s]:
+        del cool[what]

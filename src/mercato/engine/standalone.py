@@ -15,7 +15,6 @@ from typing import Any, Final
 import msgspec
 
 from mercato.engine.clock import Clock
-from mercato.engine.market import DONE
 from mercato.market.contract import Kind as Contract
 from mercato.market.ids import AccountId, ContractId, MachineId
 from mercato.market.instance import State as Instance
@@ -24,7 +23,7 @@ from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint, EndpointId, Group, GroupId
 from mercato.serverless.recruit import Candidate
 from mercato.serverless.sharding import owner
-from mercato.wire.fleet import Definition, Fleet, Minute, Ownership, WorkerFact
+from mercato.wire.fleet import DONE, Definition, Fleet, Minute, Outcome, Ownership, WorkerFact
 from mercato.wire.worker import shared_secret
 
 LEASE_S: Final = 3.5
@@ -194,24 +193,24 @@ class StandaloneMarket:
 
     async def carry_out(
         self, endpoint: EndpointId, group: GroupId, decision: Decision, fence: int
-    ) -> str:
-        """Do what was decided, as far as there is anything to do; `DONE`, or why it was not."""
+    ) -> Outcome:
+        """Do what was decided, as far as there is anything to do; or why it was not."""
         self._reach()
         del group
         lease = self._leases.get(endpoint)
         if lease is not None and fence < lease.fence:
-            outcome = "another engine has this endpoint"
+            outcome = Outcome(text="another engine has this endpoint", of_account=True)
         else:
             outcome = self._do(decision)
-        self.carried_out.append((endpoint, decision, fence, outcome))
+        self.carried_out.append((endpoint, decision, fence, outcome.text))
         return outcome
 
-    def _do(self, decision: Decision) -> str:
+    def _do(self, decision: Decision) -> Outcome:
         if decision.kind is Kind.RENT:
             return self.rent(decision)
         worker = decision.worker
         if worker is None or worker not in self.workers:
-            return "there is no such worker"
+            return Outcome(text="there is no such worker")
         match decision.kind:
             case Kind.DESTROY:
                 self.end_worker(worker)
@@ -222,12 +221,12 @@ class StandaloneMarket:
             case Kind.UPDATE:
                 group = self.endpoints[self.workers[worker].endpoint].groups[0]
                 self.change_worker(worker, version=group.version)
-        return DONE
+        return Outcome()
 
-    def rent(self, decision: Decision) -> str:
+    def rent(self, decision: Decision) -> Outcome:
         """Nothing is for rent here; a market in a test says otherwise."""
         del decision
-        return "this engine has no market to rent from"
+        return Outcome(text="this engine has no market to rent from")
 
     async def reboot(self, worker: ContractId, fence: int) -> str:
         """Restart a worker that fails: whoever runs it sees to that."""

@@ -8,7 +8,7 @@ import structlog
 
 from mercato.engine.clock import Clock
 from mercato.engine.fleet import Fleet
-from mercato.engine.journal import Grain, Journal
+from mercato.engine.journal import Grain, Journal, Once
 from mercato.engine.market import Market
 from mercato.engine.numbers import Numbers
 from mercato.engine.post import Post
@@ -40,6 +40,7 @@ class KeptPost(msgspec.Struct, frozen=True, kw_only=True):
     seen_slot_s: float
     slots: int
     peak: int
+    loaded_once: bool = False
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +75,7 @@ class Station:
         self._probes: set[asyncio.Task[None]] = set()
         self._scaling: asyncio.Task[None] | None = None
         self._came = 0
+        self._told = Once()
         self.take_facts(facts)
 
     @property
@@ -85,6 +87,9 @@ class Station:
         """What the market says of the workers now."""
         now_s = self._clock.now_s()
         self.fleet.take_facts(facts, now_s)
+        for known in (self._states, self._probed):
+            for gone in known.keys() - self.fleet.posts.keys():
+                del known[gone]
         self.desk.give(now_s)
 
     def redefine(self, definition: Definition) -> None:
@@ -150,6 +155,12 @@ class Station:
                 Grain.EVENTS, now_s, f"worker {worker.id} is {worker.state.label}{was}"
             )
 
+    def note_unread(self, post: Post, left: list[str]) -> None:
+        """A worker has said what cannot be read; it was left out of what it said besides."""
+        line = f"worker {post.worker.id} reports what cannot be read: {', '.join(left)}"
+        if self._told.is_news(post.worker.id, line):
+            self.journal.write(Grain.REPORTS, self._clock.now_s(), line)
+
     def _note_request(self, line: str) -> None:
         self.journal.write(Grain.DETAIL, self._clock.now_s(), line)
 
@@ -185,6 +196,7 @@ class Station:
                         seen_slot_s=post.worker.seen_slot_s,
                         slots=post.slots_told,
                         peak=post.peak,
+                        loaded_once=post.loaded_once,
                     )
                     for post in self.fleet.posts.values()
                     if post.url
@@ -207,7 +219,8 @@ class Station:
             post = self.fleet.posts.get(known.id)
             if post is None or post.heard_s:
                 continue
-            post.url, post.loaded, post.loaded_once = known.url, known.loaded, True
+            post.url, post.loaded = known.url, known.loaded
+            post.loaded_once |= known.loaded_once or known.loaded
             post.heard_s, post.well_since_s = now_s, now_s
             post.slots_told, post.peak = known.slots, known.peak
             post.recalled, post.paused_until_s = True, now_s + TAKEN_OVER_PAUSE_S

@@ -6,7 +6,8 @@ permission file written for Vast.ai means the same here.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 
 class Permission(StrEnum):
@@ -39,14 +40,44 @@ GRANTABLE = frozenset(Permission) - {
 """What an account can give to a key that it makes."""
 
 
+SCOPES: Final[Mapping[str, Permission]] = MappingProxyType(
+    {
+        "api.instance.show": Permission.INSTANCE_READ,
+        "api.instance.request_logs": Permission.INSTANCE_READ,
+        "api.instance.balance": Permission.INSTANCE_READ,
+        "api.instance.show_ssh": Permission.INSTANCE_READ,
+        "api.instance.create": Permission.INSTANCE_WRITE,
+        "api.instance.manage": Permission.INSTANCE_WRITE,
+        "api.instance.destroy": Permission.INSTANCE_WRITE,
+        "api.instance.reboot": Permission.INSTANCE_WRITE,
+        "api.instance.recycle": Permission.INSTANCE_WRITE,
+        "api.instance.bid_price": Permission.INSTANCE_WRITE,
+        "api.instance.prepay": Permission.INSTANCE_WRITE,
+        "api.instance.command": Permission.INSTANCE_WRITE,
+        "api.instance.update_template": Permission.INSTANCE_WRITE,
+        "api.instance.attach_ssh": Permission.INSTANCE_WRITE,
+        "api.instance.detach_ssh": Permission.INSTANCE_WRITE,
+    }
+)
+"""The routes that a rule can name, each with its category: the calls on one instance.
+
+Of the official names only `api.instance.request_logs` is published. The others follow it: the word
+of the path, or where there is none that of the official client.
+"""
+
+
 def allows(
-    granted: Mapping[str, Any] | None, needed: Permission, arguments: Mapping[str, object]
+    granted: Mapping[str, Any] | None,
+    needed: Permission,
+    arguments: Mapping[str, object],
+    scope: str | None = None,
 ) -> bool:
     """Say whether a key's permissions cover a route.
 
     `granted` is the `api` object of the key, None for a key with all of its account's rights.
-    A category maps to `{}` for everything in it or to `{"<route>": {"constraints": {argument:
-    {"eq"|"gte"|"lte": value}}}}`; a constraint on an argument that the call lacks is not met.
+    A category maps to `{}` for everything in it or to `{"<scope>": {"constraints": {argument:
+    {"eq"|"gte"|"lte": value}}}}` for those routes alone; a constraint on an argument that the call
+    lacks is not met. `scope` is the route's own name; one without is only in the whole category.
     """
     if needed in {Permission.PUBLIC, Permission.ANYONE} or granted is None:
         return True
@@ -55,7 +86,7 @@ def allows(
         return False
     if not rules:
         return True
-    return any(_meets(rule, arguments) for rule in rules.values())
+    return scope in rules and _meets(rules[scope], arguments)
 
 
 def within(granted: Mapping[str, Any] | None, held: Mapping[str, Any] | None) -> bool:

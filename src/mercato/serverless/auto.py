@@ -19,9 +19,10 @@ from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint
 from mercato.serverless.fleet import HOUR_S, UNKNOWN_PERF, FleetNow, Usual, look
 from mercato.serverless.hindsight import BIN_S, CLEAR_FROM_S, Hindsight, Prices
+from mercato.serverless.limits import dismiss, make_room
 from mercato.serverless.load import Load
 from mercato.serverless.pool import POOL_BIN_S, SOME, Pool
-from mercato.serverless.recruit import Candidate, Kinds, choose, middle
+from mercato.serverless.recruit import Candidate, Kinds, choose, middle, size
 from mercato.serverless.shortage import LOAD_S, Shortage, expected_work, to_rent
 from mercato.serverless.worker import Outlook, State, Worker
 
@@ -96,12 +97,23 @@ class _Moment(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     load: Load
     workers: Sequence[Worker]
+    """Without those that go because there are too many."""
     offers: Sequence[Candidate]
     memory: AutoMemory
     fleet: FleetNow
     prices: Prices
     rule: float
     """Units/s that the chosen rule wants awake."""
+
+    @property
+    def base(self) -> float:
+        """Units/s awake that the workers on disk must be enough for."""
+        return max(self.rule, self.endpoint.floor)
+
+    @property
+    def some(self) -> float:
+        """More units/s than none, and less than any worker's."""
+        return SOME * self.fleet.worker
 
     def perf(self, worker: Worker) -> float:
         """Units/s of one of the workers."""
@@ -128,6 +140,12 @@ def auto(
         memory.learned_s = now_s
     before = memory.usual or Usual(worker=middle(offers, memory.kinds) or UNKNOWN_PERF)
     fleet = look(workers, memory.kinds, before)
+    perfs = fleet.perfs
+    dismissed, staying = dismiss(endpoint, workers, lambda one: -one.price / perfs[one.id])
+    if len(staying) < len(workers):
+        gone = {int(one.id) for one in workers} - {int(one.id) for one in staying}
+        memory.destroyed = sorted(gone.union(memory.destroyed))
+        workers, fleet = staying, look(staying, memory.kinds, before)
     if fleet.workers:
         memory.usual = fleet.usual
     load.slot_perf = fleet.slot_perf
@@ -150,7 +168,7 @@ def auto(
         decisions = _sleep(moment, wanted)
     woken = {one.worker for one in decisions}
     resting = [one for one in workers if one.state is State.STOPPED and one.id not in woken]
-    return decisions + _keep(moment, _pool_wanted(moment), resting)
+    return dismissed + decisions + _keep(moment, _pool_wanted(moment), resting)
 
 
 # What is wanted.
@@ -176,11 +194,10 @@ def _awake_wanted(m: _Moment) -> float:
     wanted = m.rule * max(1.0, NEUTRAL_UTILISATION / endpoint.utilisation)
     backlog = max(0.0, waiting.units - CLEAR_FROM_S * m.fleet.ready)
     wanted += backlog / m.memory.hindsight.rule.clear_s
-    wanted = max(wanted, _surge(m), endpoint.load_min / endpoint.utilisation)
-    gate_s = endpoint.idle_before_zero_s
-    lately = gate_s is not None and m.now_s - m.load.last_s < gate_s
-    if endpoint.always_one or waiting.requests or (lately and m.fleet.awake > 0):
-        wanted = max(wanted, SOME)
+    wanted = max(wanted, _surge(m), endpoint.floor)
+    stays = m.fleet.awake > 0 and endpoint.last_stays(m.now_s - m.load.last_s)
+    if endpoint.always_one or waiting.requests or stays:
+        wanted = max(wanted, m.some)
     return wanted
 
 
@@ -192,10 +209,10 @@ def _surge(m: _Moment) -> float:
 def _pool_wanted(m: _Moment) -> float:
     """Units/s that must be reached by all workers."""
     endpoint, load = m.endpoint, m.load
-    wanted = m.memory.pool.wanted(m.rule, m.fleet.worker)
-    wanted = max(wanted, endpoint.pool_factor * m.rule, endpoint.pool_load_min)
+    wanted = max(m.memory.pool.wanted(m.base, m.fleet.worker), endpoint.floor)
+    wanted = max(wanted, endpoint.pool_factor * m.base, endpoint.pool_load_min)
     if endpoint.always_one or load.waiting.requests:
-        wanted = max(wanted, SOME)
+        wanted = max(wanted, m.some)
     if load.waiting.requests and load.units > 0:
         cost = m.prices.rent + m.prices.asleep_s * KEEP_S
         aim_s, late = m.prices.aim_s, m.prices.late
@@ -237,7 +254,7 @@ def _pass_time(m: _Moment) -> None:
         memory.pool_bin = Bin(since_s=m.now_s, requests=requests)
         return
     short.add(m.load, m.rule)
-    long.add(m.load, m.rule)
+    long.add(m.load, m.base)
     if m.now_s - short.since_s >= BIN_S:
         needs = (short.quick, short.calm)
         came = requests - short.requests
@@ -245,7 +262,7 @@ def _pass_time(m: _Moment) -> None:
         long.in_time += memory.hindsight.live(needs, need, came, m.prices)
         memory.bin = Bin(since_s=m.now_s, requests=requests)
     if m.now_s - long.since_s >= POOL_BIN_S:
-        wanted = max(long.wanted, SOME if requests > long.requests else 0.0)
+        wanted = max(long.wanted, m.some if requests > long.requests else 0.0)
         need = long.need / long.ticks
         memory.pool.live(wanted, need, long.in_time, _lost(m), m.prices)
         memory.pool_bin = Bin(since_s=m.now_s, requests=requests)
@@ -330,9 +347,6 @@ def _keep(m: _Moment, wanted: float, resting: Sequence[Worker]) -> list[Decision
     if fleet.pool < wanted or lacking > 0:
         memory.surplus_since_s = -1.0
         return _rent(m, wanted, lacking)
-    over = len(m.workers) - m.endpoint.workers_max
-    if over > 0:
-        return _give_back(m, wanted, resting, over)
     least = min((m.perf(one) for one in m.workers), default=float("inf"))
     if lacking == 0 or least > _spare(m, wanted):
         memory.surplus_since_s = -1.0
@@ -341,17 +355,19 @@ def _keep(m: _Moment, wanted: float, resting: Sequence[Worker]) -> list[Decision
         memory.surplus_since_s = m.now_s
     if m.now_s < max(memory.surplus_since_s + KEEP_S, memory.began_s + NO_DESTROY_S):
         return []
-    return _give_back(m, wanted, resting, 0)
+    return _give_back(m, wanted, resting)
 
 
 def _rent(m: _Moment, wanted: float, lacking: int) -> list[Decision]:
     room = m.endpoint.workers_max - len(m.workers)
-    if room <= 0 or not m.offers:
+    if room <= 0:
+        return make_room(m.now_s, m.load, m.workers, m.offers)
+    if not m.offers:
         return []
     fleet = m.fleet
     short = max(wanted - fleet.pool, (lacking - 0.5) * fleet.worker)
     by_bid = _room_by_bid(m, fleet.pool + short)
-    never_sleeps = m.endpoint.always_one and not fleet.workers
+    never_sleeps = m.endpoint.always_one and fleet.pool < max(m.endpoint.floor, m.some)
     chosen = choose(
         short,
         max(wanted, fleet.pool),
@@ -366,7 +382,7 @@ def _rent(m: _Moment, wanted: float, lacking: int) -> list[Decision]:
         if one.bid is not None:
             if by_bid <= 0:
                 break  # what is still lacking is rented on demand at the next tick
-            by_bid -= m.memory.kinds.expected(one.kind, one.estimate)
+            by_bid -= size(one, m.memory.kinds, fleet.worker)
         told = (
             reason if one.bid is None else f"{reason}; by bid, for ${dollars(one.bid):.6g} an hour"
         )
@@ -393,13 +409,15 @@ def _rent_reason(m: _Moment, wanted: float, lacking: int) -> str:
         least = m.endpoint.workers_min
         many = "1 worker is" if least == 1 else f"{least} workers are"
         return f"{many} wanted on disk at least and {m.fleet.workers} are there"
-    if wanted <= SOME:
+    if wanted <= m.some:
         return "1 worker is wanted to begin with"
-    return f"{_told(m, wanted)} ({m.memory.pool.told()})"
+    floor = m.endpoint.floor
+    always = f"; {floor:.3g} units/s are to be awake always" if floor > m.rule else ""
+    return f"{_told(m, wanted)} ({m.memory.pool.told()}{always})"
 
 
 def _told(m: _Moment, wanted: float) -> str:
-    much = "1 worker is" if 0 < wanted <= SOME else f"{wanted:.3g} units/s are"
+    much = "1 worker is" if 0 < wanted <= m.some else f"{wanted:.3g} units/s are"
     return f"{much} wanted on disk and {m.fleet.pool:.3g} units/s are there"
 
 
@@ -408,18 +426,13 @@ def _spare(m: _Moment, wanted: float) -> float:
     return m.fleet.pool - (wanted + 0.5 * m.fleet.worker if wanted > 0 else 0.0)
 
 
-def _give_back(m: _Moment, wanted: float, resting: Sequence[Worker], over: int) -> list[Decision]:
-    """Give back the worst of those that sleep: so many, or one that is not wanted."""
+def _give_back(m: _Moment, wanted: float, resting: Sequence[Worker]) -> list[Decision]:
+    """Give back the worst of those that sleep and are not wanted."""
     spare = _spare(m, wanted)
-    chosen = sorted(
-        (one for one in resting if over > 0 or m.perf(one) <= spare),
-        key=m.price_of_work,
-        reverse=True,
-    )[: max(1, over)]
-    reason = (
-        f"the endpoint may have {m.endpoint.workers_max} workers and has {len(m.workers)}"
-        if over > 0
-        else f"{_told(m, wanted)}, for {KEEP_S / HOUR_S:.0f} h ({m.memory.pool.told()})"
-    )
-    m.memory.destroyed += [int(one.id) for one in chosen]
-    return [Decision(kind=Kind.DESTROY, worker=one.id, reason=reason) for one in chosen]
+    idle = [one for one in resting if m.perf(one) <= spare]
+    if not idle:
+        return []
+    worst = max(idle, key=m.price_of_work)
+    m.memory.destroyed.append(int(worst.id))
+    reason = f"{_told(m, wanted)}, for {KEEP_S / HOUR_S:.0f} h ({m.memory.pool.told()})"
+    return [Decision(kind=Kind.DESTROY, worker=worst.id, reason=reason)]

@@ -88,6 +88,16 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
             self.idle_before_zero_s is not None and self.idle_before_zero_s < 0
         )
 
+    @property
+    def floor(self) -> float:
+        """Units/s that must be awake whatever is asked: `load_min` with its headroom."""
+        return self.load_min / self.utilisation
+
+    def last_stays(self, idle_s: float) -> bool:
+        """Whether the last worker awake must stay so, this long after the last request."""
+        gate_s = self.idle_before_zero_s
+        return self.always_one or (gate_s is not None and idle_s < gate_s)
+
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
     """A worker group, as far as decisions go: which version it runs and how long it learns."""

@@ -80,14 +80,20 @@ class FleetNow(msgspec.Struct, kw_only=True):
 
 
 def look(workers: Sequence[Worker], kinds: Kinds, before: Usual) -> FleetNow:
-    """Add up a fleet; `before` is what an average worker of it was at the last look."""
-    now = FleetNow(perfs={}, usual=before)
+    """Add up a fleet; `before` is what an average worker of it was at the last look.
+
+    A worker of which nothing is known counts as an average one.
+    """
+    perfs = {
+        one.id: one.perf if one.perf > 0 else kinds.expected(one.kind, one.estimate)
+        for one in workers
+    }
+    known = [perfs[one.id] for one in workers if one.state.outlook is not Outlook.NONE]
+    known = [perf for perf in known if perf > 0]
+    unknown = sum(known) / len(known) if known else before.worker
+    now = FleetNow(perfs={name: perf or unknown for name, perf in perfs.items()}, usual=before)
     for worker in workers:
-        perf = worker.perf
-        if perf <= 0:
-            perf = kinds.expected(worker.kind, worker.estimate) or UNKNOWN_PERF
-        now.perfs[worker.id] = perf
-        outlook = worker.state.outlook
+        perf, outlook = now.perfs[worker.id], worker.state.outlook
         if outlook is Outlook.NONE:
             continue
         if worker.state is State.READY:

@@ -82,7 +82,11 @@ RULES: Final = (
 )
 FIRST: Final = RULES.index(Rule(smoothing=1, window=3, alpha=1.0, beta=0.5))
 """The rule to follow before there is a past."""
-_TABLE: Final = tuple((rule.place, rule.alpha, rule.beta + 0.5, rule.clear_s) for rule in RULES)
+TIE: Final = 1e-6
+"""In workers. Half a worker is none: `Hindsight.wanted` needs nobody for it, so nobody is paid."""
+_TABLE: Final = tuple(
+    (rule.place, rule.alpha, rule.beta + 0.5 - TIE, rule.clear_s) for rule in RULES
+)
 """The same with half a worker more, so that cutting off rounds."""
 
 

@@ -28,7 +28,8 @@ WINDOWS_S: Final = (900, 3_600, 10_800, 28_800, 86_400)
 SHARES: Final = (0.5, 0.75, 1.0, 1.2)
 SPARES: Final = (0.0, 1.0)
 SOME: Final = 1e-9
-"""More than nothing: one worker, whichever."""
+"""More than nothing: one worker, whichever. As a share of an average one, so that it is seen beside
+what the fleet can do."""
 
 
 class PoolRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +124,7 @@ class Pool(msgspec.Struct, kw_only=True):
         rule = POOL_RULES[self.chosen]
         top = max(self.tops[rule.window], awake_wanted)
         wanted = rule.share * top + (rule.spare - 0.5) * worker
-        return max(wanted, SOME if top > 0 else 0.0)
+        return max(wanted, SOME * worker if top > 0 else 0.0)
 
     def told(self) -> str:
         """The chosen rule in words."""

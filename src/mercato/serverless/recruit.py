@@ -105,7 +105,7 @@ def choose(
         usual: units/s of an average worker of the fleet, or of the market before there is one.
     """
     price = _price_of_work(kinds, awake_share)
-    sizes = [kinds.expected(one.kind, one.estimate) for one in offers]
+    sizes = [size(one, kinds, usual) for one in offers]
     largest = max(LARGE * fleet, LIKE * usual, LIKE * min(sizes, default=0.0))
     fitting = (one for one, size in zip(offers, sizes, strict=True) if size <= largest)
     chosen: list[Candidate] = []
@@ -117,22 +117,31 @@ def choose(
             continue  # by bid and on demand, it is one offer
         taken.add(offer.offer)
         chosen.append(offer)
-        short -= kinds.expected(offer.kind, offer.estimate)
+        short -= size(offer, kinds, usual)
     return chosen
 
 
+def size(offer: Candidate, kinds: Kinds, usual: float) -> float:
+    """Units/s to expect of an offer: the usual worker's when nothing is known of its hardware."""
+    return kinds.expected(offer.kind, offer.estimate) or usual
+
+
 def middle(offers: Sequence[Candidate], kinds: Kinds) -> float:
-    """Units/s of the middle one of these offers; 0 when there are none.
+    """Units/s of the middle one of the offers of which anything is known; 0 when there are none.
 
     The measure for who has no worker yet: the best price per performance may be that of a machine
     so large that an endpoint which wants one worker would pay for many.
     """
-    perfs = sorted(kinds.expected(one.kind, one.estimate) for one in offers)
+    perfs = sorted(size(one, kinds, 0.0) for one in offers)
+    perfs = [perf for perf in perfs if perf > 0]
     return perfs[len(perfs) // 2] if perfs else 0.0
 
 
 def _price_of_work(kinds: Kinds, awake_share: float) -> Callable[[Candidate], tuple[float, int]]:
-    """Nano-dollars an hour for each unit/s of an offer, cheapest first; ties by offer."""
+    """Nano-dollars an hour for each unit/s of an offer, cheapest first; ties by offer.
+
+    Hardware of which nothing is known comes last: nobody can say what its work would cost.
+    """
 
     def price(offer: Candidate) -> tuple[float, int]:
         hoped = kinds.hoped(offer.kind, offer.estimate)

@@ -56,7 +56,7 @@ def renew(groups: Sequence[Group], workers: Sequence[Worker]) -> list[Decision]:
     """Which workers to make anew now because their group runs something newer.
 
     Those that sleep at once, as nobody waits for them; of those that serve one at a time, while
-    another serves on or none is left to.
+    another serves on or none is left to. The only one that serves waits for those that slept.
     """
     versions = {group.id: group.version for group in groups}
     decisions: list[Decision] = []
@@ -64,14 +64,14 @@ def renew(groups: Sequence[Group], workers: Sequence[Worker]) -> list[Decision]:
         mine = [worker for worker in workers if worker.group == group]
         old = [worker for worker in mine if worker.version < version]
         reason = f"its group runs version {version}"
+        asleep = [worker for worker in old if worker.state is State.STOPPED]
         decisions += [
-            Decision(kind=Kind.UPDATE, worker=worker.id, reason=reason)
-            for worker in old
-            if worker.state is State.STOPPED
+            Decision(kind=Kind.UPDATE, worker=worker.id, reason=reason) for worker in asleep
         ]
         busy = any(worker.state in {State.UPDATING, State.DRAINING} for worker in mine)
+        alone = sum(worker.state is State.READY for worker in mine) == 1
         serving = [worker for worker in old if worker.state is State.READY]
-        if serving and not busy:
+        if serving and not busy and not (alone and asleep):
             quietest = min(serving, key=lambda worker: (worker.work, worker.id))
             decisions.append(Decision(kind=Kind.UPDATE, worker=quietest.id, reason=reason))
     return decisions

@@ -16,6 +16,8 @@ import msgspec
 from mercato.market.money import NANO
 from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint
+from mercato.serverless.fleet import UNKNOWN_PERF
+from mercato.serverless.limits import dismiss, make_room
 from mercato.serverless.load import Load
 from mercato.serverless.peak import Peak
 from mercato.serverless.recruit import Candidate
@@ -34,6 +36,8 @@ RUN_VALUE_POWER: Final = 0.9
 STOP_MEAN_S: Final = 60.0
 CREATE_MEAN_S: Final = 30.0
 DELETE_MEAN_S: Final = 600.0
+LEAST_PERF: Final = 1e-6
+"""Units/s below which no average worker is reckoned, be it ever so unreliable."""
 URGENCY_MAX: Final = 2.0
 """Our reading: a queue longer than its aim raises the prediction up to threefold."""
 
@@ -114,13 +118,15 @@ def vast(
     memory: VastMemory,
 ) -> list[Decision]:
     """What to do about a fleet now; arguments as in scale.decide."""
-    passed_s = now_s - memory.now_s if memory.now_s >= 0 else 1.0
+    passed_s = max(0.0, now_s - memory.now_s) if memory.now_s >= 0 else 1.0
     _average(load, passed_s, memory)
     memory.now_s = now_s
+    dismissed, workers = dismiss(endpoint, workers, lambda one: _value(one, now_s))
     kept = [one for one in workers if one.state.outlook is not Outlook.NONE]
     soon = [one for one in kept if one.state.outlook in {Outlook.NOW, Outlook.SOON}]
-    ready, total = _capacity(soon), _capacity(kept)
-    worker = total / len(kept) if kept else max((one.estimate for one in offers), default=1.0)
+    usual = _usual(kept, offers)
+    ready, total = _capacity(soon, usual), _capacity(kept, usual)
+    worker = _average_worker(kept, total, usual)
     memory.perf_mean = _mean(memory.perf_mean or worker, worker, passed_s, DELETE_MEAN_S)
     target_30s, target_1h = _targets(endpoint, load, memory)
     found = scores(
@@ -128,7 +134,7 @@ def vast(
         target_1h=target_1h,
         ready=ready,
         total=total,
-        worker_awake=ready / len(soon) if soon and ready else worker,
+        worker_awake=_average_worker(soon, ready, worker),
         worker_mean=memory.perf_mean,
     )
     memory.stop_mean = _mean(memory.stop_mean, found.stop, passed_s, STOP_MEAN_S)
@@ -138,18 +144,20 @@ def vast(
     memory.delete_mean = _mean(memory.delete_mean, spare, passed_s, DELETE_MEAN_S)
     stop = min(found.stop, memory.stop_mean)
     asked = endpoint.always_one or load.waiting.requests > 0
-    decisions = _awake(now_s, asked, found.start, stop, kept, soon)
+    stays = asked or endpoint.last_stays(now_s - load.last_s)
+    decisions = _start(now_s, asked, found.start, kept, soon)
+    decisions = decisions or _stop(now_s, stays, stop, soon)
     busy = {one.worker for one in decisions}
     free = [one for one in kept if one.id not in busy]
-    return decisions + _disk(
-        now_s,
-        min(found.create, memory.create_mean),
-        min(spare, memory.delete_mean),
-        max(endpoint.workers_min, int(asked)) - len(kept),
-        endpoint.workers_max - len(workers),
-        free,
-        offers,
-    )
+    create, delete = min(found.create, memory.create_mean), min(spare, memory.delete_mean)
+    lacking = max(endpoint.workers_min, int(asked)) - len(kept)
+    if create <= CREATE_ABOVE and lacking <= 0:
+        decisions += _delete(now_s, delete, lacking, free)
+    elif (room := endpoint.workers_max - len(workers)) > 0:
+        decisions += _create(create, lacking, room, offers)
+    else:
+        decisions += make_room(now_s, load, workers, offers)
+    return dismissed + decisions
 
 
 def _average(load: Load, passed_s: float, memory: VastMemory) -> None:
@@ -177,16 +185,32 @@ def _targets(endpoint: Endpoint, load: Load, memory: VastMemory) -> tuple[float,
     return target_30s, max(target_30s, planned, endpoint.pool_load_min)
 
 
-def _capacity(workers: Iterable[Worker]) -> float:
-    return sum(_perf(one) for one in workers)
+def _usual(workers: Sequence[Worker], offers: Sequence[Candidate]) -> float:
+    """Units/s of a worker that nothing is known of yet: as the others, else as the best offer."""
+    known = [_perf(one) for one in workers if _measured(one) > 0]
+    mean = sum(known) / len(known) if known else 0.0
+    return mean or max((one.estimate for one in offers), default=0.0) or UNKNOWN_PERF
+
+
+def _capacity(workers: Iterable[Worker], usual: float) -> float:
+    return sum(_perf(one) if _measured(one) > 0 else usual for one in workers)
+
+
+def _average_worker(workers: Sequence[Worker], capacity: float, usual: float) -> float:
+    """Units/s of an average one of these; never 0, which scores are divided by."""
+    return max(LEAST_PERF, capacity / len(workers) if capacity > 0 else usual)
+
+
+def _measured(worker: Worker) -> float:
+    return worker.benchmark or worker.estimate
 
 
 def _perf(worker: Worker) -> float:
-    return discounted(worker.benchmark or worker.estimate, worker.reliability)
+    return discounted(_measured(worker), worker.reliability)
 
 
 def _value(worker: Worker, now_s: float) -> float:
-    measured = worker.benchmark or worker.estimate
+    measured = _measured(worker)
     if measured <= 0:
         return 0.0
     idle_s = now_s - worker.idle_since_s if not worker.requests and worker.idle_since_s else 0.0
@@ -194,64 +218,65 @@ def _value(worker: Worker, now_s: float) -> float:
         perf=_perf(worker),
         measured=measured,
         idle_h=max(0.0, idle_s) / 3_600,
-        per_hour=worker.price / NANO,
+        per_hour=max(1, worker.price) / NANO,
         setup_cost=0.0,
     )
 
 
-def _awake(
+def _start(
     now_s: float,
     asked: bool,  # noqa: FBT001 - one of the facts
     start: float,
-    stop: float,
     kept: Sequence[Worker],
     soon: Sequence[Worker],
 ) -> list[Decision]:
-    """Start as many as the score is worth, or stop one; while it is `asked` for, one is awake."""
-    if start > START_ABOVE or (asked and not soon):
-        asleep = [one for one in kept if one.state.outlook is Outlook.ASLEEP]
-        asleep.sort(key=lambda one: (one.state is State.STOPPED, -_value(one, now_s), one.id))
-        reason = f"start score {start:.3f} above {START_ABOVE}"
-        return [
-            Decision(kind=Kind.WAKE, worker=one.id, reason=reason)
-            for one in asleep[: max(1, math.floor(start))]
-        ]
-    ready = [one for one in soon if one.state is State.READY and not one.sessions]
-    floor = 1 if asked else 0
-    if stop > STOP_ABOVE and ready and len(soon) > floor:
-        worst = min(ready, key=lambda one: (_value(one, now_s), one.id))
-        reason = f"stop score {stop:.3f} above {STOP_ABOVE}"
-        return [Decision(kind=Kind.SLEEP, worker=worst.id, reason=reason)]
-    return []
+    """Start as many as the score is worth; one at least while it is `asked` for."""
+    if start <= START_ABOVE and (soon or not asked):
+        return []
+    asleep = [one for one in kept if one.state.outlook is Outlook.ASLEEP]
+    asleep.sort(key=lambda one: (one.state is State.STOPPED, -_value(one, now_s), one.id))
+    reason = f"start score {start:.3f} above {START_ABOVE}"
+    return [
+        Decision(kind=Kind.WAKE, worker=one.id, reason=reason)
+        for one in asleep[: max(1, math.floor(start))]
+    ]
 
 
-def _disk(
+def _stop(
     now_s: float,
-    create: float,
-    delete: float,
-    lacking: int,
-    room: int,
-    free: Sequence[Worker],
-    offers: Sequence[Candidate],
+    stays: bool,  # noqa: FBT001 - one of the facts
+    stop: float,
+    soon: Sequence[Worker],
 ) -> list[Decision]:
-    """Create or delete; `lacking` workers to the minimum, `room` for more to the maximum."""
-    if (create > CREATE_ABOVE or lacking > 0) and room > 0:
-        best = sorted(offers, key=lambda one: (-_offer_value(one), one.offer))
-        reason = (
-            f"{lacking} workers are lacking to the minimum"
-            if lacking > 0
-            else f"create score {create:.3f} above {CREATE_ABOVE}"
-        )
-        number = min(room, max(1, lacking, math.floor(create)))
-        return [Decision(kind=Kind.RENT, offer=one.offer, reason=reason) for one in best[:number]]
+    """Stop one when the score is worth it; the last one not while it `stays`."""
+    ready = [one for one in soon if one.state is State.READY and not one.sessions]
+    if stop <= STOP_ABOVE or not ready or len(soon) <= int(stays):
+        return []
+    worst = min(ready, key=lambda one: (_value(one, now_s), one.id))
+    reason = f"stop score {stop:.3f} above {STOP_ABOVE}"
+    return [Decision(kind=Kind.SLEEP, worker=worst.id, reason=reason)]
+
+
+def _create(create: float, lacking: int, room: int, offers: Sequence[Candidate]) -> list[Decision]:
+    """Rent as many as the score is worth, or are `lacking` to the minimum; `room` at most."""
+    best = sorted(offers, key=lambda one: (-_offer_value(one), one.offer))
+    reason = (
+        f"{lacking} workers are lacking to the minimum"
+        if lacking > 0
+        else f"create score {create:.3f} above {CREATE_ABOVE}"
+    )
+    number = min(room, max(1, lacking, math.floor(create)))
+    return [Decision(kind=Kind.RENT, offer=one.offer, reason=reason) for one in best[:number]]
+
+
+def _delete(now_s: float, delete: float, lacking: int, free: Sequence[Worker]) -> list[Decision]:
+    """Give one back when the score is worth it and there are more than the minimum."""
     asleep = [one for one in free if one.state is State.STOPPED]
-    if asleep and (room < 0 or (delete > DELETE_ABOVE and lacking < 0)):
-        worst = min(asleep, key=lambda one: (_value(one, now_s), one.id))
-        reason = f"delete score {delete:.3f} above {DELETE_ABOVE}"
-        if room < 0:
-            reason = f"there are {-room} workers more than may be"
-        return [Decision(kind=Kind.DESTROY, worker=worst.id, reason=reason)]
-    return []
+    if not asleep or delete <= DELETE_ABOVE or lacking >= 0:
+        return []
+    worst = min(asleep, key=lambda one: (_value(one, now_s), one.id))
+    reason = f"delete score {delete:.3f} above {DELETE_ABOVE}"
+    return [Decision(kind=Kind.DESTROY, worker=worst.id, reason=reason)]
 
 
 def _offer_value(offer: Candidate) -> float:

@@ -6,6 +6,7 @@ they are JSON.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -14,6 +15,9 @@ from mercato.market.ids import AccountId, ContractId, MachineId
 from mercato.market.instance import State
 from mercato.market.money import NanoUsdPerHour
 from mercato.serverless.endpoint import Endpoint, EndpointId, Group, GroupId
+
+DONE: Final = "done"
+"""What is said of a decision that was carried out."""
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +76,20 @@ class Ownership(msgspec.Struct, frozen=True, kw_only=True):
     """With the fence of each lease: it rises with every change of hands."""
     others: Mapping[EndpointId, str]
     """Where the engines are that own the others."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a decision."""
+
+    text: str = DONE
+    """`done`, or why it could not be."""
+    of_account: bool = False
+    """Whether account, endpoint or group were refused: then no other offer will do either."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it was carried out."""
+        return self.text == DONE
 
 
 class Second(msgspec.Struct, frozen=True):

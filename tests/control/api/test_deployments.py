@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 
 from mercato.control.blobs.directory import Directory
+from mercato.control.flows import deploying
 from mercato.control.loops.deployments import deployment_loop
-from mercato.control.store import worker_groups
+from mercato.control.store import deployments, worker_groups
+from mercato.market.ids import ContractId
 from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import EndpointId, GroupId
 from tests.control.api.scripted import ScriptedAgent, join
 from tests.control.api.serving import Served
 from tests.control.api.test_endpoints import recruiter
 from tests.control.api.test_journey import eventually
-from tests.control.market import hardware
+from tests.control.market import T0, hardware
 
 CODE = b"not really an archive"
 DEPLOYMENTS = "/api/v0/deployments/"
@@ -60,6 +62,19 @@ def roll_out(server: Served, told: dict[str, Any]) -> int:
     answer = server.call("POST", "/update_workers/", "renter", body).json()
     assert answer["success"], answer
     return int(answer["workers_to_update"])
+
+
+def cancel(server: Served, told: dict[str, Any]) -> int:
+    body = {"workergroup_id": told["workergroup_id"], "cancel_update": True}
+    answer = server.call("POST", "/update_workers/", "renter", body).json()
+    assert answer["cancelled"], answer
+    return int(answer["workers_to_update"])
+
+
+def group_of(server: Served, told: dict[str, Any]) -> worker_groups.StoredGroup:
+    found = server.plane.db.run_now(worker_groups.get, told["workergroup_id"])
+    assert found is not None
+    return found
 
 
 def shown(server: Served, told: dict[str, Any]) -> dict[str, Any]:
@@ -126,25 +141,22 @@ def test_other_code_is_rolled_out_once_it_is_there(server: Served) -> None:
     assert [row["is_current"] for row in rows.json()["versions"]] == [False, True, False]
 
 
-def test_other_surroundings_are_another_template_and_other_code_is_not(server: Served) -> None:
+def test_the_template_names_what_workers_are_made_of(server: Served) -> None:
     first = deployed(server)
-
-    def group() -> worker_groups.StoredGroup:
-        found = server.plane.db.run_now(worker_groups.get, first["workergroup_id"])
-        assert found is not None
-        return found
-
-    before = group()
+    before = group_of(server, first)
     put(server, wish(image="python:3.10"))
-    assert group() == before, "not before it is rolled out"
+    assert group_of(server, first) == before, "not before it is rolled out"
     roll_out(server, first)
-    after = group()
+    after = group_of(server, first)
     assert after.template_hash != before.template_hash
     assert after.version == before.version + 1
+    put(server, wish(image="python:3.10", search_params="num_gpus=2"))
+    roll_out(server, first)
+    assert group_of(server, first).template_hash == after.template_hash
+    assert group_of(server, first).search_params == "num_gpus=2"
     deployed(server, wish(1, image="python:3.10", search_params="num_gpus=2"))
     roll_out(server, first)
-    assert group().template_hash == after.template_hash
-    assert group().search_params == "num_gpus=2"
+    assert group_of(server, first).template_hash != after.template_hash
 
 
 def test_only_the_endpoints_numbers_change(server: Served) -> None:
@@ -153,6 +165,9 @@ def test_only_the_endpoints_numbers_change(server: Served) -> None:
     assert (told["action"], told["endpoint_id"]) == ("autoscale_update", first["endpoint_id"])
     told = put(server, wish(min_load=1.0, max_workers=4))
     assert told["action"] == "autoscale_update"
+    many = wish(min_load=1.0, max_workers=4, cold_workers=50)
+    actions = [put(server, many)["action"] for _ in range(2)]
+    assert actions == ["autoscale_update", "exists"], "the most win over the least"
     path = f"/api/v0/endptjobs/{told['endpoint_id']}/"
     row = server.call("GET", path, "renter").json()["result"]
     assert (row["max_workers"], row["min_load"]) == (4, 1.0)
@@ -185,6 +200,7 @@ def test_one_that_nobody_speaks_of_ends_and_its_code_goes(server: Served, tmp_pa
     tend = deployment_loop(services.db, services.blobs).activate
     assert len(list(root.iterdir())) == 1
     seen_s = shown(server, told)["last_client_heartbeat"]
+    assert tend(int(seen_s * 1_000)) == {"ended": 0, "removed": 0}
     beat = f"/api/v0/deployment/{told['deployment_id']}/heartbeat/"
     assert server.call("POST", beat, "renter").status_code == 200
     assert tend(int(seen_s * 1_000) + 59_000) == {"ended": 0, "removed": 0}
@@ -194,6 +210,107 @@ def test_one_that_nobody_speaks_of_ends_and_its_code_goes(server: Served, tmp_pa
     assert list(root.iterdir()) == []
     left = server.call("GET", DEPLOYMENTS, "renter").json()["deployments"]
     assert [row["id"] for row in left] == [lasting["deployment_id"]]
+
+
+def test_who_could_not_be_heard_while_nobody_listened_has_time_to_return(server: Served) -> None:
+    deployed(server, wish(ttl=60))
+    deployed(server, wish(name="long", ttl=3_600))
+    services = server.plane.services
+    tend = deployment_loop(services.db, services.blobs).activate
+    back_ms = services.clock.now_ms() + 86_400_000
+    assert tend(back_ms)["ended"] == 0
+    assert tend(back_ms + 60_000)["ended"] == 0
+    assert tend(back_ms + 60_001)["ended"] == 1
+    assert tend(back_ms + 300_000)["ended"] == 0
+    assert tend(back_ms + 300_001)["ended"] == 1, "an hour is not begun anew by every start"
+
+
+def test_code_packed_elsewhere_is_uploaded_in_its_own_size(server: Served) -> None:
+    cut_off = put(server, wish())
+    longer = CODE + b" with other times of its files"
+    again = put(server, wish(file_size=len(longer)))
+    assert again["action"] == "exists"
+    assert upload(server, again, longer).status_code == 200
+    rows = server.call("GET", f"/api/v0/deployment/{again['deployment_id']}/versions/", "renter")
+    assert [row["file_size"] for row in rows.json()["versions"]] == [len(longer)]
+    assert put(server, wish())["upload_url"] is None, "it is there, in whatever size"
+    assert upload(server, cut_off).status_code == 409
+
+
+def test_a_link_replaces_nothing_that_is_there(server: Served) -> None:
+    told = put(server, wish())
+    assert upload(server, told).status_code == 200
+    other = upload(server, told, CODE[::-1])
+    assert (other.status_code, "stays" in other.json()["msg"]) == (409, True)
+    path = f"/api/v0/deployment/{told['deployment_id']}/download_url/"
+    link = server.call("GET", path, "renter").json()["download_url"]
+    assert server.client.get(link).content == CODE
+
+
+def test_going_back_to_what_runs_changes_nothing(server: Served) -> None:
+    told = deployed(server)
+    unwanted = put(server, wish(1))
+    back = put(server, wish())
+    assert (back["action"], back["upload_url"]) == ("exists", None)
+    assert len(back["evicted_versions"]) == 1, "what was never rolled out is given up"
+    assert upload(server, unwanted).status_code == 200
+    roll_out(server, told)
+    assert shown(server, told)["file_hash"] == wish()["file_hash"]
+    assert put(server, wish())["evicted_versions"] == []
+    assert put(server, wish(1))["action"] == "soft_update"
+
+
+def test_what_was_put_while_another_looks_for_its_code_is_not_rolled_out(server: Served) -> None:
+    told = deployed(server)
+    seen = deployed(server, wish(1))
+    db, group = server.plane.db, told["workergroup_id"]
+    there = db.run_now(deploying.to_roll_out, group)
+    assert there is not None
+    put(server, wish(2))  # by somebody else, and its code is not there
+    owner = db.run_now(lambda tx: deployments.get(tx, told["deployment_id"]))
+    assert owner is not None
+    db.run_now(deploying.roll_out, owner.account_id, group, T0, there=there.id)
+    assert shown(server, seen)["file_hash"] == wish(1)["file_hash"]
+    newest = db.run_now(deploying.to_roll_out, group)
+    assert newest is not None
+    db.run_now(deploying.roll_out, owner.account_id, group, T0, there=newest.id)
+    db.run_now(deploying.roll_out, owner.account_id, group, T0, there=there.id)
+    assert shown(server, seen)["file_hash"] == wish(2)["file_hash"], "nor is an earlier one"
+
+
+def test_whoever_may_not_update_workers_does_not_begin_to_deploy(server: Served) -> None:
+    narrow: dict[str, Any] = {"api": {"instance_read": {}, "instance_write": {}, "user_read": {}}}
+    for permissions, status in ((narrow, 403), ({"api": {**narrow["api"], "misc": {}}}, 200)):
+        body = {"name": "ci", "permissions": permissions}
+        key = server.call("POST", "/api/v0/auth/apikeys/", "renter", body).json()["key"]
+        answer = server.call("PUT", DEPLOYMENTS, key, wish())
+        assert answer.status_code == status, answer.text
+        assert ("'misc'" in answer.text) == (status == 403)
+
+
+def test_who_is_limited_does_not_spend_by_a_deployment_of_anothers(server: Served) -> None:
+    told = deployed(server, wish(max_workers=1, cold_workers=0))
+    made = server.call("POST", "/api/v0/auth/apikeys/", "renter", {"name": "ci"}).json()
+    limit = {"amount": 1, "period": "month", "scope": "key", "scope_id": made["id"]}
+    free = server.call("PUT", DEPLOYMENTS, made["key"], wish(max_workers=2))
+    assert free.status_code == 200, free.text
+    tell = {**limit, "action": "notify"}
+    assert server.call("POST", "/api/v0/limits/", "renter", tell).status_code == 200
+    assert put(server, wish(max_workers=2), made["key"])["action"] == "exists"
+    assert server.call("POST", "/api/v0/limits/", "renter", limit).status_code == 200
+    path, group = f"/api/v0/deployment/{told['deployment_id']}", told["workergroup_id"]
+    for method, where, body in (
+        ("PUT", DEPLOYMENTS, wish(max_workers=500)),
+        ("POST", "/update_workers/", {"workergroup_id": group}),
+        ("POST", f"{path}/start/", {}),
+    ):
+        answer = server.call(method, where, made["key"], body)
+        assert answer.status_code == 403, answer.text
+        assert "do not count towards it" in answer.json()["msg"]
+    assert server.call("POST", f"{path}/stop/", made["key"], {}).status_code == 200
+    own = put(server, wish(tag="own"), made["key"])
+    assert own["action"] == "created"
+    assert put(server, wish(tag="own", max_workers=3), made["key"])["action"] == "autoscale_update"
 
 
 def test_ten_versions_are_kept(server: Served) -> None:
@@ -216,7 +333,6 @@ def test_ten_versions_are_kept(server: Served) -> None:
         {"env": "--privileged"},
         {"search_params": "no_such_field=1"},
         {"image": " "},
-        {"max_workers": 1, "cold_workers": 5},
         {"version_label": "l" * 300},
     ],
     ids=str,
@@ -244,6 +360,32 @@ def test_nobody_reads_or_changes_anothers(server: Served) -> None:
     assert put(server, wish(), "other")["deployment_id"] != told["deployment_id"]
 
 
+def recruit(server: Served, told: dict[str, Any]) -> None:
+    """One more worker of a deployment."""
+    market, group = recruiter(server), GroupId(told["workergroup_id"])
+
+    def rented() -> bool:  # an offer may be shown for a moment after it was taken
+        return any(
+            decided(server, told, Decision(kind=Kind.RENT, reason="a test", offer=one.offer))
+            for one in asyncio.run(market.candidates(group))[:1]
+        )
+
+    assert eventually(rented)
+
+
+def decided(server: Served, told: dict[str, Any], decision: Decision) -> bool:
+    """Whether an engine's decision could be carried out."""
+    endpoint, group = EndpointId(told["endpoint_id"]), GroupId(told["workergroup_id"])
+    done = asyncio.run(recruiter(server).carry_out(endpoint, group, decision, 0))
+    return done.text == "done"
+
+
+def instances(server: Served) -> list[dict[str, Any]]:
+    """Of the renter, the oldest first."""
+    rows = server.call("GET", "/api/v0/instances/", "renter").json()["instances"]
+    return sorted(rows, key=lambda row: row["id"])
+
+
 @pytest.fixture
 def agent(server: Served) -> Iterator[ScriptedAgent]:
     """The agent of a machine that is listed."""
@@ -260,13 +402,8 @@ def test_a_worker_fetches_the_code_of_its_own_deployment_only(
     server: Served, agent: ScriptedAgent
 ) -> None:
     told, strange = deployed(server), put(server, wish(name="strange"))
-    market, group = recruiter(server), GroupId(told["workergroup_id"])
-    offers = eventually(lambda: asyncio.run(market.candidates(group)))
-    assert {offer.machine for offer in offers} == {agent.joined.machine}
-    rent = Decision(kind=Kind.RENT, reason="a test", offer=offers[0].offer)
-    endpoint = EndpointId(told["endpoint_id"])
-    assert asyncio.run(market.carry_out(endpoint, group, rent, 0)) == "done"
-    (instance,) = server.call("GET", "/api/v0/instances/", "renter").json()["instances"]
+    recruit(server, told)
+    (instance,) = instances(server)
     env = dict(instance["extra_env"])
     assert env["IS_DEPLOYMENT"] == "true"
     assert env["DEPLOYMENT_ID"] == str(told["deployment_id"])
@@ -282,6 +419,51 @@ def test_a_worker_fetches_the_code_of_its_own_deployment_only(
     assert shown(server, told)["worker_count"] == 1
     assert server.call("DELETE", path.replace("download_url/", ""), "renter").json()["success"]
     assert server.call("GET", "/api/v0/instances/", "renter").json()["instances"] == []
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_cancelled_update_leaves_what_ran(server: Served) -> None:
+    old = wish(max_workers=2, cold_workers=0)
+    new = {**old, "file_hash": "1" * 64, "image": "python:3.10", "search_params": "num_gpus=1"}
+    told = deployed(server, old)
+    recruit(server, told)
+    before = group_of(server, told)
+    deployed(server, new)
+    assert roll_out(server, told) == 1
+    assert put(server, new)["action"] == "exists"
+    assert cancel(server, told) == 1
+    assert shown(server, told)["file_hash"] == old["file_hash"]
+    after = group_of(server, told)
+    assert after.template_hash == before.template_hash
+    assert after.search_params == before.search_params
+    assert put(server, new)["action"] == "soft_update", "workers run the old"
+    assert put(server, old)["action"] == "exists"
+    assert roll_out(server, told) == 1
+    assert cancel(server, told) == 1
+    assert shown(server, told)["file_hash"] == old["file_hash"], "it was of no other version"
+
+
+@pytest.mark.usefixtures("agent")
+def test_workers_that_a_cancelled_update_made_unlike_are_made_alike(server: Served) -> None:
+    old, new = wish(max_workers=2, cold_workers=0), wish(1, max_workers=2, cold_workers=0)
+    told = deployed(server, old)
+    recruit(server, told)
+    recruit(server, told)
+    deployed(server, new)
+    assert roll_out(server, told) == 2
+    first, second = instances(server)
+    worker = ContractId(first["id"])
+    assert decided(server, told, Decision(kind=Kind.UPDATE, reason="a test", worker=worker))
+    assert put(server, new)["action"] == "exists", "it goes on"
+    assert cancel(server, told) == 1
+    assert [one["template_hash_id"] for one in instances(server)] != [
+        second["template_hash_id"]
+    ] * 2
+    assert shown(server, told)["file_hash"] == old["file_hash"]
+    back = put(server, old)
+    assert (back["action"], back["upload_url"]) == ("soft_update", None)
+    assert roll_out(server, told) == 2
+    assert put(server, old)["action"] == "exists"
 
 
 def test_uploads_lie_beside_the_data_key(server: Served, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from vastai import VastAI
 
 from mercato.control.api.endpoints import search_text
 from mercato.control.api.fleet import Recruiter
-from mercato.control.api.launch_args import parse_launch_args
 from mercato.control.flows.house import Rules
 from mercato.control.store import decisions
 from mercato.market import errors
@@ -109,8 +108,11 @@ def test_an_endpoint_is_made_shown_changed_and_deleted(vast: VastAI) -> None:
         {"target_util": 0},
         {"target_util": 1.5},
         {"cold_mult": 0.5},
-        {"max_workers": 2, "cold_workers": 3},
+        {"cold_workers": -1},
+        {"cold_workers": 1_001},
+        {"max_workers": -1},
         {"max_workers": 100_000},
+        {"late_weight": -0.5},
         {"min_load": -1},
         {"endpoint_state": "asleep"},
         {"endpoint_name": "with/slash"},
@@ -122,6 +124,90 @@ def test_parameters_that_cannot_be_are_refused(server: Served, bad: dict[str, An
     answer = server.call("POST", "/api/v0/endptjobs/", "renter", {"endpoint_name": "x", **bad})
     assert answer.status_code == 400, answer.text
     assert answer.json()["msg"]
+
+
+def test_the_most_workers_win_over_the_least(server: Served) -> None:
+    def after(method: str, path: str, **asked: int) -> tuple[int, int]:
+        answer = server.call(method, f"/api/v0/endptjobs/{path}", "renter", asked)
+        assert answer.status_code == 200, answer.text
+        (row,) = server.call("GET", "/api/v0/endptjobs/", "renter").json()["results"]
+        return row["max_workers"], row["cold_workers"]
+
+    assert after("POST", "", max_workers=3) == (3, 3)
+    (row,) = server.call("GET", "/api/v0/endptjobs/", "renter").json()["results"]
+    path = f"{row['id']}/"
+    assert after("PUT", path, max_workers=2) == (2, 2)
+    assert after("PUT", path, cold_workers=7) == (2, 2)
+    assert after("PUT", path, max_workers=9, cold_workers=7) == (9, 7)
+
+
+# As the help of the official client writes them.
+EXAMPLE = (
+    "--onstart onstart_wget.sh  --env '-e ONSTART_PATH=https://example.com/onstart_OOBA.sh'"
+    " --image atinoda/text-generation-webui:default-nightly --disk 64"
+)
+
+
+def test_a_group_whose_workers_could_not_be_made_is_refused(vast: VastAI, server: Served) -> None:
+    _, group = group_of(vast)
+    good = {"endpoint_name": "chat", "template_hash": template(vast)}
+    web = vast.create_template(name="a", image="debian:12", env="-e WORKER_PORT=http")["template"]
+    odd = {"name": "b", "image": "debian:12", "extra_filters": {"no_such_field": {"eq": 1}}}
+    odd = server.call("POST", "/api/v0/template/", "renter", odd).json()["template"]
+    login = {"docker_login_user": "u", "docker_login_pass": "p", "docker_login_repo": "x.example"}
+    for bad, told in (
+        ({"launch_args": EXAMPLE}, "--onstart-cmd"),
+        ({"launch_args": "--privileged"}, "not known"),
+        ({"launch_args": "--env '-e WORKER_PORT=70000'"}, "WORKER_PORT"),
+        ({"launch_args": "--image 'no image'"}, "not the name of an image"),
+        ({"template_hash": web["hash_id"]}, "WORKER_PORT"),
+        ({"template_hash": odd["hash_id"]}, "no_such_field"),
+        (login, "--login"),
+    ):
+        for method, path in (("POST", ""), ("PUT", f"{group}/")):
+            answer = server.call(method, f"/api/v0/autojobs/{path}", "renter", {**good, **bad})
+            assert answer.status_code == 400, (method, bad, answer.text)
+            assert told in answer.json()["msg"]
+    known = EXAMPLE.replace("--onstart onstart_wget.sh", "--onstart-cmd 'wget $ONSTART_PATH'")
+    vast.update_workergroup(id=group, launch_args=known)
+    (row,) = vast.show_workergroups()
+    assert (row["launch_args"], row["version"]) == (known, 2)
+
+
+@pytest.mark.parametrize("action", ["stop", "notify"])
+def test_who_has_a_limit_scales_no_endpoint_whose_workers_count_for_another(
+    vast: VastAI, server: Served, action: str
+) -> None:
+    endpoint, group = group_of(vast)
+    made = server.call("POST", "/api/v0/auth/apikeys/", "renter", {"name": "ci"}).json()
+    limit = {"amount": 1, "period": "month", "scope": "key", "scope_id": made["id"]}
+    limited = server.call("POST", "/api/v0/limits/", "renter", {**limit, "action": action})
+    assert limited.status_code == 200, limited.text
+    hash_id = template(vast)
+    own = server.call("POST", "/api/v0/endptjobs/", made["key"], {"endpoint_name": "own"}).json()
+
+    def asked(endpoint: int) -> list[int]:
+        wish = {"endpoint_id": endpoint, "template_hash": hash_id}
+        answers = [
+            server.call("PUT", f"/api/v0/endptjobs/{endpoint}/", made["key"], {"min_load": 9}),
+            server.call("POST", "/api/v0/autojobs/", made["key"], wish),
+        ]
+        return [answer.status_code for answer in answers]
+
+    refused = 403 if action == "stop" else 200
+    assert asked(endpoint) == [refused, refused]
+    assert asked(own["id"]) == [200, 200]
+    path = f"/api/v0/autojobs/{group}/"
+    answer = server.call("PUT", path, made["key"], {"gpu_ram": 8})
+    assert answer.status_code == refused, answer.text
+    if action == "stop":
+        assert f"limit on key {made['id']}" in answer.json()["msg"]
+        mine = max(one["id"] for one in vast.show_workergroups())
+        to_theirs = server.call(
+            "PUT", f"/api/v0/autojobs/{mine}/", made["key"], {"endpoint_id": endpoint}
+        )
+        assert to_theirs.status_code == 403
+    assert server.call("PUT", path, "renter", {"gpu_ram": 8}).status_code == 200
 
 
 def test_nobody_reads_or_changes_anothers_endpoint(vast: VastAI, server: Served) -> None:
@@ -155,7 +241,8 @@ def test_a_worker_is_rented_slept_woken_made_anew_and_released(
 
     def do(kind: Kind, **about: Any) -> str:
         decision = Decision(kind=kind, reason="a test", **about)
-        return asyncio.run(market.carry_out(EndpointId(endpoint), GroupId(group), decision, 0))
+        done = market.carry_out(EndpointId(endpoint), GroupId(group), decision, 0)
+        return asyncio.run(done).text
 
     offers = eventually(lambda: asyncio.run(market.candidates(GroupId(group))))
     assert {offer.machine for offer in offers} == {machine}
@@ -197,7 +284,7 @@ def rent(market: Recruiter, endpoint: int, group: int) -> None:
     offers = eventually(lambda: asyncio.run(market.candidates(GroupId(group))))
     decision = Decision(kind=Kind.RENT, reason="a test", offer=offers[0].offer)
     told = market.carry_out(EndpointId(endpoint), GroupId(group), decision, 0)
-    assert asyncio.run(told) == "done"
+    assert asyncio.run(told).text == "done"
 
 
 def _worker(market: Recruiter, state: State) -> Any:
@@ -231,7 +318,7 @@ def test_a_worker_is_rented_by_bid_where_the_endpoint_may_bid(
     assert least.bid == least.gpu_price < same.gpu_price
     decision = Decision(kind=Kind.RENT, reason="a test", offer=least.offer, bid=least.bid)
     asked = market.carry_out(EndpointId(endpoint), GroupId(group), decision, 0)
-    assert asyncio.run(asked) == "done"
+    assert asyncio.run(asked).text == "done"
     (instance,) = vast.show_instances()
     assert instance["machine_id"] == machine
     assert instance["is_bid"]
@@ -267,7 +354,7 @@ def test_19_what_a_former_owner_decides_is_refused_and_kept(
     decision = Decision(kind=Kind.RENT, reason="a test", offer=offer.offer)
 
     def told(by: int) -> str:
-        return asyncio.run(market.carry_out(endpoint, GroupId(group), decision, by))
+        return asyncio.run(market.carry_out(endpoint, GroupId(group), decision, by)).text
 
     refused = told(fence - 1)
     assert "Another engine" in refused
@@ -313,22 +400,6 @@ def test_a_signing_key_is_made_once(server: Served) -> None:
     stored = server.plane.db.run_now(lambda tx: tx.one("select sealed from signing_keys"))
     assert stored is not None
     assert first.encode() not in bytes(stored["sealed"])
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["--disk", "--disk much", "--privileged", "--env 'unclosed", "--disk -1", "stray"],
-)
-def test_launch_args_that_cannot_be_read_are_refused(text: str) -> None:
-    with pytest.raises(errors.InvalidRequest):
-        parse_launch_args(text)
-
-
-def test_launch_args_as_the_command_line_writes_them() -> None:
-    args = parse_launch_args("--disk=32 --env '-e A=b' --ssh --direct --bid_price 0.2")
-    assert (args.disk_gb, args.bid) == (32, 0.2)
-    assert args.request.env == "-e A=b"
-    assert args.request.runtype == "ssh_direct ssh_proxy"
 
 
 def test_a_query_comes_as_text_list_or_object() -> None:

@@ -1,15 +1,20 @@
 """A permission file written for the official service means the same here; keys reach no further."""
 
+import dataclasses
+from typing import Any
+
+import httpx2
 import pytest
 
 from mercato.control.api.auth import authorize
 from mercato.control.api.caller import Caller
 from mercato.control.api.paths import Paths
 from mercato.control.api.route import Route
-from mercato.control.api.routes import ROUTES
+from mercato.control.api.routes import ROUTES, SCOPED
 from mercato.market import errors
-from mercato.market.access import GRANTABLE, Permission
+from mercato.market.access import GRANTABLE, SCOPES, Permission
 from mercato.market.ids import AccountId, ApiKeyId, ContractId
+from tests.control.api.serving import Served
 
 P = Permission
 PATHS = Paths(ROUTES)
@@ -105,6 +110,12 @@ def test_renting_by_a_query_needs_what_renting_needs() -> None:
     assert methods["PUT"].permission is P.INSTANCE_WRITE
 
 
+def test_every_name_is_of_a_route_in_its_category() -> None:
+    named = {route.scope: route.permission for route in ROUTES if route.scope is not None}
+    assert named == SCOPES
+    assert len([route for route in ROUTES if route.scope is not None]) == len(SCOPED)
+
+
 def caller(kind: str = "account", *categories: Permission, full: bool = False) -> Caller:
     return Caller(
         account=AccountId(1),
@@ -153,3 +164,67 @@ def test_an_instance_may_show_start_stop_label_destroy_and_read_itself() -> None
     }
     workers = {f"{route.method} {route.path}" for route in ROUTES if route.own_worker}
     assert workers == {"GET /api/v0/deployment/{id}/download_url"}
+
+
+ONE_MAY: dict[str, dict[str, Any]] = {
+    "instance_read": {"api.instance.request_logs": {"constraints": {"id": {"eq": 1}}}},
+    "instance_write": {"api.instance.reboot": {}},
+}
+"""What the official documentation shows, and one more."""
+ONE_NAMES = frozenset(name for rules in ONE_MAY.values() for name in rules)
+
+
+@pytest.mark.parametrize("route", GUARDED, ids=lambda route: f"{route.method} {route.path}")
+def test_a_key_for_single_routes_reaches_those_and_no_others(route: Route) -> None:
+    who = dataclasses.replace(caller(), permissions=ONE_MAY)
+    role = dataclasses.replace(caller(full=True), role=ONE_MAY)
+    free = route.permission is P.ANYONE
+    assert may(route, who, id=1) == (free or route.scope in ONE_NAMES)
+    assert may(route, who, id=2) == (free or route.scope == "api.instance.reboot")
+    assert may(route, who) == (free or route.scope == "api.instance.reboot")
+    if route.permission is not P.OPERATOR:
+        assert may(route, role, id=1) == may(route, who, id=1)
+
+
+def made(server: Served, permissions: dict[str, Any]) -> httpx2.Response:
+    body = {"name": "one", "permissions": {"api": permissions}}
+    return server.call("POST", "/api/v0/auth/apikeys/", "renter", body)
+
+
+def test_a_key_for_single_routes_does_those_alone(server: Served) -> None:
+    key = made(server, ONE_MAY).json()["key"]
+    for method, path, status in (
+        ("PUT", "instances/request_logs/1", 404),
+        ("PUT", "instances/request_logs/2", 403),
+        ("PUT", "instances/reboot/2", 404),
+        ("GET", "instances/1", 403),
+        ("DELETE", "instances/1", 403),
+        ("DELETE", "deployment/1", 403),
+        ("GET", "deployment/1/download_url", 403),
+    ):
+        answer = server.call(method, f"/api/v0/{path}/", key, {} if method == "PUT" else None)
+        assert answer.status_code == status, (path, answer.text)
+
+
+@pytest.mark.parametrize(
+    ("permissions", "says"),
+    [
+        ({"instance_read": {"api.instance.logs": {}}}, "api.instance.request_logs"),
+        ({"instance_read": {"api.instance.reboot": {}}}, "api.instance.show"),
+        ({"misc": {"api.endpoint.show": {}}}, "there are: none"),
+        ({"instance_write": {"api.instance.reboot": {"params": {}}}}, "takes constraints"),
+    ],
+    ids=str,
+)
+def test_a_route_that_nobody_knows_is_refused(
+    server: Served, permissions: dict[str, Any], says: str
+) -> None:
+    answer = made(server, permissions)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_permissions")
+    assert says in answer.json()["msg"]
+
+
+def test_a_stored_rule_with_an_unknown_name_gives_nothing() -> None:
+    kept: dict[str, Any] = {"instance_write": {"api.whatever": {}, "": {}}}
+    who = dataclasses.replace(caller(), permissions=kept)
+    assert not any(may(r, who, id=1) for r in ROUTES if r.permission is P.INSTANCE_WRITE)

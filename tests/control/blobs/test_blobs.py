@@ -66,6 +66,9 @@ def test_a_file_is_kept_whole_or_not_at_all(store: Directory, tmp_path: Path) ->
     assert list((tmp_path / "uploads").iterdir()) == []
     store.take(NAME, 3, io.BytesIO(b"abc"))
     store.take(NAME, 3, io.BytesIO(b"abc"))
+    with pytest.raises(errors.Conflict, match="stays"):
+        store.take(NAME, 3, io.BytesIO(b"xyz"))
+    assert len(list((tmp_path / "uploads").iterdir())) == 1
     assert store.has(NAME, T0)
     size, pieces = store.read(NAME)
     assert (size, b"".join(pieces)) == (3, b"abc")

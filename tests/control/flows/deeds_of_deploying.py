@@ -104,7 +104,25 @@ def roll_out(market: Market) -> Deed:
     made = _with_a_worker(market)
     put(market, wish(image="alpine", file_hash="1" * 64))
     renter, group = market.renter, made.deployment.group_id
-    return lambda tx: deploying.roll_out(tx, renter, group, NOW, is_there=True)
+    there = market.db.run_now(deploying.to_roll_out, group)
+    assert there is not None
+    return lambda tx: deploying.roll_out(tx, renter, group, NOW, there=there.id)
+
+
+@of(deploying.cancel, NOTHING)
+def cancel_the_roll_out(market: Market) -> Deed:
+    roll_out(market)
+    made = put(market, wish(image="alpine", file_hash="1" * 64))
+    renter, group, there = market.renter, made.deployment.group_id, made.version.id
+    market.db.run_now(deploying.roll_out, renter, group, T0 + 6_000, there=there)
+    return lambda tx: deploying.cancel(tx, renter, group, NOW)
+
+
+@of(deploying.announce, NOTHING)
+def announce_another_size(market: Market) -> Deed:
+    made = put(market)
+    renter, deployment, version = market.renter, made.deployment.id, made.version.id
+    return lambda tx: deploying.announce(tx, renter, deployment, version, 2_000)
 
 
 @of(deploying.beat, NOTHING)
@@ -136,4 +154,4 @@ def delete_deployments_of_a_name(market: Market) -> Deed:
 @of(deploying.expire, NOTHING)
 def expire_deployment(market: Market) -> Deed:
     made = _with_a_worker(market)
-    return lambda tx: deploying.expire(tx, made.deployment.id, NOW)
+    return lambda tx: deploying.expire(tx, made.deployment.id, NOW, T0)

@@ -5,21 +5,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import msgspec
+import pytest
 
 from mercato.control.api.fleet import _fleet
 from mercato.control.db import Database
 from mercato.control.flows import renting, serving, templating
 from mercato.control.flows.metering import DISK, GPU
 from mercato.control.flows.renting import Minted
-from mercato.control.store import api_keys, limits, segments
+from mercato.control.store import api_keys, endpoints, limits, segments, worker_groups
 from mercato.control.store.worker_groups import StoredGroup
 from mercato.engine.fleet import Fleet
 from mercato.market import errors
-from mercato.market.ids import ContractId, OfferId
+from mercato.market.ids import ApiKeyId, ContractId, OfferId
 from mercato.market.instance import Actual, Reason, State
-from mercato.market.limits import Scope
-from mercato.market.money import NanoUsdPerHour, nano
-from mercato.serverless.endpoint import Endpoint, GroupId
+from mercato.market.limits import Action, Limit, Period, Scope
+from mercato.market.money import NanoUsd, NanoUsdPerHour, nano
+from mercato.serverless.endpoint import Endpoint, EndpointState, GroupId
 from mercato.wire.worker import Status
 from tests.control.market import T0, Agent, Market, open_market, request
 
@@ -60,16 +61,104 @@ def group_of(market: Market, parameters: Endpoint, scopes: Mapping[Scope, int] =
     return market.db.run_now(serving.create_group, group)
 
 
+def _key(market: Market) -> ApiKeyId:
+    """Another key of the renter's."""
+    secret = market.mint().instance_key
+    return market.db.run_now(
+        api_keys.create,
+        account=market.renter,
+        kind="account",
+        name="",
+        secret=secret,
+        now_ms=T0,
+    )
+
+
 def test_workers_count_for_the_limits_of_who_made_the_endpoint(db: Database) -> None:
     market = open_market(db)
-    key = db.run_now(
-        api_keys.create, account=market.renter, kind="account", name="", secret="x", now_ms=T0
-    )
+    key = _key(market)
     made_by = {Scope.KEY: int(key), Scope.MEMBER: int(market.host)}
     life = Life(market, made_by)
     scopes = db.run_now(limits.scopes_of, life.worker)
     assert made_by.items() <= scopes.items()
     assert set(scopes) == {Scope.INSTANCE, Scope.ENDPOINT, *made_by}
+
+
+def stated(market: Market, state: EndpointState) -> None:
+    """Give the market's only endpoint a state."""
+    [one] = market.db.run_now(endpoints.everything)
+    after = msgspec.structs.replace(one.parameters, state=state)
+    market.db.run_now(serving.change_endpoint, market.renter, one.id, one.name, after, T0)
+
+
+@pytest.mark.parametrize("state", [EndpointState.SUSPENDED, EndpointState.STOPPED])
+def test_no_worker_is_rented_or_woken_for_an_endpoint_that_is_not_active(
+    db: Database, state: EndpointState
+) -> None:
+    market = open_market(db)
+    life = Life(market)
+    life.pass_time(5)
+    db.run_now(serving.put_to_sleep, life.worker, life.now_s * 1_000)
+    life.pass_time(5)
+    stated(market, state)
+    [group] = db.run_now(worker_groups.everything)
+    wanted = serving.Recruit(
+        group=group.id,
+        offer=market.offer(life.agent, 1),
+        request=request(),
+        token="another token",
+        reason="a test",
+    )
+    with pytest.raises(errors.Conflict, match=f"is {state.value}"):
+        db.run_now(serving.recruit, wanted, market.mint(), life.now_s * 1_000, market.house)
+    with pytest.raises(errors.Conflict, match=f"is {state.value}"):
+        db.run_now(serving.wake, life.worker, life.now_s * 1_000, market.house)
+    stated(market, EndpointState.ACTIVE)
+    db.run_now(serving.wake, life.worker, life.now_s * 1_000, market.house)
+    market.audit()
+
+
+def test_the_most_workers_win_over_the_least(db: Database) -> None:
+    market = open_market(db)
+    group_of(market, Endpoint(workers_max=2, workers_min=5))
+    [made] = db.run_now(endpoints.everything)
+    assert (made.parameters.workers_max, made.parameters.workers_min) == (2, 2)
+
+
+def test_workers_must_count_for_every_limit_that_stops_a_caller(db: Database) -> None:
+    market = open_market(db)
+    key, member = int(_key(market)), int(market.host)
+    group_of(market, Endpoint(), {Scope.KEY: key, Scope.MEMBER: member})
+    [made] = db.run_now(endpoints.everything)
+
+    def set_limit(scope: Scope, number: int, action: Action) -> None:
+        limit = Limit(
+            id=0,
+            account_id=market.renter,
+            scope=scope,
+            scope_id=number,
+            period=Period.DAY,
+            amount=NanoUsd(nano(1)),
+            action=action,
+            set_at_ms=T0,
+        )
+        db.run_now(limits.create, limit)
+
+    second = int(_key(market))
+    for scope, number in ((Scope.KEY, key), (Scope.MEMBER, member)):
+        set_limit(scope, number, Action.STOP)
+    set_limit(Scope.KEY, second, Action.NOTIFY)
+    for scopes in ({}, {Scope.KEY: key}, {Scope.KEY: second, Scope.MEMBER: member}):
+        db.run_now(serving.answers_for, scopes, made)
+    set_limit(Scope.KEY, second, Action.STOP)
+    other = int(market.account("other"))
+    set_limit(Scope.MEMBER, other, Action.STOP)
+    for stranger in (
+        {Scope.KEY: second, Scope.MEMBER: member},
+        {Scope.KEY: 99, Scope.MEMBER: other},
+    ):
+        with pytest.raises(errors.NotPermitted, match="spending limit"):
+            db.run_now(serving.answers_for, stranger, made)
 
 
 class Life:

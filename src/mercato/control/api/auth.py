@@ -121,10 +121,10 @@ def authorize(route: Route, caller: Caller | None, arguments: Mapping[str, Any])
         if not caller.is_operator or caller.permissions is not None:
             raise errors.NotPermitted("Only a full key of an operator of this market may do this.")
         return
-    if not caller.may(route.permission, arguments):
-        key_may = allows(caller.permissions, route.permission, arguments)
+    if not caller.may(route.permission, arguments, route.scope):
+        key_may = allows(caller.permissions, route.permission, arguments, route.scope)
         whose = "Your role in this team" if key_may else "This API key"
         raise errors.NotPermitted(
-            f"{whose} lacks the permission {route.permission.value!r} for this, or one of"
-            " its constraints is not met."
+            f"{whose} lacks the permission {route.permission.value!r} for this, has it for other"
+            " routes alone, or one of its constraints is not met."
         )

@@ -37,6 +37,13 @@ class Caller:
         member = {} if self.member is None else {Scope.MEMBER: int(self.member)}
         return {Scope.KEY: int(self.key), **member}
 
-    def may(self, needed: Permission, arguments: Mapping[str, object] = _NONE) -> bool:
-        """Whether both the key and the member's role cover a permission."""
-        return all(allows(granted, needed, arguments) for granted in (self.permissions, self.role))
+    def may(
+        self,
+        needed: Permission,
+        arguments: Mapping[str, object] = _NONE,
+        scope: str | None = None,
+    ) -> bool:
+        """Whether both the key and the member's role cover a permission, or the route `scope`."""
+        return all(
+            allows(granted, needed, arguments, scope) for granted in (self.permissions, self.role)
+        )

@@ -22,6 +22,7 @@ from mercato.control.store import deployments as stored
 from mercato.control.store import endpoints, workers
 from mercato.control.store.deployments import StoredDeployment, StoredVersion, Surroundings
 from mercato.market import errors
+from mercato.market.access import Permission
 from mercato.market.ids import AccountId
 from mercato.serverless.endpoint import EndpointState
 
@@ -178,6 +179,12 @@ class Download(msgspec.Struct, frozen=True, kw_only=True):
 
 async def put_deployment(call: Call, asked: DeploymentAsked) -> DeploymentPut:
     """Make a deployment, or make it what it should be; says whether code is to be uploaded."""
+    if not call.who.may(Permission.MISC):
+        # Said before anything is made or uploaded, and not when the client goes on from there.
+        raise errors.NotPermitted(
+            "To deploy needs the permission 'misc' beside 'instance_write', for its endpoint and"
+            " for updating its workers; this API key, or your role in this team, lacks it."
+        )
     done = await call.services.db.run(
         deploying.put,
         call.account,
@@ -187,7 +194,7 @@ async def put_deployment(call: Call, asked: DeploymentAsked) -> DeploymentPut:
         call.services.house,
         scopes=call.who.scopes,
     )
-    form = await _form(call, done.version)
+    form = await _form(call, done.version, asked.file_size)
     return DeploymentPut(
         action=done.action.value,
         deployment_id=done.deployment.id,
@@ -199,11 +206,15 @@ async def put_deployment(call: Call, asked: DeploymentAsked) -> DeploymentPut:
     )
 
 
-async def _form(call: Call, version: StoredVersion) -> Form | None:
-    """How to bring a version's code; None when it is there."""
+async def _form(call: Call, version: StoredVersion, file_size: int) -> Form | None:
+    """How to bring a version's code in an archive of this size; None when it is there."""
     blobs = call.services.blobs
     if await asyncio.to_thread(blobs.has, version.blob, call.now_ms):
         return None
+    if version.file_size != file_size:
+        version = await call.services.db.run(
+            deploying.announce, call.account, version.deployment_id, version.id, file_size
+        )
     return blobs.form(version.blob, version.file_size, call.reached, call.now_ms)
 
 
@@ -364,7 +375,14 @@ async def stop_deployment(call: Call, asked: ByDeployment) -> Stated:
 
 
 async def _set(call: Call, deployment: int, state: EndpointState) -> Stated:
-    await call.services.db.run(deploying.set_state, call.account, deployment, state, call.now_ms)
+    await call.services.db.run(
+        deploying.set_state,
+        call.account,
+        deployment,
+        state,
+        call.now_ms,
+        scopes=call.who.scopes,
+    )
     return Stated(endpoint_state=state.value, msg=f"Deployment {deployment} is {state.value}.")
 
 

@@ -8,6 +8,8 @@ import msgspec
 from mercato.catalog.language import parse, parse_text
 from mercato.control.api.auth import new_secret
 from mercato.control.api.call import Call, Done, Nothing
+from mercato.control.api.caller import Caller
+from mercato.control.api.launch_args import parse_launch_args, worker_launch, worker_query
 from mercato.control.api.offer_fields import OFFERS
 from mercato.control.api.times import seconds
 from mercato.control.db import Tx
@@ -16,6 +18,7 @@ from mercato.control.flows.house import House
 from mercato.control.store import endpoints as stored
 from mercato.control.store import worker_groups
 from mercato.control.store.endpoints import StoredEndpoint
+from mercato.control.store.templates import StoredTemplate
 from mercato.control.store.worker_groups import StoredGroup
 from mercato.market import errors
 from mercato.market.ids import AccountId
@@ -161,14 +164,15 @@ async def create_endpoint(call: Call, asked: Scaling) -> Made:
 
 async def change_endpoint(call: Call, asked: ScalingOf) -> Done:
     """Change parameters of an endpoint, its state among them."""
-    await call.services.db.run(_change, call.account, asked, call.now_ms)
+    await call.services.db.run(_change, call.who, asked, call.now_ms)
     return Done(msg=f"Endpoint {asked.id} is changed.")
 
 
-def _change(tx: Tx, account: AccountId, asked: ScalingOf, now_ms: int) -> None:
-    mine = serving.my_endpoint(tx, account, asked.id)
-    name = asked.endpoint_name or mine.name
-    serving.change_endpoint(tx, account, mine.id, name, _over(mine.parameters, asked), now_ms)
+def _change(tx: Tx, who: Caller, asked: ScalingOf, now_ms: int) -> None:
+    mine = serving.my_endpoint(tx, who.account, asked.id)
+    serving.answers_for(tx, who.scopes, mine)
+    name, after = asked.endpoint_name or mine.name, _over(mine.parameters, asked)
+    serving.change_endpoint(tx, who.account, mine.id, name, after, now_ms)
 
 
 class DeletedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -275,39 +279,65 @@ def _groups(tx: Tx, account: AccountId) -> list[GroupRow]:
 
 async def create_group(call: Call, asked: GroupAsked) -> Made:
     """Give an endpoint a worker group."""
-    made = await call.services.db.run(_create_group, call.account, asked, call.now_ms)
+    _refuse_login(call)
+    made = await call.services.db.run(
+        _create_group, call.who, asked, call.now_ms, call.services.house
+    )
     return Made(id=made.id, result=made.id)
 
 
-def _create_group(tx: Tx, account: AccountId, asked: GroupAsked, now_ms: int) -> StoredGroup:
-    template = templating.find(tx, account, asked.template_id, asked.template_hash)
-    return serving.create_group(
-        tx,
-        StoredGroup(
-            id=GroupId(0),
-            endpoint_id=_endpoint_id(tx, account, asked),
-            account_id=account,
-            template_id=template.id,
-            template_hash=template.hash_id,
-            search_params=search_text(asked.search_params or ""),
-            launch_args=_checked_text(asked.launch_args or "", "launch_args"),
-            gpu_ram_mb=None if asked.gpu_ram is None else _megabytes(asked.gpu_ram),
-            test_workers=_test_workers(asked.test_workers),
-            version=1,
-            created_at_ms=now_ms,
-            updated_at_ms=now_ms,
-        ),
+def _create_group(tx: Tx, who: Caller, asked: GroupAsked, now_ms: int, house: House) -> StoredGroup:
+    template = templating.find(tx, who.account, asked.template_id, asked.template_hash)
+    group = StoredGroup(
+        id=GroupId(0),
+        endpoint_id=_endpoint_of(tx, who, asked),
+        account_id=who.account,
+        template_id=template.id,
+        template_hash=template.hash_id,
+        search_params=search_text(asked.search_params or ""),
+        launch_args=_checked_text(asked.launch_args or "", "launch_args"),
+        gpu_ram_mb=None if asked.gpu_ram is None else _megabytes(asked.gpu_ram),
+        test_workers=_test_workers(asked.test_workers),
+        version=1,
+        created_at_ms=now_ms,
+        updated_at_ms=now_ms,
     )
+    _check_workers(group, template, house)
+    return serving.create_group(tx, group)
 
 
-def _endpoint_id(tx: Tx, account: AccountId, asked: GroupAsked) -> EndpointId:
+def _refuse_login(call: Call) -> None:
+    """A group has no login of its own; without it the workers could not pull their image."""
+    if call.arguments.get("docker_login_user") or call.arguments.get("docker_login_pass"):
+        raise errors.InvalidRequest(
+            "A worker group keeps no registry login (docker_login_…): put it into its template"
+            " (create template --login), where it is kept sealed."
+        )
+
+
+def _check_workers(group: StoredGroup, template: StoredTemplate, house: House) -> None:
+    """Refuse now what would be refused whenever a worker is wanted."""
+    args = parse_launch_args(group.launch_args)
+    worker_launch(args, template, house.box)
+    parse(worker_query(group, args, template), OFFERS)
+
+
+def _endpoint_of(tx: Tx, who: Caller, asked: GroupAsked) -> EndpointId:
+    """The endpoint that is named, where the caller may have workers rented."""
     if asked.endpoint_id is not None:
-        return serving.my_endpoint(tx, account, asked.endpoint_id).id
+        found = serving.my_endpoint(tx, who.account, asked.endpoint_id)
+    else:
+        found = _endpoint_named(tx, who.account, asked.endpoint_name)
+    serving.answers_for(tx, who.scopes, found)
+    return found.id
+
+
+def _endpoint_named(tx: Tx, account: AccountId, name: str | None) -> StoredEndpoint:
     for one in stored.of_account(tx, account):
-        if one.name == asked.endpoint_name:
-            return one.id
+        if one.name == name:
+            return one
     raise errors.NotFound(
-        f"You have no endpoint {asked.endpoint_name!r}; name one with endpoint_name or endpoint_id."
+        f"You have no endpoint {name!r}; name one with endpoint_name or endpoint_id."
     )
 
 
@@ -374,18 +404,21 @@ def _written(value: object) -> str:
 
 async def change_group(call: Call, asked: GroupOf) -> Done:
     """Change a worker group; when what its workers run changed, they are updated one by one."""
-    await call.services.db.run(_change_group, call.account, asked, call.now_ms)
+    _refuse_login(call)
+    await call.services.db.run(_change_group, call.who, asked, call.now_ms, call.services.house)
     return Done(msg=f"Worker group {asked.id} is changed.")
 
 
-def _change_group(tx: Tx, account: AccountId, asked: GroupOf, now_ms: int) -> None:
-    mine = serving.my_group(tx, account, asked.id)
+def _change_group(tx: Tx, who: Caller, asked: GroupOf, now_ms: int, house: House) -> None:
+    mine = serving.my_group(tx, who.account, asked.id)
+    serving.answers_for(tx, who.scopes, serving.my_endpoint(tx, who.account, mine.endpoint_id))
     changes: dict[str, Any] = {}
+    template = None
     if asked.template_hash or asked.template_id is not None:
-        template = templating.find(tx, account, asked.template_id, asked.template_hash)
+        template = templating.find(tx, who.account, asked.template_id, asked.template_hash)
         changes |= {"template_id": template.id, "template_hash": template.hash_id}
     if asked.endpoint_id is not None or asked.endpoint_name:
-        changes["endpoint_id"] = _endpoint_id(tx, account, asked)
+        changes["endpoint_id"] = _endpoint_of(tx, who, asked)
     if asked.search_params is not None:
         changes["search_params"] = search_text(asked.search_params)
     if asked.launch_args is not None:
@@ -394,7 +427,10 @@ def _change_group(tx: Tx, account: AccountId, asked: GroupOf, now_ms: int) -> No
         changes["gpu_ram_mb"] = _megabytes(asked.gpu_ram)
     if asked.test_workers is not None:
         changes["test_workers"] = _test_workers(asked.test_workers)
-    serving.change_group(tx, msgspec.structs.replace(mine, **changes), now_ms)
+    after = msgspec.structs.replace(mine, **changes)
+    if changes.keys() & {"template_hash", "launch_args", "search_params"}:
+        _check_workers(after, template or templating.of_group(tx, mine), house)
+    serving.change_group(tx, after, now_ms)
 
 
 async def delete_group(call: Call, asked: ByGroup) -> DeletedEndpoint:

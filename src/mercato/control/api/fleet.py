@@ -14,26 +14,27 @@ import msgspec
 import psycopg
 import psycopg_pool
 
-from mercato.catalog.language import parse_text
 from mercato.control.api import rolling
 from mercato.control.api.auth import KeyRing, new_secret
-from mercato.control.api.creating import DISK_GB_DEFAULT
-from mercato.control.api.launch_args import LaunchArgs, parse_launch_args
-from mercato.control.api.launching import launch_of
+from mercato.control.api.launch_args import (
+    LaunchArgs,
+    parse_launch_args,
+    worker_disk_gb,
+    worker_launch,
+    worker_query,
+)
 from mercato.control.api.offer_book import OfferBook
-from mercato.control.api.offer_fields import OFFERS
 from mercato.control.api.shapes import UNPROVEN_RELIABILITY
 from mercato.control.blobs.blobs import Blobs, BlobsTrouble
 from mercato.control.clock import Clock
 from mercato.control.db import Database, Tx
-from mercato.control.flows import owning, serving, templating
+from mercato.control.flows import deploying, owning, serving, templating
 from mercato.control.flows.house import House
 from mercato.control.flows.renting import Minted, RentRequest
 from mercato.control.store import (
     decisions,
     endpoints,
     leases,
-    templates,
     traffic,
     worker_groups,
     workers,
@@ -52,16 +53,33 @@ from mercato.serverless.decision import Decision
 from mercato.serverless.decision import Kind as Doing
 from mercato.serverless.endpoint import EndpointId, Group, GroupId
 from mercato.serverless.recruit import Candidate
-from mercato.wire.fleet import Definition, Fleet, Minute, Ownership, WorkerFact
+from mercato.wire.fleet import (
+    DONE,
+    Definition,
+    Fleet,
+    Minute,
+    Outcome,
+    Ownership,
+    WorkerFact,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-WORKER_PORT: Final = 3000
 CANDIDATES_MAX: Final = 64
 """Offers that the engine is shown for each group: the cheapest are enough to choose from."""
 
-_DONE: Final = "done"
+REFUSALS_COMPARED: Final = 20
+
+_OF_ACCOUNT: Final = (
+    errors.InsufficientCredit,
+    errors.SpendingLimitReached,
+    errors.TooMany,
+    errors.NotPermitted,
+    errors.NotFound,
+    errors.Conflict,
+)
+"""Refusals of an account, an endpoint or a group, or of an engine that does not own it any more."""
 
 Deed = Callable[[Tx], ContractId | None]
 """What is done in one transaction; the worker, when it is a new one."""
@@ -94,14 +112,19 @@ class Recruiter:
         return await self._ask(_fleet)
 
     async def candidates(self, group: GroupId) -> list[Candidate]:
-        """What could be rented for a group now, best offer first."""
-        found = await self._ask(_group_and_template, group)
-        if found is None:
+        """What could be rented for a group now, best offer first.
+
+        Nothing for a group that cannot be read: its endpoint has others, which need the engine.
+        """
+        try:
+            return await self._candidates(group)
+        except (errors.Refusal, ValueError):
             return []
-        stored, template = found
+
+    async def _candidates(self, group: GroupId) -> list[Candidate]:
+        stored, template = await self._ask(_found, group)
         args = parse_launch_args(stored.launch_args)
-        disk_gb = _disk_gb(args, template)
-        query = _query(stored, disk_gb)
+        query = worker_query(stored, args, template) | {"limit": CANDIDATES_MAX}
         rows = msgspec.json.decode(self.offers.search(query, stored.account_id))
         offers = [_candidate(stored.id, row, args.bid) for row in rows]
         if args.bid is None and await self._ask(_may_bid, stored.endpoint_id):
@@ -146,7 +169,7 @@ class Recruiter:
         owner, now_ms = AccountId(account), self.clock.now_ms()
         try:
             if cancel:
-                return await self._ask(serving.cancel_renewal, owner, group, now_ms)
+                return await self._ask(deploying.cancel, owner, group, now_ms)
             return await rolling.roll_out(self._ask, self.blobs, owner, group, now_ms)
         except errors.NotFound as none:
             raise LookupError(str(none)) from none
@@ -155,8 +178,8 @@ class Recruiter:
 
     async def carry_out(
         self, endpoint: EndpointId, group: GroupId, decision: Decision, fence: int
-    ) -> str:
-        """Do what was decided and keep it with its reason; `done`, or why it could not be.
+    ) -> Outcome:
+        """Do what was decided and keep it with its reason; or why it could not be, kept once.
 
         An older fence than the endpoint's is refused: its owner is another engine.
         """
@@ -166,15 +189,20 @@ class Recruiter:
             worker_id=decision.worker,
             offer_id=decision.offer,
             reason=decision.reason,
-            outcome=_DONE,
+            outcome=DONE,
             at_ms=self.clock.now_ms(),
         )
+        of_account = True  # what is wrong before an offer is looked at is wrong with all of them
         try:
-            await self._ask(_carry_out, made, fence, await self._deed(group, decision))
+            deed = await self._deed(group, decision)
+            of_account = False
+            await self._ask(_carry_out, made, fence, deed)
         except errors.Refusal as refusal:
             made = msgspec.structs.replace(made, outcome=str(refusal))
-            await self._ask(decisions.record, made)
-        return made.outcome
+            of_account = of_account or isinstance(refusal, _OF_ACCOUNT)
+            await self._ask(_record_refusal, made, of_account=of_account)
+            return Outcome(text=made.outcome, of_account=of_account)
+        return Outcome()
 
     async def _deed(self, group: GroupId, decision: Decision) -> Deed:
         """What a decision does, with all that it needs from outside of its transaction."""
@@ -189,7 +217,7 @@ class Recruiter:
             case Doing.SLEEP:
                 return partial(serving.put_to_sleep, worker=worker, now_ms=now_ms)
             case Doing.UPDATE:
-                return await self._renewal(group, worker)
+                return self._renewal(group, worker)
             case Doing.DESTROY:
                 return partial(serving.release, worker=worker, now_ms=now_ms)
 
@@ -199,54 +227,52 @@ class Recruiter:
             await self._ask(_reboot, worker, fence, self.clock.now_ms(), self.house)
         except errors.Refusal as refusal:
             return str(refusal)
-        return _DONE
+        return DONE
 
     async def _rental(self, group: GroupId, decision: Decision) -> Deed:
+        token, now_ms = new_secret(), self.clock.now_ms()
+        minted = Minted(instance_key=new_secret(), jupyter_token=secrets.token_urlsafe(24))
+        await self._ask(self._recruit, group, decision, token)  # is refused now if none can be made
+
+        def rental(tx: Tx) -> ContractId:
+            wanted = self._recruit(tx, group, decision, token)
+            return serving.recruit(tx, wanted, minted, now_ms, self.house).contract.id
+
+        return rental
+
+    def _recruit(self, tx: Tx, group: GroupId, decision: Decision, token: str) -> serving.Recruit:
+        """The worker that was decided on, made of what its group is in this very transaction."""
         assert decision.offer is not None, decision
-        stored, template = await self._found(group)
+        stored, template = _found(tx, group)
         args = parse_launch_args(stored.launch_args)
-        token = new_secret()
         request = RentRequest(
             launch=self._launch(args, template, token),
-            disk_mb=round(_disk_gb(args, template) * 1_000),
-            label=f"worker of group {group}",
+            disk_mb=round(worker_disk_gb(args, template) * 1_000),
+            label=args.label or f"worker of group {group}",
             bid=decision.bid if args.bid is None else NanoUsdPerHour(nano(args.bid)),
             template=(template.id, template.hash_id),
         )
-        minted = Minted(instance_key=new_secret(), jupyter_token=secrets.token_urlsafe(24))
-        wanted = serving.Recruit(
+        return serving.Recruit(
             group=group,
             offer=decision.offer,
             request=request,
             token=token,
             reason=decision.reason,
         )
-        now_ms = self.clock.now_ms()
-        return lambda tx: serving.recruit(tx, wanted, minted, now_ms, self.house).contract.id
 
-    async def _renewal(self, group: GroupId, worker: ContractId) -> Deed:
-        stored, template = await self._found(group)
-        token = new_secret()
-        launch = self._launch(parse_launch_args(stored.launch_args), template, token)
-        return partial(
-            serving.renew,
-            worker=worker,
-            launch=launch,
-            token=token,
-            now_ms=self.clock.now_ms(),
-            house=self.house,
-        )
+    def _renewal(self, group: GroupId, worker: ContractId) -> Deed:
+        token, now_ms = new_secret(), self.clock.now_ms()
 
-    async def _found(self, group: GroupId) -> tuple[StoredGroup, StoredTemplate]:
-        found = await self._ask(_group_and_template, group)
-        if found is None:
-            raise errors.NotFound(f"There is no worker group {group} any more.")
-        return found
+        def renewal(tx: Tx) -> None:
+            stored, template = _found(tx, group)
+            launch = self._launch(parse_launch_args(stored.launch_args), template, token)
+            serving.renew(tx, worker, launch, token, now_ms, self.house)
+
+        return renewal
 
     def _launch(self, args: LaunchArgs, template: StoredTemplate, token: str) -> Launch:
         """What a worker runs: its template's launch with what it needs to find the engine."""
-        launch = launch_of(args.request, template, self.house.box)
-        port = int(launch.env.get("WORKER_PORT", WORKER_PORT))
+        launch, port = worker_launch(args, template, self.house.box)
         ports = launch.ports
         if all(wish.container != port for wish in ports):
             ports = (*ports, PortWish(container=port))
@@ -267,33 +293,26 @@ def _carry_out(tx: Tx, made: StoredDecision, fence: int, deed: Deed) -> None:
     decisions.record(tx, msgspec.structs.replace(made, worker_id=made.worker_id or rented))
 
 
+def _record_refusal(tx: Tx, refused: StoredDecision, *, of_account: bool) -> None:
+    """Keep a refusal, unless it is what the same was refused for last: it is tried often."""
+    known = decisions.latest(tx, refused.endpoint_id, refused.worker_id, REFUSALS_COMPARED)
+    before = (
+        one.outcome
+        for one in known
+        if one.kind == refused.kind
+        # Whatever offer it is that an account cannot pay, it is the same.
+        and (refused.worker_id or of_account or one.offer_id == refused.offer_id)
+    )
+    if next(before, None) != refused.outcome:
+        decisions.record(tx, refused)
+
+
 def _reboot(tx: Tx, worker: ContractId, fence: int, now_ms: int, house: House) -> None:
     stored = workers.get(tx, worker)
     if stored is None:
         raise errors.NotFound(f"There is no worker {worker} any more.")
     owning.check_fence(tx, stored.endpoint_id, fence)
     serving.reboot(tx, worker, now_ms, house)
-
-
-def _disk_gb(args: LaunchArgs, template: StoredTemplate) -> float:
-    wished: float | None = template.body.get("recommended_disk_space")
-    return args.disk_gb or wished or DISK_GB_DEFAULT
-
-
-def _query(group: StoredGroup, disk_gb: float) -> dict[str, Any]:
-    query: dict[str, Any] = dict(parse_text(group.search_params, OFFERS))
-    if group.gpu_ram_mb:
-        query.setdefault("gpu_total_ram", {"gte": group.gpu_ram_mb})
-    return (
-        {"type": "on-demand", "order": [["dph_total", "asc"]]}
-        | query
-        | {
-            "rentable": {"eq": True},
-            "disk_space": {"gte": disk_gb},
-            "allocated_storage": disk_gb,
-            "limit": CANDIDATES_MAX,
-        }
-    )
 
 
 def _candidate(group: GroupId, row: dict[str, Any], bid: float | None) -> Candidate:
@@ -318,13 +337,12 @@ def _by_bid(group: GroupId, row: dict[str, Any]) -> Candidate | None:
     return msgspec.structs.replace(_candidate(group, row, least), bid=bid)
 
 
-def _group_and_template(tx: Tx, group: GroupId) -> tuple[StoredGroup, StoredTemplate] | None:
+def _found(tx: Tx, group: GroupId) -> tuple[StoredGroup, StoredTemplate]:
+    """A group with what it runs, both of one moment."""
     stored = worker_groups.get(tx, group)
     if stored is None:
-        return None
-    # By its hash, as it was shown; by its id when it was changed since.
-    found = templates.by_hash(tx, stored.template_hash)
-    return stored, found or templating.find(tx, stored.account_id, stored.template_id, None)
+        raise errors.NotFound(f"There is no worker group {group} any more.")
+    return stored, templating.of_group(tx, stored)
 
 
 def _may_bid(tx: Tx, endpoint: EndpointId) -> bool:

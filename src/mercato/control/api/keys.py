@@ -16,7 +16,7 @@ from mercato.control.store import api_keys, ssh_keys, teams
 from mercato.control.store.api_keys import ApiKey
 from mercato.control.store.ssh_keys import SshKey
 from mercato.market import errors
-from mercato.market.access import GRANTABLE, Permission, within
+from mercato.market.access import GRANTABLE, SCOPES, Permission, within
 from mercato.market.ids import AccountId, ApiKeyId, SshKeyId
 
 NAME_MAX: Final = 256
@@ -38,7 +38,8 @@ class NewApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str = ""
     permissions: dict[str, Any] | None = None
-    """`{"api": {"<category>": {}}}`; None for all that the account may."""
+    """`{"api": {"<category>": {}}}`, or the names of single routes with their `constraints` in the
+    category; None for all that the account may."""
     key_params: Any = None
     team_id: int | None = None
     """A team of which the account is a member: the key acts there, as far as its role reaches."""
@@ -99,9 +100,21 @@ def checked_permissions(permissions: dict[str, Any] | None) -> dict[str, Any] | 
             raise _InvalidPermissions(f"Unknown category {category!r}; there are: {known}.")
         if not isinstance(rules, dict) or not all(isinstance(r, dict) for r in rules.values()):
             raise _InvalidPermissions(f"The rules of {category!r} must be an object of objects.")
-        for rule in rules.values():
-            _check_constraints(rule.get("constraints"))
+        for scope, rule in rules.items():
+            _check_rule(category, scope, rule)
     return granted
+
+
+def _check_rule(category: str, scope: str, rule: dict[str, Any]) -> None:
+    if SCOPES.get(scope) != category:
+        known = ", ".join(name for name, its in SCOPES.items() if its == category) or "none"
+        raise _InvalidPermissions(
+            f"Unknown route {scope!r} in {category!r}; there are: {known}. An empty object, {{}},"
+            " stands for all that is in the category."
+        )
+    if rule.keys() - {"constraints"}:
+        raise _InvalidPermissions(f"The rule of {scope!r} takes constraints and nothing else.")
+    _check_constraints(rule.get("constraints"))
 
 
 def _check_constraints(constraints: Any) -> None:

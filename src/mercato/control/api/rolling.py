@@ -1,7 +1,7 @@
 """Rolling updates: a worker group's workers are made anew one after another."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import msgspec
@@ -9,8 +9,9 @@ import msgspec
 from mercato.control.api.call import Call
 from mercato.control.blobs.blobs import Blobs
 from mercato.control.db import Tx
-from mercato.control.flows import deploying, serving
+from mercato.control.flows import deploying
 from mercato.market.ids import AccountId
+from mercato.market.limits import Scope
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,9 +37,16 @@ async def update_workers(call: Call, asked: WhichUpdate) -> Renewed:
     """Make the workers of a group anew, one after another; or leave the rest as they are."""
     services, group = call.services, asked.workergroup_id
     if asked.cancel_update:
-        count = await services.db.run(serving.cancel_renewal, call.account, group, call.now_ms)
+        count = await services.db.run(deploying.cancel, call.account, group, call.now_ms)
     else:
-        count = await roll_out(services.db.run, services.blobs, call.account, group, call.now_ms)
+        count = await roll_out(
+            services.db.run,
+            services.blobs,
+            call.account,
+            group,
+            call.now_ms,
+            scopes=call.who.scopes,
+        )
     return Renewed(cancelled=asked.cancel_update, workers_to_update=count)
 
 
@@ -52,7 +60,15 @@ class Run(Protocol):
         ...
 
 
-async def roll_out(run: Run, blobs: Blobs, account: AccountId, group: int, now_ms: int) -> int:
+async def roll_out(
+    run: Run,
+    blobs: Blobs,
+    account: AccountId,
+    group: int,
+    now_ms: int,
+    *,
+    scopes: Mapping[Scope, int] = {},
+) -> int:
     """Have a group's workers made anew one by one, as the newest version of their code if any.
 
     Returns:
@@ -60,8 +76,11 @@ async def roll_out(run: Run, blobs: Blobs, account: AccountId, group: int, now_m
 
     Raises:
         NotFound: when the account has no such group.
+        NotPermitted: when a limit of `scopes` would not be asked.
         BlobsTrouble: when it cannot be known whether the code is there.
     """
     version = await run(deploying.to_roll_out, group)
-    is_there = version is not None and await asyncio.to_thread(blobs.has, version.blob, now_ms)
-    return await run(deploying.roll_out, account, group, now_ms, is_there=is_there)
+    there = None
+    if version is not None and await asyncio.to_thread(blobs.has, version.blob, now_ms):
+        there = version.id
+    return await run(deploying.roll_out, account, group, now_ms, there=there, scopes=scopes)

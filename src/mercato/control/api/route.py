@@ -32,6 +32,8 @@ class Route:
     """A worker's own key may use it; the function sees whether it concerns that worker."""
     streams: bool = False
     """Its body is not JSON and may be large: the function reads it as it comes."""
+    scope: str | None = None
+    """By which a permission file names this route alone (market/access.py)."""
     knows_caller: bool = False
     """A public route that treats somebody with a key better; a wrong key is refused."""
     reads: bool = False

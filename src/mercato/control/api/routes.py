@@ -5,6 +5,7 @@ permissions, audit, OpenAPI and the docs page all come from here. A test tries e
 key.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from mercato.control.api import (
@@ -360,7 +361,26 @@ NOT_YET: Final = tuple(
     )
 )
 
-ROUTES: Final[tuple[Route, ...]] = (
+SCOPED: Final = {
+    ("GET", "instances/{id}"): "api.instance.show",
+    ("PUT", "instances/request_logs/{id}"): "api.instance.request_logs",
+    ("GET", "instances/balance/{id}"): "api.instance.balance",
+    ("GET", "instances/{id}/ssh"): "api.instance.show_ssh",
+    ("PUT", "asks/{id}"): "api.instance.create",
+    ("PUT", "instances/{id}"): "api.instance.manage",
+    ("DELETE", "instances/{id}"): "api.instance.destroy",
+    ("PUT", "instances/reboot/{id}"): "api.instance.reboot",
+    ("PUT", "instances/recycle/{id}"): "api.instance.recycle",
+    ("PUT", "instances/bid_price/{id}"): "api.instance.bid_price",
+    ("PUT", "instances/prepay/{id}"): "api.instance.prepay",
+    ("PUT", "instances/command/{id}"): "api.instance.command",
+    ("PUT", "instances/update_template/{id}"): "api.instance.update_template",
+    ("POST", "instances/{id}/ssh"): "api.instance.attach_ssh",
+    ("DELETE", "instances/{id}/ssh/{key_id}"): "api.instance.detach_ssh",
+}
+"""The routes that a permission file can name, by the names that access.py knows."""
+
+_UNNAMED: Final[tuple[Route, ...]] = (
     *ACCOUNT,
     *TEAMS,
     *OFFERS,
@@ -373,4 +393,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     *HEALTH,
     *NOT_YET_READ,
     *NOT_YET,
+)
+
+ROUTES: Final = tuple(
+    replace(route, scope=SCOPED.get((route.method, route.path.removeprefix(f"{V0}/"))))
+    for route in _UNNAMED
 )

@@ -1,5 +1,6 @@
 """Files in a directory of this server, behind links that the server signs itself."""
 
+import filecmp
 import hashlib
 import hmac
 import os
@@ -61,6 +62,7 @@ class Directory:
 
         Raises:
             InvalidRequest: when it has another size than was announced.
+            Conflict: when another is there: somebody may use it already.
             BlobsTrouble: when it cannot be written.
         """
         path = self._path(name)
@@ -69,7 +71,7 @@ class Directory:
             with tempfile.NamedTemporaryFile(dir=self._root, delete=False) as part:
                 try:
                     _copy(source, part, size)
-                    Path(part.name).replace(path)
+                    _place(Path(part.name), path)
                 except BaseException:
                     Path(part.name).unlink(missing_ok=True)
                     raise
@@ -118,6 +120,16 @@ def _copy(source: IO[bytes], part: IO[bytes], size: int) -> None:
         raise errors.InvalidRequest(f"The file has {part.tell()} bytes; {size} were announced.")
     part.flush()
     os.fsync(part.fileno())
+
+
+def _place(part: Path, path: Path) -> None:
+    """Give a file its name, unless it would take the place of another."""
+    if path.exists() and not filecmp.cmp(part, path, shallow=False):
+        raise errors.Conflict(
+            "A file of this name was brought already, and this one differs from it: it may be in"
+            " use and stays. Deploy again to be told whether anything is to be uploaded."
+        )
+    part.replace(path)
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:

@@ -4,10 +4,11 @@ All of these are made and ended by the flows that anyone's are (serving.py, temp
 version is all that its workers are made of: code, image, environment, hardware, disk. A new one is
 only written down at first: its code has yet to be uploaded, and workers that are recruited in the
 meantime run what the others do. Rolling it out gives the group the version's template and has its
-workers renewed one after another, each once it has nothing left to do.
+workers renewed one after another, each once it has nothing left to do. The template names the code,
+so that a worker's own says which version it was made as.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
@@ -16,7 +17,13 @@ import msgspec
 from mercato.control.db import Tx
 from mercato.control.flows import serving, templating
 from mercato.control.flows.house import House
-from mercato.control.store import deployments, endpoints, templates, worker_groups, workers
+from mercato.control.store import (
+    deployments,
+    endpoints,
+    templates,
+    worker_groups,
+    workers,
+)
 from mercato.control.store.deployments import StoredDeployment, StoredVersion, Surroundings
 from mercato.control.store.endpoints import StoredEndpoint
 from mercato.control.store.worker_groups import StoredGroup
@@ -28,6 +35,9 @@ from mercato.serverless.endpoint import Endpoint, EndpointState, GroupId
 VERSIONS_KEPT: Final = 10
 """Of each deployment: code that lies in the store, what runs and what is newest included."""
 TEST_WORKERS: Final = 3
+CLIENTS_RETURN_MS: Final = 300_000
+"""How long clients may take to be heard again after nobody here could hear them: they speak every
+minute, or sooner."""
 
 
 class Action(StrEnum):
@@ -86,6 +96,7 @@ def put(
     Raises:
         AlreadyExists: when its endpoint's name is taken by another of the account's.
         InvalidRequest: when the name or a parameter cannot be.
+        NotPermitted: when it is there, and a limit of `scopes` would not be asked.
     """
     tx.queue(f"account:{account}")
     found = deployments.named(tx, account, wish.name, wish.tag)
@@ -94,15 +105,12 @@ def put(
         if found is not None:
             _end(tx, found, now_ms)  # its endpoint or its group was deleted under it
         return _create(tx, account, wish, key, now_ms, house, scopes)
+    serving.answers_for(tx, scopes, endpoint)
     deployments.put(tx, found.id, wish.ttl_ms, now_ms)
     scaled = _scale(tx, endpoint, wish, now_ms)
-    newest, *_ = deployments.versions(tx, found.id)
-    evicted: tuple[int, ...] = ()
-    if newest.surroundings != wish.made_of:
-        newest = _add(tx, found, wish, newest, now_ms)
-        evicted = _evict(tx, found, newest, now_ms)
+    newest, evicted = _versioned(tx, found, wish, now_ms)
     action = Action.SCALED if scaled else Action.EXISTS
-    if newest.id != found.rolled_version_id:
+    if newest.id != found.rolled_version_id or deployments.is_mixed(tx, found.group_id):
         action = Action.UPDATED
     return Put(
         action=action, deployment=mine(tx, account, found.id), version=newest, evicted=evicted
@@ -154,10 +162,8 @@ def _served_by(tx: Tx, found: StoredDeployment | None) -> StoredEndpoint | None:
 
 
 def _scaled(parameters: Endpoint, wish: Wish) -> Endpoint:
-    """Parameters as wished; the most workers win over a least that nobody asked for."""
+    """Parameters as wished; the most workers win over the least, as in every endpoint."""
     after = msgspec.structs.replace(parameters, **wish.scaling)
-    if "workers_min" in wish.scaling:
-        return after
     return msgspec.structs.replace(after, workers_min=min(after.workers_min, after.workers_max))
 
 
@@ -169,15 +175,29 @@ def _scale(tx: Tx, endpoint: StoredEndpoint, wish: Wish, now_ms: int) -> bool:
     return True
 
 
+def _versioned(
+    tx: Tx, found: StoredDeployment, wish: Wish, now_ms: int
+) -> tuple[StoredVersion, tuple[int, ...]]:
+    """The version that is wished, written if need be; and those that are evicted for it."""
+    standing = deployments.standing(tx, found.id)
+    newest = standing[0]
+    if newest.surroundings == wish.made_of:
+        return newest, ()
+    running = next(one for one in standing if one.id == found.rolled_version_id)
+    if running.surroundings == wish.made_of:
+        # Back to what runs: nobody wants any more what was never rolled out.
+        unwanted = [one for one in standing if one.id > running.id]
+        return running, _evict(tx, unwanted, now_ms)
+    newest = _add(tx, found, wish, newest, now_ms)
+    old = [one for one in standing[VERSIONS_KEPT - 1 :] if one.id != running.id]
+    return newest, _evict(tx, old, now_ms)
+
+
 def _add(
     tx: Tx, found: StoredDeployment, wish: Wish, before: StoredVersion, now_ms: int
 ) -> StoredVersion:
-    """Write another version; other code in the same surroundings runs under the same template."""
-    made_of = msgspec.structs.replace(
-        before.surroundings,
-        file_hash=wish.made_of.file_hash,
-        search_params=wish.made_of.search_params,
-    )
+    """Write another version; on other hardware it runs under the same template."""
+    made_of = msgspec.structs.replace(before.surroundings, search_params=wish.made_of.search_params)
     if made_of == wish.made_of:
         template = (before.template_id, before.template_hash)
     else:
@@ -189,7 +209,8 @@ def _template(
     tx: Tx, account: AccountId, deployment: int, wish: Wish, now_ms: int
 ) -> tuple[TemplateId, str]:
     env = f"{wish.template['env']} -e DEPLOYMENT_ID={deployment}"
-    kept = templating.create(tx, account, {**wish.template, "env": env}, now_ms)
+    body = {**wish.template, "env": env, "desc": f"Code {wish.made_of.file_hash}"}
+    kept = templating.create(tx, account, body, now_ms)
     return kept.id, kept.hash_id
 
 
@@ -209,40 +230,91 @@ def _write(
     return deployments.add_version(tx, version)
 
 
-def _evict(tx: Tx, found: StoredDeployment, newest: StoredVersion, now_ms: int) -> tuple[int, ...]:
-    kept = [one for one in deployments.versions(tx, found.id) if one.evicted_at_ms is None]
-    needed = {newest.id, found.rolled_version_id}
-    old = [one.id for one in kept[VERSIONS_KEPT:] if one.id not in needed]
+def _evict(tx: Tx, old: Sequence[StoredVersion], now_ms: int) -> tuple[int, ...]:
+    """Keep the code of these no longer, nor a template that no other has; their ids."""
     for version in old:
-        deployments.evict(tx, version, now_ms)
-    return tuple(old)
+        deployments.evict(tx, version.id, now_ms)
+        mine = templates.by_id(tx, version.template_id)
+        if mine is not None and not deployments.runs_as(tx, mine.id):
+            templates.delete(tx, mine.id, now_ms)
+    return tuple(version.id for version in old)
 
 
-def roll_out(tx: Tx, account: AccountId, group: int, now_ms: int, *, is_there: bool) -> int:
+def announce(
+    tx: Tx, account: AccountId, deployment: int, version: int, file_size: int
+) -> StoredVersion:
+    """Have a version's code come in another size than was told: packed elsewhere, it may differ.
+
+    Raises:
+        NotFound: when the account has no such deployment, or it has no such version any more.
+    """
+    tx.queue(f"account:{account}")
+    standing = deployments.standing(tx, mine(tx, account, deployment).id)
+    found = next((one for one in standing if one.id == version), None)
+    if found is None:
+        raise errors.NotFound(f"Deployment {deployment} was changed meanwhile; deploy again.")
+    deployments.announce(tx, found.id, file_size)
+    return msgspec.structs.replace(found, file_size=file_size)
+
+
+def roll_out(
+    tx: Tx,
+    account: AccountId,
+    group: int,
+    now_ms: int,
+    *,
+    there: int | None,
+    scopes: Mapping[Scope, int] = {},
+) -> int:
     """Have a group's workers made anew one after another; how many will be.
 
-    When they run a deployment that has a newer version, and its code `is_there`, they are made anew
-    as that.
+    They are made anew as the version `there`, whose code was seen in the store, while the
+    deployment that they run has it. A newer one may have been put since: it is not looked for.
+
+    Raises:
+        NotFound: when the account has no such group.
+        NotPermitted: when it runs a deployment, and a limit of `scopes` would not be asked.
+    """
+    tx.queue(f"account:{account}")
+    mine = serving.my_group(tx, account, group)
+    found = deployments.of_group(tx, mine.id)
+    if found is not None:
+        serving.answers_for(tx, scopes, serving.my_endpoint(tx, account, mine.endpoint_id))
+        for version in deployments.standing(tx, found.id):
+            if version.id == there and version.id > found.rolled_version_id:
+                _run(tx, mine, version, now_ms)
+    return serving.renew_group(tx, account, group, now_ms)
+
+
+def cancel(tx: Tx, account: AccountId, group: int, now_ms: int) -> int:
+    """Leave those workers of a group that were not made anew yet as they are; how many.
+
+    When they run an earlier version of a deployment, that is its version again: what new workers
+    run, and what is told.
 
     Raises:
         NotFound: when the account has no such group.
     """
     tx.queue(f"account:{account}")
     mine = serving.my_group(tx, account, group)
-    found = deployments.of_group(tx, mine.id)
-    if found is not None and is_there:
-        newest, *_ = deployments.versions(tx, found.id)
-        if newest.id != found.rolled_version_id:
-            deployments.rolled(tx, found.id, newest.id, now_ms)
-            after = msgspec.structs.replace(
-                mine,
-                template_id=newest.template_id,
-                template_hash=newest.template_hash,
-                search_params=newest.search_params,
-                updated_at_ms=now_ms,
-            )
-            worker_groups.change(tx, after)
-    return serving.renew_group(tx, account, group, now_ms)
+    before = deployments.left_behind(tx, mine.id)
+    count = serving.cancel_renewal(tx, account, group, now_ms)
+    if before is not None:
+        _run(tx, serving.my_group(tx, account, group), before, now_ms)
+    return count
+
+
+def _run(tx: Tx, group: StoredGroup, version: StoredVersion, now_ms: int) -> None:
+    """Have a group's workers be of a version from now on."""
+    deployments.rolled(tx, version.deployment_id, version.id, now_ms)
+    after = msgspec.structs.replace(
+        group,
+        template_id=version.template_id,
+        template_hash=version.template_hash,
+        search_params=version.search_params,
+        updated_at_ms=now_ms,
+    )
+    worker_groups.change(tx, after)
 
 
 def to_roll_out(tx: Tx, group: int) -> StoredVersion | None:
@@ -250,7 +322,7 @@ def to_roll_out(tx: Tx, group: int) -> StoredVersion | None:
     found = deployments.of_group(tx, group)
     if found is None:
         return None
-    newest, *_ = deployments.versions(tx, found.id)
+    newest = deployments.standing(tx, found.id)[0]
     return newest if newest.id != found.rolled_version_id else None
 
 
@@ -282,15 +354,24 @@ def beat(tx: Tx, account: AccountId, deployment: int, now_ms: int) -> None:
 
 
 def set_state(
-    tx: Tx, account: AccountId, deployment: int, state: EndpointState, now_ms: int
+    tx: Tx,
+    account: AccountId,
+    deployment: int,
+    state: EndpointState,
+    now_ms: int,
+    *,
+    scopes: Mapping[Scope, int] = {},
 ) -> None:
     """Start or stop a deployment's endpoint.
 
     Raises:
         NotFound: when the account has no such deployment, or its endpoint is gone.
+        NotPermitted: when it is to start, and a limit of `scopes` would not be asked.
     """
     found = mine(tx, account, deployment)
     endpoint = serving.my_endpoint(tx, account, found.endpoint_id)
+    if state is EndpointState.ACTIVE:
+        serving.answers_for(tx, scopes, endpoint)
     parameters = msgspec.structs.replace(endpoint.parameters, state=state)
     serving.change_endpoint(tx, account, endpoint.id, endpoint.name, parameters, now_ms)
     deployments.seen(tx, found.id, now_ms)
@@ -325,10 +406,15 @@ def delete_named(tx: Tx, account: AccountId, name: str, tag: str | None, now_ms:
     return len(found)
 
 
-def expire(tx: Tx, deployment: int, now_ms: int) -> int:
-    """End a deployment that was not heard of for its time to live; 1, or 0 when it was."""
+def expire(tx: Tx, deployment: int, now_ms: int, listening_since_ms: int) -> int:
+    """End a deployment that was not heard of for its time to live; 1, or 0 when it was.
+
+    Whoever could not be heard while nobody listened has time to be heard again.
+    """
     found = deployments.get(tx, deployment)
     if found is None or found.ttl_ms is None or found.seen_at_ms + found.ttl_ms >= now_ms:
+        return 0
+    if listening_since_ms + min(found.ttl_ms, CLIENTS_RETURN_MS) >= now_ms:
         return 0
     _end(tx, found, now_ms)
     return 1

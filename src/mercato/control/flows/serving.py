@@ -15,7 +15,14 @@ from mercato.control.db import Tx
 from mercato.control.flows import renting
 from mercato.control.flows.house import House
 from mercato.control.flows.renting import Minted, RentRequest, Signed
-from mercato.control.store import endpoints, instances, worker_groups, workers
+from mercato.control.store import (
+    endpoints,
+    instances,
+    limits,
+    templates,
+    worker_groups,
+    workers,
+)
 from mercato.control.store.endpoints import StoredEndpoint
 from mercato.control.store.worker_groups import StoredGroup
 from mercato.control.store.workers import StoredWorker
@@ -23,8 +30,8 @@ from mercato.market import errors
 from mercato.market.ids import AccountId, ContractId, OfferId
 from mercato.market.instance import Reason
 from mercato.market.launch import Launch
-from mercato.market.limits import Scope
-from mercato.serverless.endpoint import Endpoint, GroupId
+from mercato.market.limits import Action, Scope
+from mercato.serverless.endpoint import Endpoint, EndpointState, GroupId
 
 NAME_MAX: Final = 100
 WORKERS_MAX: Final = 1_000
@@ -55,7 +62,7 @@ def create_endpoint(  # noqa: PLR0913 - an endpoint has these parts, each named
         AlreadyExists: when the account has one of that name.
         InvalidRequest: when the name or a parameter cannot be.
     """
-    _check(name, parameters)
+    parameters = _checked(name, parameters)
     made = endpoints.create(
         tx,
         account,
@@ -82,7 +89,7 @@ def change_endpoint(
         AlreadyExists: when another has that name.
         InvalidRequest: when the name or a parameter cannot be.
     """
-    _check(name, parameters)
+    parameters = _checked(name, parameters)
     mine = my_endpoint(tx, account, endpoint)
     if any(one.name == name and one.id != mine.id for one in endpoints.of_account(tx, account)):
         raise errors.AlreadyExists(f"You have an endpoint {name!r} already; take another name.")
@@ -117,7 +124,27 @@ def my_endpoint(tx: Tx, account: AccountId, endpoint: int) -> StoredEndpoint:
     return found
 
 
-def _check(name: str, endpoint: Endpoint) -> None:
+def answers_for(tx: Tx, scopes: Mapping[Scope, int], endpoint: StoredEndpoint) -> None:
+    """See that what an endpoint's workers cost counts towards every limit that a caller is under.
+
+    `scopes`: on whose behalf the caller acts.
+
+    Raises:
+        NotPermitted: when a limit that stops them would not be asked.
+    """
+    elsewhere = scopes.items() - endpoint.scopes.items()
+    for limit in limits.of_account(tx, endpoint.account_id) if elsewhere else ():
+        if limit.action is Action.STOP and (limit.scope, limit.scope_id) in elsewhere:
+            raise errors.NotPermitted(
+                f"There is a spending limit on {limit.scope.value} {limit.scope_id}, and the"
+                f" workers of endpoint {endpoint.id} do not count towards it, as another made it:"
+                " make one of your own (deploy under another name or tag), or have it done by who"
+                " is not limited."
+            )
+
+
+def _checked(name: str, endpoint: Endpoint) -> Endpoint:
+    """Parameters that can be; the most workers win over the least."""
     if not name or len(name) > NAME_MAX or not name.isprintable() or "/" in name:
         raise errors.InvalidRequest(
             f"An endpoint's name has 1 to {NAME_MAX} printable characters and no slash."
@@ -127,10 +154,8 @@ def _check(name: str, endpoint: Endpoint) -> None:
         raise errors.InvalidRequest("Every number of an endpoint must be finite.")
     if not 0 < endpoint.utilisation <= 1:
         raise errors.InvalidRequest("target_util is above 0 and at most 1.")
-    if not 0 <= endpoint.workers_min <= endpoint.workers_max <= WORKERS_MAX:
-        raise errors.InvalidRequest(
-            f"cold_workers is at most max_workers, which is at most {WORKERS_MAX}."
-        )
+    if not all(0 <= most <= WORKERS_MAX for most in (endpoint.workers_min, endpoint.workers_max)):
+        raise errors.InvalidRequest(f"cold_workers and max_workers are from 0 to {WORKERS_MAX}.")
     if endpoint.pool_factor < 1:
         raise errors.InvalidRequest("cold_mult is at least 1.")
     if min(endpoint.load_min, endpoint.pool_load_min) < 0:
@@ -139,6 +164,10 @@ def _check(name: str, endpoint: Endpoint) -> None:
         raise errors.InvalidRequest("max_queue_time and target_queue_time are at least 0.")
     if not 0 <= endpoint.interruptible_share <= 1:
         raise errors.InvalidRequest("interruptible_share is from 0 to 1.")
+    if endpoint.late_weight < 0:
+        raise errors.InvalidRequest("late_weight is at least 0.")
+    least = min(endpoint.workers_min, endpoint.workers_max)
+    return msgspec.structs.replace(endpoint, workers_min=least)
 
 
 # --- Groups ---------------------------------------------------------------------------------------
@@ -182,10 +211,15 @@ def delete_group(tx: Tx, account: AccountId, group: int, now_ms: int) -> list[Co
 def renew_group(tx: Tx, account: AccountId, group: int, now_ms: int) -> int:
     """Have a group's workers made anew, one after another; how many will be.
 
+    They run the account's own template as it is now, and somebody else's as the group took it.
+
     Raises:
         NotFound: when the account has none such.
     """
     mine = my_group(tx, account, group)
+    template = templates.by_id(tx, mine.template_id)
+    if template is not None and template.creator_id == account:
+        mine = msgspec.structs.replace(mine, template_hash=template.hash_id)
     worker_groups.change(
         tx, msgspec.structs.replace(mine, version=mine.version + 1, updated_at_ms=now_ms)
     )
@@ -243,7 +277,7 @@ def recruit(tx: Tx, wanted: Recruit, minted: Minted, now_ms: int, house: House) 
 
     Raises:
         NotFound: when the group is gone.
-        Conflict: when its endpoint has as many workers as it may have.
+        Conflict: when its endpoint has as many workers as it may have, or is not active.
         NoSuchOffer, OfferTaken, InsufficientCredit, …: as renting.rent does.
     """
     group = worker_groups.get(tx, wanted.group)
@@ -265,7 +299,7 @@ def _with_room(tx: Tx, group: StoredGroup) -> StoredEndpoint:
     The engine counts as well, but two of them may, while an endpoint moves from one to the other.
     """
     tx.queue(f"endpoint:{group.endpoint_id}")
-    endpoint = my_endpoint(tx, group.account_id, group.endpoint_id)
+    endpoint = _active(tx, group)
     there, most = workers.count(tx, endpoint.id), endpoint.parameters.workers_max
     if there >= most:
         raise errors.Conflict(
@@ -275,9 +309,27 @@ def _with_room(tx: Tx, group: StoredGroup) -> StoredEndpoint:
     return endpoint
 
 
+def _active(tx: Tx, of: StoredGroup | StoredWorker) -> StoredEndpoint:
+    """The endpoint of a group or worker; who suspended or stopped it gets none that runs."""
+    endpoint = my_endpoint(tx, of.account_id, of.endpoint_id)
+    state = endpoint.parameters.state
+    if state is not EndpointState.ACTIVE:
+        raise errors.Conflict(
+            f"Endpoint {endpoint.id} is {state.value}: no worker of it is rented or woken."
+        )
+    return endpoint
+
+
 def wake(tx: Tx, worker: ContractId, now_ms: int, house: House) -> None:
-    """Start a worker that sleeps."""
+    """Start a worker that sleeps.
+
+    Raises:
+        NotFound: when it is gone.
+        Conflict: when its endpoint is not active.
+        InsufficientCredit, …: as renting.start does.
+    """
     mine = _worker(tx, worker)
+    _active(tx, mine)
     renting.start(tx, mine.account_id, worker, now_ms, house.rules, Reason.ENDPOINT)
     tx.poke(TOPIC)
 

@@ -1,7 +1,7 @@
 """Templates: made, changed into another version, taken away.
 
 A template's hash names its creator and its content, so that whoever was given a hash launches what
-was shown. A change keeps the id and makes a new hash.
+was shown. A change keeps the id and makes a new hash. A worker group keeps what was shown to it.
 """
 
 import hashlib
@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from mercato.control.db import Tx
-from mercato.control.store import templates
+from mercato.control.store import templates, worker_groups
 from mercato.control.store.templates import StoredTemplate
+from mercato.control.store.worker_groups import StoredGroup
 from mercato.market import errors
 from mercato.market.ids import AccountId, TemplateId
 
@@ -57,6 +58,21 @@ def find(tx: Tx, reader: AccountId, template: int | None, hash_id: str | None) -
         raise errors.NotFound(
             f"There is no template {hash_id or template}. A change of a template gives it a new"
             " hash: search for it again."
+        )
+    return found
+
+
+def of_group(tx: Tx, group: StoredGroup) -> StoredTemplate:
+    """What a worker group runs: its template as the group took it, whatever its owner did since.
+
+    Raises:
+        NotFound: when that is not known any more.
+    """
+    found = worker_groups.template_of(tx, group.id)
+    if found is None:
+        raise errors.NotFound(
+            f"The template {group.template_hash} of worker group {group.id} was changed or"
+            " deleted by its owner; set the group's template_hash to take the new one."
         )
     return found
 

@@ -8,11 +8,15 @@ from mercato.control.store import deployments
 
 
 def deployment_loop(db: Database, blobs: Blobs) -> Loop:
-    """The one loop."""
+    """The one loop. Nobody is blamed for silence while it did not run."""
+    runs_since_ms: int | None = None
 
     def tend(now_ms: int) -> Report:
+        nonlocal runs_since_ms
+        runs_since_ms = now_ms if runs_since_ms is None else runs_since_ms
         silent = db.run_now(deployments.silent, now_ms)
-        report = {"ended": sum(db.run_now(deploying.expire, one, now_ms) for one in silent)}
+        ended = [db.run_now(deploying.expire, one, now_ms, runs_since_ms) for one in silent]
+        report = {"ended": sum(ended)}
         waste = db.run_now(deployments.waste)
         for version in waste:
             if not db.run_now(deployments.is_needed, version):

@@ -38,12 +38,13 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredVersion(Surroundings, frozen=True, kw_only=True):
-    """One version as it is stored; it never changes."""
+    """One version as it is stored; what it is made of never changes."""
 
     id: int
     deployment_id: int
     label: str | None
     file_size: int
+    """Of the archive that is there, or was announced last."""
     template_id: TemplateId
     template_hash: str
     created_at_ms: int
@@ -225,6 +226,59 @@ def versions(tx: Tx, deployment: int) -> list[StoredVersion]:
         deployment,
     )
     return [_version(row) for row in rows]
+
+
+def standing(tx: Tx, deployment: int) -> list[StoredVersion]:
+    """Those of them that were not evicted: what runs, what is newest, what one may go back to."""
+    return [one for one in versions(tx, deployment) if one.evicted_at_ms is None]
+
+
+def announce(tx: Tx, version: int, file_size: int) -> None:
+    """Write in what size a version's code is to come."""
+    tx.run("update deployment_versions set file_size = %s where id = %s", file_size, version)
+
+
+def left_behind(tx: Tx, group: GroupId) -> StoredVersion | None:
+    """What those of a group's workers run that are to be made anew, if it is an earlier version.
+
+    None when that is kept no more, or when it differs in nothing that a worker is made of.
+    """
+    row = tx.one(
+        f"select {_VERSION} from deployment_versions v where id = (select max(v.id)"  # noqa: S608 - the columns are fixed above
+        "  from workers w join worker_groups g on g.id = w.group_id join instances i on i.id = w.id"
+        "  join deployments d on d.group_id = g.id and d.deleted_at_ms is null"
+        "  join deployment_versions v on v.deployment_id = d.id"
+        "   and v.template_id = i.template_id and v.evicted_at_ms is null"
+        " where g.id = %s and w.version < g.version and i.template_id <> g.template_id"
+        "   and i.destroyed_at_ms is null and i.intended <> 'destroyed')",
+        group,
+    )
+    return _version(row) if row else None
+
+
+def is_mixed(tx: Tx, group: GroupId) -> bool:
+    """Whether workers that are not to be made anew run something else than their group does now.
+
+    So it is when an update was left in its midst.
+    """
+    row = tx.one(
+        "select exists (select from workers w join worker_groups g on g.id = w.group_id"
+        " join instances i on i.id = w.id where g.id = %s and w.version >= g.version"
+        " and i.template_id <> g.template_id and i.destroyed_at_ms is null"
+        " and i.intended <> 'destroyed') as mixed",
+        group,
+    )
+    return row is not None and bool(row["mixed"])
+
+
+def runs_as(tx: Tx, template: TemplateId) -> bool:
+    """Whether a version that was not evicted is made by a template."""
+    row = tx.one(
+        "select exists (select from deployment_versions where template_id = %s"
+        " and evicted_at_ms is null) as kept",
+        template,
+    )
+    return row is not None and bool(row["kept"])
 
 
 def evict(tx: Tx, version: int, now_ms: int) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Final, LiteralString
 import msgspec
 
 from mercato.control.db import Tx
+from mercato.control.store.templates import StoredTemplate
 from mercato.market.ids import AccountId, TemplateId
 from mercato.serverless.endpoint import EndpointId, GroupId
 
@@ -35,14 +36,16 @@ _COLUMNS: Final[LiteralString] = (
 
 
 def create(tx: Tx, group: StoredGroup) -> StoredGroup:
-    """Write a group; the id in `group` is ignored, a new one comes back."""
+    """Write a group with what its template says now; the id is ignored, a new one comes back."""
     row = tx.one(
         "insert into worker_groups (endpoint_id, account_id, template_id, template_hash,"  # noqa: S608 - the columns are fixed above
-        " search_params, launch_args, gpu_ram_mb, test_workers, created_at_ms, updated_at_ms)"
-        f" values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning {_COLUMNS}",
+        " template_body, search_params, launch_args, gpu_ram_mb, test_workers, created_at_ms,"
+        " updated_at_ms) values (%s, %s, %s, %s, (select body from templates where hash_id = %s),"
+        f" %s, %s, %s, %s, %s, %s) returning {_COLUMNS}",
         group.endpoint_id,
         group.account_id,
         group.template_id,
+        group.template_hash,
         group.template_hash,
         group.search_params,
         group.launch_args,
@@ -89,15 +92,35 @@ def everything(tx: Tx) -> list[StoredGroup]:
     return [_group(row) for row in rows]
 
 
+def template_of(tx: Tx, group: GroupId) -> StoredTemplate | None:
+    """A group's template as it was when the group took it, whatever became of it since.
+
+    None when it was changed before groups kept this.
+    """
+    row = tx.one(
+        "select t.id, g.template_hash as hash_id, t.creator_id, t.name, g.template_body as body,"
+        " t.private, t.count_created, t.recent_create_at_ms, t.created_at_ms, t.updated_at_ms"
+        " from worker_groups g join templates t on t.id = g.template_id"
+        " where g.id = %s and g.template_body is not null",
+        group,
+    )
+    return msgspec.convert(row, StoredTemplate) if row else None
+
+
 def change(tx: Tx, group: StoredGroup) -> None:
-    """Write a group anew, but for its account and when it was made."""
+    """Write a group anew, but for its account and when it was made.
+
+    Under another hash it keeps what the template of that hash says now.
+    """
     tx.run(
-        "update worker_groups set endpoint_id = %s, template_id = %s, template_hash = %s,"
+        "update worker_groups set endpoint_id = %s, template_id = %s,"
+        " template_body = coalesce(case when template_hash = %s then template_body end,"
+        " (select body from templates where hash_id = %s)), template_hash = %s,"
         " search_params = %s, launch_args = %s, gpu_ram_mb = %s, test_workers = %s, version = %s,"
         " updated_at_ms = %s where id = %s",
         group.endpoint_id,
         group.template_id,
-        group.template_hash,
+        *[group.template_hash] * 3,
         group.search_params,
         group.launch_args,
         group.gpu_ram_mb,
