@@ -281,6 +281,16 @@ async def test_24_that_nothing_is_rented_as_there_are_enough_is_told_once() -> N
     assert told.count("no worker is rented: there are 1, and max_workers is 1") == 1
 
 
+async def test_that_nothing_on_sale_fits_a_group_is_told_once() -> None:
+    scene = await Scene(Endpoint(workers_min=0)).open()
+    group = scene.definition.groups[0].id
+    for offers in ([], [offer(scene, 7)], []):
+        scene.market.offers[group] = offers
+        await scene.pass_time(60.0)
+    told = scene.station.journal.read()["info1"]
+    assert told.count(f"group {group}: nothing that is on sale now fits") == 2
+
+
 # What was known of those that are gone.
 
 

@@ -282,9 +282,21 @@ class Scaling:
         if not self._backs_off(group, now_s):
             with self._contained(f"the search for offers of group {group}", passes=()):
                 known = list(await self._market.candidates(group))
+                self._tell_of_sale(group, now_s, anything=bool(known))
         wait_s = LOOK_S if known else min(2 * wait_s, LOOK_MAX_S)
         self._looks[group] = (now_s + wait_s, wait_s, known)
         return known
+
+    def _tell_of_sale(self, group: GroupId, now_s: float, *, anything: bool) -> None:
+        """Say once that a group can rent nothing: its owner may have asked for too much."""
+        text = (
+            f"group {group}: nothing that is on sale now fits its query, its disk and its"
+            " arguments (machines that nobody has verified fit only with verified=any)"
+        )
+        if anything:
+            self._told.is_over(("sale", group))
+        elif self._told.is_news(("sale", group), text):
+            self._journal.write(Grain.DECISIONS, now_s, text)
 
     def _in_units(self, offer: Candidate) -> Candidate:
         """An offer's score as what workers here have made of such scores."""
