@@ -149,7 +149,11 @@ def why(
     about = "its workers" if worker is None else f"a worker {worker} of its"
     session.give(
         endpoint_calls.decisions(mine.id, worker=worker, limit=limit),
-        lambda made: _print_decisions(made, f"Nothing was decided about {about} yet."),
+        lambda made: _print_decisions(
+            made,
+            f"Nothing was decided about {about} yet; "
+            f"`mercato endpoint logs {mine.endpoint_name}` says what the engine sees.",
+        ),
     )
 
 
