@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mercato.engine.care import BOOT_MAX_S
+from mercato.engine.care import BOOT_MAX_S, LOADING_MAX_S
 from mercato.engine.standalone import StandaloneMarket
 from mercato.market.instance import State as Instance
 from mercato.serverless.decision import Decision, Kind
@@ -139,8 +139,64 @@ async def test_35_a_worker_that_never_loads_its_newer_version_is_restarted() -> 
     Script(scene).next = [wanted(Kind.UPDATE, 1)]
     await scene.pass_time(2.0, quiet=[1])
     assert scene.states == {1: "update_starting"}
+    # It fetches image and model anew, which may take as long as the first time.
     await scene.pass_time(BOOT_MAX_S + 2.0, quiet=[1])
+    assert scene.market.rebooted == []
+    await scene.pass_time(LOADING_MAX_S - BOOT_MAX_S, quiet=[1])
     assert scene.market.rebooted == [1]
+
+
+async def test_35_who_takes_long_to_load_may_take_twice_as_long_to_start() -> None:
+    scene = await Scene().open()
+    await scene.hire(1)
+    scene.report(1, loadtime=400.0)
+    script = Script(scene)
+    script.next = [wanted(Kind.SLEEP, 1)]
+    await scene.pass_time(3.0)
+    script.next = [wanted(Kind.WAKE, 1)]
+    await scene.pass_time(700.0, quiet=[1])
+    assert scene.market.rebooted == []
+    await scene.pass_time(120.0, quiet=[1])
+    assert scene.market.rebooted == [1]
+
+
+async def test_33_a_version_that_does_not_load_takes_one_worker_and_no_other() -> None:
+    scene = await Scene().open()
+    await scene.staff(1, 2, 3)
+    Script(scene)
+    group = scene.definition.groups[0].id
+    await scene.market.renew(1, group, cancel=False)
+    await scene.pass_time(3.0)
+    (first,) = asked_for(scene, Kind.UPDATE)
+    assert first is not None
+    for _ in range(60):
+        await scene.pass_time(60.0, quiet=[int(first)])
+    assert asked_for(scene, Kind.UPDATE) == [first]
+    assert asked_for(scene, Kind.DESTROY) == [first]
+    assert f"group {group}: nobody else who serves is made anew" in events(scene)
+    assert list(scene.states.values()) == ["idle", "idle"]
+    await scene.pass_time(3_000.0)
+    assert len(asked_for(scene, Kind.UPDATE)) == 2
+
+
+@pytest.mark.parametrize("kind", [Kind.UPDATE, Kind.SLEEP])
+async def test_34_who_begins_anew_sleeps_when_its_endpoint_is_stopped(kind: Kind) -> None:
+    scene = await Scene().open()
+    await scene.staff(1, 2)
+    scene.ask()
+    Script(scene).next = [wanted(kind, 1), wanted(kind, 2)]
+    await scene.pass_time(2.0, quiet=[1, 2])
+    stopped = msgspec.structs.replace(
+        scene.definition,
+        parameters=msgspec.structs.replace(
+            scene.definition.parameters, state=EndpointState.STOPPED
+        ),
+    )
+    scene.market.endpoints[stopped.id] = stopped
+    await scene.engine.refresh()
+    await scene.pass_time(30.0, quiet=[1, 2])
+    assert 2 in asked_for(scene, Kind.SLEEP)
+    assert scene.market.rebooted == []
 
 
 async def test_35_who_never_loaded_before_a_takeover_still_loads_after_it() -> None:
@@ -294,6 +350,26 @@ async def test_that_nothing_on_sale_fits_a_group_is_told_once() -> None:
 # What was known of those that are gone.
 
 
+async def test_21_who_cannot_pay_the_best_offer_rents_the_cheapest() -> None:
+    scene = await Scene(Endpoint(workers_min=1)).open()
+    group = scene.definition.groups[0].id
+    dear = msgspec.structs.replace(offer(scene, 7), gpu_price=10**9, estimate=10_000.0)
+    cheap = msgspec.structs.replace(offer(scene, 8), gpu_price=10**8, estimate=100.0)
+    scene.market.offers[group] = [dear, cheap]
+    scene.market.rent = (  # type: ignore[method-assign]
+        lambda decision: (
+            Outcome()
+            if decision.offer == 8
+            else Outcome(text="You have no credit left.", of_price=True)
+        )
+    )
+    Script(scene).always = [wanted(Kind.RENT, offer=7), wanted(Kind.RENT, offer=8)]
+    await scene.pass_time(5.0)
+    assert asked_for(scene, Kind.RENT)[:1] == [7]
+    assert 8 in asked_for(scene, Kind.RENT)
+    assert asked_for(scene, Kind.RENT).count(7) == 1
+
+
 async def test_nothing_is_kept_of_workers_offers_and_groups_that_are_gone() -> None:
     scene = await Scene().open()
     group = scene.definition.groups[0].id
@@ -307,14 +383,14 @@ async def test_nothing_is_kept_of_workers_offers_and_groups_that_are_gone() -> N
         scene.market.end_worker(worker)
         await scene.engine.refresh()
     scaling = scene.station.scaling
-    assert len(scaling._cool_offers) == 6
+    assert len(scaling._sale._cool_offers) == 6
     assert (scene.station._states, scene.station._probed) == ({}, {})
     other = msgspec.structs.replace(scene.definition, groups=(Group(id=GroupId(99)),))
     scene.market.endpoints[other.id] = other
     scene.clock.time_s += 90_000.0
     await scene.pass_time(2.0)
-    assert (scaling._cool_offers, scaling._cool_machines) == ({}, {})
-    assert set(scaling._looks) == {GroupId(99)}
+    assert (scaling._sale._cool_offers, scaling._sale._cool_machines) == ({}, {})
+    assert set(scaling._sale._looks) == {GroupId(99)}
 
 
 async def test_the_state_of_a_worker_that_is_made_anew_is_not_its_old_runs() -> None:

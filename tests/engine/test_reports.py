@@ -15,6 +15,15 @@ from mercato.wire.worker import UNITS_MAX
 from tests.engine.scene import Scene
 from tests.engine.test_scaling import Script, asked_for
 
+
+def anybody(worker: int, token: str) -> bool:
+    return bool(worker) or not token
+
+
+def nobody(worker: int, token: str) -> bool:
+    return not anybody(worker, token)
+
+
 NO_NUMBERS: list[Any] = ["x", None, 1.5, [1], {}]
 
 
@@ -23,7 +32,7 @@ def test_one_bad_row_takes_no_other_with_it(bad: object) -> None:
     good = {"request_idx": 5, "success": True, "status": "Success", "work_started_at": 1.0}
     rows = [good, good | {"request_idx": bad}, "no row", good | {"request_idx": "6"}]
     body = {"worker_id": 1, "mtoken": "t", "requests": rows}
-    told, left = finished_of(msgspec.json.encode(body))
+    told, left = finished_of(msgspec.json.encode(body), anybody)
     assert [one.request_idx for one in told.requests] == [5, 6]
     assert (told.worker_id, told.mtoken, len(left)) == (1, "t", 2)
 
@@ -31,14 +40,14 @@ def test_one_bad_row_takes_no_other_with_it(bad: object) -> None:
 @pytest.mark.parametrize("bad", NO_NUMBERS)
 def test_one_bad_number_among_the_working_takes_no_other_with_it(bad: object) -> None:
     body = {"id": 1, "max_perf": 5.0, "working_request_idxs": [7, bad, 8], "cur_load": 3.0}
-    status, left = status_of(msgspec.json.encode(body))
+    status, left = status_of(msgspec.json.encode(body), anybody)
     assert (status.working_request_idxs, status.max_perf, status.cur_load) == ([7, 8], 5.0, 3.0)
     assert len(left) == 1
 
 
 def test_what_is_no_number_is_left_out_and_an_error_stays_one() -> None:
     said = {"id": "1", "cur_load": math.nan, "disk_usage": None, "error_msg": {"no": "GPU"}}
-    status, left = status_of(json.dumps(said).encode())  # as Python writes it: NaN
+    status, left = status_of(json.dumps(said).encode(), anybody)  # as Python writes it: NaN
     assert math.isnan(status.cur_load)
     assert (status.id, status.disk_usage) == (1, 0.0)
     assert "GPU" in (status.error_msg or "")
@@ -61,9 +70,31 @@ def test_what_is_no_number_is_left_out_and_an_error_stays_one() -> None:
 )
 def test_what_has_to_be_believed_is_refused_when_it_cannot_be_read(body: bytes) -> None:
     with pytest.raises(Unreadable):
-        status_of(body)
+        status_of(body, anybody)
     with pytest.raises(Unreadable):
-        finished_of(body)
+        finished_of(body, anybody)
+
+
+@pytest.mark.parametrize("text", ["caf\udce9", "a\0b", "\ud800"])
+def test_what_is_said_can_be_kept(text: str) -> None:
+    told = json.dumps({"id": 1, "mtoken": "t", "error_msg": f"CUDA {text}", "cur_load": 1}).encode()
+    status, _ = status_of(told, anybody)
+    row = {"request_idx": 5, "status": text}
+    ended, _ = finished_of(json.dumps({"worker_id": 1, "requests": [row, {}]}).encode(), anybody)
+    for said in (status.error_msg or "", ended.requests[0].status):
+        assert said.encode().decode() == said
+    assert "\0" not in (status.error_msg or "")
+    assert (status.error_msg or "").startswith("CUDA ")
+
+
+def test_a_stranger_gets_no_second_reading_and_nobody_an_endless_one() -> None:
+    many = json.dumps({"id": 1, "mtoken": "t", "working_request_idxs": [""] * 20_000}).encode()
+    rows = json.dumps({"worker_id": 1, "mtoken": "t", "requests": [1] * 20_000}).encode()
+    for knows, why in ((nobody, "no worker of ours"), (anybody, "parts of it are bad")):
+        with pytest.raises(Unreadable, match=why):
+            status_of(many, knows)
+        with pytest.raises(Unreadable, match=why):
+            finished_of(rows, knows)
 
 
 @pytest.mark.parametrize("amount", [-5.0, math.nan, math.inf, -math.inf, 1e300])

@@ -333,7 +333,7 @@ async def test_a_restart_that_the_market_refuses_is_told_and_blames_no_machine(
     assert "CUDA error; the market would not restart it: no credit is left" in reason
     events = str(scene.station.journal.read())
     assert "worker 1 is restarted: CUDA error [no credit is left]" in events
-    assert not scene.station.scaling._cool_machines
+    assert not scene.station.scaling._sale._cool_machines
 
 
 async def test_a_worker_whose_container_ended_has_time_to_be_started_before_it_is_given_up() -> (

@@ -201,6 +201,41 @@ async def test_no_request_begins_before_the_answers_ahead_of_it_are_taken() -> N
         caller.close()
 
 
+async def test_nothing_begins_behind_an_answer_that_is_the_last() -> None:
+    began: list[str] = []
+
+    def work(call: Call) -> None:
+        began.append(call.path)
+        call.answer(200, b"x" * 8_000_000)
+
+    ends = b"GET /a HTTP/1.0\r\nconnection: keep-alive\r\n\r\nGET /b HTTP/1.1\r\n\r\n"
+    async with Site(work).up() as site:
+        assert (await site.said(ends)).count(b"HTTP/1.1 200") == 1
+        assert began == ["/a"]
+
+
+@pytest.mark.parametrize("head", [b"", b"connection: close\r\n"])
+async def test_a_refusal_is_given_once(head: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with Site(lambda call: call.answer(200, b"x" * 8_000_000)).up() as site:
+        caller, loop = await slow_socket(site.port), asyncio.get_running_loop()
+        await loop.sock_sendall(caller, b"GET /a HTTP/1.1\r\n%s\r\ngarbage\r\n\r\n" % head)
+        await asyncio.sleep(0.1)
+        got = b""
+        while piece := await loop.sock_recv(caller, 2**20):
+            got += piece
+        caller.close()
+    assert got.count(b"HTTP/1.1 400") == (0 if head else 1)
+    assert caplog.records == []
+
+
+async def test_many_offers_in_one_packet_are_all_passed_over() -> None:
+    offer = b"GET /a HTTP/1.1\r\n" + UPGRADE + b"\r\n"
+    last = b"GET /b HTTP/1.1\r\nconnection: Upgrade\r\nupgrade: h2c\r\nconnection: Close\r\n\r\n"
+    async with Site(echo).up() as site:
+        answer = await site.said(offer * 1_000 + last)
+    assert answer.count(b"HTTP/1.1 200") == 1_001
+
+
 async def test_an_answer_is_given_for_as_long_as_its_reader_takes_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -220,7 +255,7 @@ async def test_an_answer_is_given_for_as_long_as_its_reader_takes_of_it(
         assert time.monotonic() - began_s > 20 * server_module.SWEEP_S
         # Who takes nothing is given up; all that had come by then is little.
         async with asyncio.timeout(10):
-            while any(connection._unsent for connection in site.server.connections):  # noqa: ASYNC110 - sets no event
+            while site.server.connections:  # noqa: ASYNC110 - sets no event
                 await asyncio.sleep(0.01)
         for caller in (reading, idle):
             caller.close()

@@ -85,6 +85,16 @@ async def test_what_an_engine_refuses_is_not_told_for_ever() -> None:
         await one.engine.until(lambda: len(one.engine.finished) == 1)
 
 
+async def test_what_one_engine_refuses_another_may_take() -> None:
+    async with Engine().up() as other, running(SAME) as one:
+        other.refuses = lambda _: True
+        reports = one.worker._reports
+        reports._engines.insert(0, type(reports._engines[0])(other.url))
+        assert (await one.ask("/s", 1)).status == 200
+        await one.engine.until(lambda: len(one.engine.finished) == 1)
+        assert reports._engines[0].address == one.engine.url
+
+
 async def test_the_engine_that_answers_is_told_first_the_next_time() -> None:
     async with Engine().up() as other, running(SAME) as one:
         reports = one.worker._reports

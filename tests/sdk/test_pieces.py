@@ -55,7 +55,15 @@ def test_a_stream_has_the_same_pieces_wherever_it_is_cut(
         ("text/plain", "h\xe9".encode("latin-1"), ["h\ufffd"]),
         ("image/png", b"\x89PNG\r\n\x1a\n", [b"\x89PNG\r\n\x1a\n"]),
         ("", b"", []),
+        # What needs no line or event after it, as the transport knows where the answer ends.
+        (EVENTS, b'data: {"a":1}\n\n: bye', [{"a": 1}]),
+        (EVENTS, b"data: x\n\nevent: end", ["x"]),
+        (EVENTS, b": keepalive", []),
+        (EVENTS, b"data: hello", ["hello"]),
+        (LINES, b'{"n":1}\nlast', [{"n": 1}, "last"]),
         # Streams under another name, or none.
+        ("", b': ping\ndata: {"n":1}\n\n', [{"n": 1}]),
+        ("text/plain", b"event: x\ndata: y\n\n", ["y"]),
         ("", b'data: {"n":1}\n\ndata: 2\n', [{"n": 1}, 2]),
         ("text/plain", b'{"n":1}\n{"n":2}', [{"n": 1}, {"n": 2}]),
         # Text in a stream.
@@ -93,7 +101,7 @@ def test_an_answer_that_breaks_off_is_no_success(kind: str, content: bytes) -> N
         read(kind, content, framed=False)
 
 
-@pytest.mark.parametrize("content", [b'data: {"i":1}\n\ndata: {"i', b"data: hello", b"data: a\nda"])
+@pytest.mark.parametrize("content", [b'data: {"i":1}\n\ndata: {"i', b"data: a\nda"])
 def test_a_piece_that_is_not_whole_is_none_even_where_the_transport_says_so(content: bytes) -> None:
     with pytest.raises(ServerFailed, match="broke off"):
         read(EVENTS, content)

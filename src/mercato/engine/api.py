@@ -187,7 +187,7 @@ class Api:
 
     def _worker_status(self, call: Call) -> Work | None:
         try:
-            status, left = status_of(call.body)
+            status, left = status_of(call.body, self._engine.is_worker)
             return self._heard(call, status.id, status.mtoken, status, left)
         except Unreadable as bad:
             Refused(400, str(bad)).answer(call)
@@ -197,7 +197,7 @@ class Api:
 
     def _delete_requests(self, call: Call) -> Work | None:
         try:
-            told, left = finished_of(call.body)
+            told, left = finished_of(call.body, self._engine.is_worker)
             return self._heard(call, told.worker_id, told.mtoken, told, left)
         except Unreadable as bad:
             Refused(400, str(bad)).answer(call)

@@ -12,8 +12,9 @@ WELL_AGAIN_S: Final = 3_600.0
 SILENT_REBOOT_S: Final = 60.0
 SILENT_DESTROY_S: Final = 180.0
 BOOT_MAX_S: Final = 300.0
-"""A start may take this long, loading included, before it counts as failed: the model is on the
-disk already."""
+"""A start from what is on the disk may take this long, loading included, before it counts as
+failed; or `BOOT_LONGER` times as long as the last one took."""
+BOOT_LONGER: Final = 2.0
 LOADING_MAX_S: Final = 900.0
 DEGRADED_S: Final = 180.0
 """A worker that does much less than it should for this long is replaced; together with the work
@@ -56,9 +57,16 @@ def look_after(post: Post, now_s: float, loading_max_s: float = LOADING_MAX_S) -
     if worker.state in _BOOTING:
         # A second restart is counted from its own order: the state was the same before.
         boots_s = now_s - max(worker.since_s, post.ordered_s)
-        if boots_s > BOOT_MAX_S:
+        if boots_s > _boot_max_s(post, loading_max_s):
             return _again(post, f"it has been {worker.state.label} for {boots_s:.0f} s")
     return None
+
+
+def _boot_max_s(post: Post, loading_max_s: float) -> float:
+    """How long a start may take; one that has to fetch everything, as long as the first."""
+    if not post.on_disk:
+        return loading_max_s
+    return min(loading_max_s, max(BOOT_MAX_S, BOOT_LONGER * post.load_took_s))
 
 
 def _error(post: Post, now_s: float) -> Case | None:

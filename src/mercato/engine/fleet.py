@@ -198,7 +198,8 @@ class Fleet:
             return None
         if told.status == "Success" and told.success:
             slot_s = told.work_completed_at - told.work_started_at
-            known = post.worker.benchmark > 0
+            # What an adopted one really costs is not known.
+            known = post.worker.benchmark > 0 and not entry.adopted
             if known and 0 < slot_s <= min(SLOT_S_MAX, now_s - entry.at_s + 1.0):
                 seen = min(entry.cost, SEEN_MAX * _slot_perf(post) * slot_s)
                 observe(post.worker, seen, slot_s, MEMORY_SLOT_S)

@@ -25,7 +25,11 @@ class Market(Protocol):
         ...
 
     async def candidates(self, group: GroupId) -> Sequence[Candidate]:
-        """What could be rented for a group now."""
+        """What could be rented for a group now.
+
+        Raises:
+            NothingToRent: when no worker can be made of the group as it is.
+        """
         ...
 
     async def owner_of(self, key: str) -> int | None:

@@ -63,15 +63,18 @@ class Post:
         self.loaded = False
         """Whether this run of it has loaded its model and measured itself."""
         self.loaded_once = False
-        """Whether any run has: its model is on its disk."""
-        self.loaded_s = 0.0
+        """Whether any run has."""
+        self.on_disk = False
+        """Whether a run of what it runs now has: image and model are on its disk."""
+        self.loaded_s = self.load_took_s = 0.0
+        """When it had loaded, and how long that took by its own word."""
         self.error = ""
         self.heard_s = 0.0
         """When it last reported, by our clock; 0 before it ever did."""
-        self.boot = ""
-        self.sequence = 0
+        self.boot, self.sequence = "", 0
         self.hearing = Hearing(now_s)
-        self.slots_told = 0
+        self.slots_told = self.peak = 0
+        """Requests that it does at once by its word, and the most that were seen at once."""
         self.recalled = False
         """Known from the engine before, and not heard by this one yet."""
         self.probing = False
@@ -91,8 +94,6 @@ class Post:
         self.well_since_s = 0.0
         self.degraded_since_s = 0.0
         """Since when it does much less than it should; 0 while it does not."""
-        self.peak = 0
-        """The most requests that were seen to be worked on at once."""
         self.load = self.new_load = self.served = self.disk_gb = 0.0
 
     def take_fact(self, fact: WorkerFact) -> bool:
@@ -133,7 +134,8 @@ class Post:
         loaded = status.loadtime > 0 and status.max_perf > 0 and not self.error
         if loaded and not self.loaded:
             self.loaded_s = now_s
-            self.loaded_once = True
+            self.loaded_once = self.on_disk = True
+            self.load_took_s = status.loadtime
             self.well_since_s = now_s
         self.loaded = loaded
         if loaded:
@@ -202,6 +204,8 @@ class Post:
     def restart(self, state: State, now_s: float) -> None:
         """Its host was told to begin it anew; its last run may go on speaking for a while."""
         self.forget_run()
+        if state is State.UPDATING:
+            self.on_disk = False
         self.order(state, now_s)
         self.hearing.restarted(self.boot, now_s)
 

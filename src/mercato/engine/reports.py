@@ -5,7 +5,7 @@ request: one bad row must not keep all that comes with it from being heard.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -18,8 +18,10 @@ NEEDED: Final = frozenset(
     {"id", "mtoken", "loadtime", "max_perf", "slots", "boot", "sequence", "url"}
 )
 """What a worker's place in the rotation hangs on: without one of these nothing is believed."""
-BYTES_MAX: Final = 4 * 1_024 * 1_024
+BYTES_MAX: Final = 1_024 * 1_024
 """Of a report that is read a second time, more slowly."""
+BAD_MAX: Final = 100
+"""Parts of it that may be bad: each costs the time of many good ones."""
 IDXS: Final = "working_request_idxs"
 
 _STATUS: Final = {field.name: field.type for field in msgspec.structs.fields(Status)}
@@ -29,8 +31,14 @@ class Unreadable(ValueError):  # noqa: N818 - an answer to a worker, not a fault
     """A report that says nothing; the message says why."""
 
 
-def status_of(body: bytes) -> tuple[Status, list[str]]:
+Knows = Callable[[int, str], bool]
+"""Whether there is a worker of this number with this token."""
+
+
+def status_of(body: bytes, knows: Knows) -> tuple[Status, list[str]]:
     """A worker's word on how it is, and the names of what was left out of it.
+
+    `knows` is asked before anything is read more slowly: nobody else gets so much of our time.
 
     Raises:
         Unreadable: when it is no report, or what has to be believed cannot be read.
@@ -39,7 +47,10 @@ def status_of(body: bytes) -> tuple[Status, list[str]]:
     try:
         status = msgspec.json.decode(body or b"{}", type=Status, strict=False)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        status = _status(_plain(body), left)
+        said = _plain(body)
+        _whose(said.get("id"), said.get("mtoken"), knows)
+        status = _status(said, left)
+    status.error_msg, status.url = _text(status.error_msg or ""), _text(status.url)
     return status, left
 
 
@@ -58,7 +69,7 @@ def _status(said: dict[str, Any], left: list[str]) -> Status:
                 raise Unreadable(f"the body cannot be read: {error} - {name}") from None
             left.append(name)
             if name == "error_msg":
-                parts[name] = str(said[name])  # it says that something is wrong, if not what
+                parts[name] = _text(str(said[name]))  # something is wrong, whatever it is
     return _whole(parts, Status)
 
 
@@ -67,11 +78,13 @@ def _numbers(said: Iterable[Any], left: list[str]) -> Iterable[int]:
         try:
             yield msgspec.convert(number, int, strict=False)
         except msgspec.ValidationError:
-            left.append(f"{IDXS}: {number!r:.40}")
+            _leave(left, f"{IDXS}: {_text(repr(number))[:40]}")
 
 
-def finished_of(body: bytes) -> tuple[DeleteRequests, list[str]]:
+def finished_of(body: bytes, knows: Knows) -> tuple[DeleteRequests, list[str]]:
     """A worker's word on what it is done with, and the rows that were left out of it.
+
+    `knows` as for `status_of`.
 
     Raises:
         Unreadable: when it is no such word, or does not say whose.
@@ -80,14 +93,38 @@ def finished_of(body: bytes) -> tuple[DeleteRequests, list[str]]:
         return msgspec.json.decode(body or b"{}", type=DeleteRequests, strict=False), []
     except (msgspec.DecodeError, UnicodeDecodeError):
         said = _plain(body)
+    _whose(said.get("worker_id"), said.get("mtoken"), knows)
     rows, left = said.get("requests"), list[str]()
     told = _whole(said | {"requests": []}, DeleteRequests)
     for row in rows if isinstance(rows, list) else [rows]:
         try:
-            told.requests.append(msgspec.convert(row, Finished, strict=False))
+            finished = msgspec.convert(row, Finished, strict=False)
         except msgspec.ValidationError as error:
-            left.append(f"a finished request: {error}")
+            _leave(left, f"a finished request: {_text(str(error))}")
+        else:
+            finished.status = _text(finished.status)
+            told.requests.append(finished)
     return told, left
+
+
+def _whose(worker: Any, token: Any, knows: Knows) -> None:
+    try:
+        ours = knows(msgspec.convert(worker, int, strict=False), str(token or ""))
+    except msgspec.ValidationError:
+        ours = False
+    if not ours:
+        raise Unreadable("the body cannot be read, and no worker of ours has sent it")
+
+
+def _leave(left: list[str], what: str) -> None:
+    left.append(what)
+    if len(left) > BAD_MAX:
+        raise Unreadable(f"the body cannot be read: more than {BAD_MAX} parts of it are bad")
+
+
+def _text(text: str) -> str:
+    """Text without what neither UTF-8 nor a database has: halves of characters, and zeros."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def _whole(said: dict[str, Any], kind: type[Kind]) -> Kind:

@@ -7,7 +7,8 @@ has taken an endpoint over, it holds back what it might regret until it has hear
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, NamedTuple, TypeVar
+from functools import partial
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -19,9 +20,10 @@ from mercato.engine.journal import Grain, Journal, Once
 from mercato.engine.market import UNREACHABLE, Market
 from mercato.engine.post import Post
 from mercato.engine.refusals import Refusals
-from mercato.market.ids import ContractId, MachineId, OfferId
+from mercato.engine.sale import Sale
+from mercato.market.ids import ContractId
 from mercato.serverless.decision import Decision, Kind
-from mercato.serverless.endpoint import Endpoint, EndpointState, GroupId
+from mercato.serverless.endpoint import Endpoint, EndpointState, Group, GroupId
 from mercato.serverless.load import Load
 from mercato.serverless.recruit import Candidate
 from mercato.serverless.scale import Memory, decide, renew
@@ -34,18 +36,12 @@ NO_RENT_S: Final = 30.0
 """Above the endpoint's minimum; all three after a takeover."""
 DRAIN_MAX_S: Final = 3_600.0
 """A request may keep a worker from its end for this long."""
-LOOK_S: Final = 5.0
-LOOK_MAX_S: Final = 10.0
-"""How often the market is asked for offers; more seldom while there are none."""
 RENTS_MAX: Final = 6
 """Tries in one second."""
 UNSEEN_S: Final = 30.0
 """A worker that was rented this long ago and is not told of is gone already."""
-OFFER_COOLS_S: Final = 7_200.0
-MACHINE_COOLS_S: Final = 86_400.0
-FAILED_RECRUITS: Final = 3
-"""Workers of a group that fail one after another without any that got ready."""
-RECRUITS_WINDOW_S: Final = 600.0
+UPDATE_HALT_S: Final = 3_600.0
+"""A version that a worker made anew could not load is given to no other that serves for so long."""
 GROUP_PAUSE_S: Final = 30.0
 GROUP_PAUSE_MAX_S: Final = 60.0
 """A group rents nothing for this long after its account or endpoint was refused."""
@@ -56,10 +52,13 @@ DECISIONS_KEPT: Final = 500
 
 _GENTLE: Final = frozenset({Kind.SLEEP, Kind.UPDATE, Kind.DESTROY})
 _SERVING: Final = frozenset({State.READY, State.DRAINING})
-_AWAKE: Final = frozenset({State.READY, State.STARTING, State.LOADING})
+_AWAKE: Final = frozenset(
+    {
+        *(State.READY, State.STARTING, State.LOADING),
+        *(State.UPDATING, State.REBOOTING, State.ERROR),
+    }
+)
 _log = structlog.get_logger("mercato.engine")
-
-Cooling = TypeVar("Cooling", bound=int)
 
 Decide = Callable[
     [float, Endpoint, Load, Sequence[Worker], Sequence[Candidate], Memory], list[Decision]
@@ -108,12 +107,11 @@ class Scaling:
         self._clock = clock
         self._since_s = clock.now_s() if taken_over else float("-inf")
         self._ending: dict[ContractId, _Ending] = {}
-        self._looks: dict[GroupId, tuple[float, float, list[Candidate]]] = {}
-        self._cool_offers: dict[OfferId, float] = {}
-        self._cool_machines: dict[MachineId, float] = {}
-        self._failed: dict[GroupId, deque[float]] = {}
+        self._halted: dict[GroupId, tuple[int, float]] = {}
+        """Versions that did not load, and until when nobody who serves is made anew as one."""
         self._refusals = Refusals()
         self._told = Once()
+        self._sale = Sale(market, partial(self._contained, passes=()), self._tell_of_sale)
         self._known: set[ContractId] = set()
         self._unseen: deque[float] = deque()
         """When those were rented of which the market has not told yet."""
@@ -137,19 +135,38 @@ class Scaling:
         """Begin what the policy wants now, or what the endpoint's state asks for."""
         parameters = self._fleet.definition.parameters
         if parameters.state is EndpointState.ACTIVE:
-            offers = await self._offers(now_s)
+            groups = [group.id for group in self._fleet.definition.groups]
+            offers = [
+                self._in_units(offer)
+                for offer in await self._sale.offers(groups, now_s)
+                if not self._refusals.waits((Kind.RENT, offer.group), now_s)
+            ]
             workers = [post.worker for post in self._fleet.posts.values()]
             wanted: list[Decision] = []
             with self._contained("the policy"):
                 wanted = self._decide(now_s, parameters, load, workers, offers, self.memory)
-            wanted += renew(self._fleet.definition.groups, workers)
+            wanted += renew(self._to_renew(now_s), workers)
             await self._begin(wanted, offers, now_s)
         elif parameters.state is EndpointState.STOPPED:
-            for post in self._fleet.posts.values():
-                stays = post.draining and post.ordered is not State.STOPPED
-                if post.worker.state in _AWAKE or stays:
-                    reason = "its endpoint is stopped"
-                    self._end(Decision(kind=Kind.SLEEP, worker=post.worker.id, reason=reason))
+            self._put_all_to_sleep()
+
+    def _put_all_to_sleep(self) -> None:
+        for post in self._fleet.posts.values():
+            name, ending = post.worker.id, self._ending.get(post.worker.id)
+            if ending is not None and ending.decision.kind is Kind.UPDATE:
+                del self._ending[name]  # it would begin anew, and serve nobody
+            if (post.worker.state in _AWAKE or post.draining) and post.ordered is not State.STOPPED:
+                reason = "its endpoint is stopped"
+                self._end(Decision(kind=Kind.SLEEP, worker=name, reason=reason))
+
+    def _to_renew(self, now_s: float) -> list[Group]:
+        """The groups whose workers may be made anew now."""
+        return [
+            group
+            for group in self._fleet.definition.groups
+            if self._halted.get(group.id, (-1, 0.0))[0] != group.version
+            or self._halted[group.id][1] <= now_s
+        ]
 
     @contextmanager
     def _contained(
@@ -177,12 +194,10 @@ class Scaling:
     def _forget(self, now_s: float) -> None:
         """Forget what is of no use any more."""
         self._refusals.forget(now_s)
-        _drop_over(self._cool_offers, now_s)
-        _drop_over(self._cool_machines, now_s)
         groups = {group.id for group in self._fleet.definition.groups}
-        for known in (self._looks, self._failed):
-            for gone in known.keys() - groups:
-                del known[gone]
+        self._sale.forget(groups, now_s)
+        for gone in self._halted.keys() - groups:
+            del self._halted[gone]
 
     # What the policy wants.
 
@@ -245,10 +260,12 @@ class Scaling:
         outcome = await self._carry_out(offer.group, decision)
         if outcome.done:
             self._unseen.append(now_s)
-            # It is on offer no longer, and perhaps no other part of its machine is.
-            self._looks.pop(offer.group, None)
-        elif not outcome.of_account:
-            self._cool_offers[offer.offer] = now_s + OFFER_COOLS_S
+            self._sale.rented(offer.group)
+        elif outcome.of_account or (outcome.of_price and not self._sale.too_dear(offer, now_s)):
+            what = (Kind.RENT, offer.group)
+            self._refusals.note(what, outcome.text, now_s, GROUP_PAUSE_S, GROUP_PAUSE_MAX_S)
+        elif not outcome.of_price:
+            self._sale.not_to_be_had(offer, now_s)
 
     async def _wake(self, decision: Decision) -> None:
         assert decision.worker is not None
@@ -267,57 +284,18 @@ class Scaling:
         if not self._refusals.waits((Kind.WAKE, decision.worker), now_s):
             await self._carry_out(post.worker.group, decision)
 
-    async def _offers(self, now_s: float) -> list[Candidate]:
-        """What could be rented; each group's are looked for seldom while there are none."""
-        found: list[Candidate] = []
-        for group in self._fleet.definition.groups:
-            found += await self._look(group.id, now_s)
-        return [self._in_units(offer) for offer in found if not self._is_cooling(offer, now_s)]
-
-    async def _look(self, group: GroupId, now_s: float) -> list[Candidate]:
-        next_s, wait_s, known = self._looks.get(group, (0.0, LOOK_S, []))
-        if now_s < next_s:
-            return known
-        known = []
-        if not self._backs_off(group, now_s):
-            with self._contained(f"the search for offers of group {group}", passes=()):
-                known = list(await self._market.candidates(group))
-                self._tell_of_sale(group, now_s, anything=bool(known))
-        wait_s = LOOK_S if known else min(2 * wait_s, LOOK_MAX_S)
-        self._looks[group] = (now_s + wait_s, wait_s, known)
-        return known
-
-    def _tell_of_sale(self, group: GroupId, now_s: float, *, anything: bool) -> None:
-        """Say once that a group can rent nothing: its owner may have asked for too much."""
-        text = (
-            f"group {group}: nothing that is on sale now fits its query, its disk and its"
-            " arguments (machines that nobody has verified fit only with verified=any)"
-        )
-        if anything:
+    def _tell_of_sale(self, group: GroupId, why: str) -> None:
+        """Say once why a group can rent nothing: its owner may have asked for too much."""
+        if not why:
             self._told.is_over(("sale", group))
-        elif self._told.is_news(("sale", group), text):
-            self._journal.write(Grain.DECISIONS, now_s, text)
+        elif self._told.is_news(("sale", group), why):
+            text = f"group {group}: {why}"
+            self._journal.write(Grain.DECISIONS, self._clock.now_s(), text)
 
     def _in_units(self, offer: Candidate) -> Candidate:
         """An offer's score as what workers here have made of such scores."""
         per_score = self._fleet.units_per_score or 1.0
         return msgspec.structs.replace(offer, estimate=offer.estimate * per_score)
-
-    def _is_cooling(self, offer: Candidate, now_s: float) -> bool:
-        return (
-            self._cool_offers.get(offer.offer, 0.0) > now_s
-            or self._cool_machines.get(offer.machine, 0.0) > now_s
-            or self._refusals.waits((Kind.RENT, offer.group), now_s)
-        )
-
-    def _backs_off(self, group: GroupId, now_s: float) -> bool:
-        """Whether a group's workers keep failing, so that more of them would only cost money."""
-        failed = self._failed.get(group)
-        return (
-            failed is not None
-            and len(failed) == FAILED_RECRUITS
-            and now_s - failed[0] < RECRUITS_WINDOW_S
-        )
 
     # What a worker's own state asks for.
 
@@ -329,11 +307,13 @@ class Scaling:
 
     async def _look_after(self, post: Post, now_s: float) -> None:
         if post.worker.state is State.READY:
-            self._failed.pop(post.worker.group, None)
+            self._sale.went_well(post.worker.group)
         case = look_after(post, now_s)
         if case is None or post.worker.id in self._ending:
             return
         if case.remedy is Remedy.REBOOT:
+            if self._fleet.definition.parameters.state is EndpointState.STOPPED:
+                return  # it is to sleep
             await self._reboot(post, case.reason, now_s)
         elif not self._refusals.waits((Kind.DESTROY, post.worker.id), now_s):
             self._replace(post, case, now_s)
@@ -356,10 +336,25 @@ class Scaling:
     def _replace(self, post: Post, case: Case, now_s: float) -> None:
         worker = post.worker
         if not case.by_market:
-            self._cool_machines[worker.machine] = now_s + MACHINE_COOLS_S
-            failed = self._failed.setdefault(worker.group, deque(maxlen=FAILED_RECRUITS))
-            failed.append(now_s)
+            self._sale.failed(worker.group, worker.machine, now_s)
+            self._halt(post, case, now_s)
         self._end(Decision(kind=Kind.DESTROY, worker=worker.id, reason=case.reason))
+
+    def _halt(self, post: Post, case: Case, now_s: float) -> None:
+        """Make nobody who serves anew as what this one could not load."""
+        group, version = post.worker.group, post.worker.version
+        others = (one.worker for one in self._fleet.posts.values())
+        if post.on_disk or not any(
+            one.group == group and one.version < version and one.state is State.READY
+            for one in others
+        ):
+            return
+        self._halted[group] = (version, now_s + UPDATE_HALT_S)
+        text = (
+            f"group {group}: nobody else who serves is made anew for an hour, as worker"
+            f" {post.worker.id} of version {version} did not load: {case.reason}"
+        )
+        self._journal.write(Grain.EVENTS, now_s, text)
 
     # How a worker's service ends.
 
@@ -436,19 +431,15 @@ class Scaling:
 
     def _is_news(self, group: GroupId, decision: Decision, outcome: Outcome, now_s: float) -> bool:
         """Whether an outcome is not the same refusal of the same thing again; and note it."""
-        what: tuple[str, int]
         if decision.worker is not None:
-            what, pauses = (decision.kind, decision.worker), (WORKER_PAUSE_S, WORKER_PAUSE_MAX_S)
-        elif outcome.done or outcome.of_account:
-            what, pauses = (Kind.RENT, group), (GROUP_PAUSE_S, GROUP_PAUSE_MAX_S)
-        else:
-            return True  # the offer's own: it is left alone for long
-        if outcome.done:
+            what = (decision.kind, decision.worker)
+            if not outcome.done:
+                pauses = (WORKER_PAUSE_S, WORKER_PAUSE_MAX_S)
+                return self._refusals.note(what, outcome.text, now_s, *pauses)
             self._refusals.is_over(what)
-            return True
-        return self._refusals.note(what, outcome.text, now_s, *pauses)
-
-
-def _drop_over(cool: dict[Cooling, float], now_s: float) -> None:
-    for what in [what for what, until_s in cool.items() if until_s <= now_s]:
-        del cool[what]
+        elif outcome.done:
+            self._refusals.is_over((Kind.RENT, group))
+            self._told.is_over((Kind.RENT, group))
+        elif outcome.of_account or outcome.of_price:
+            return self._told.is_news((Kind.RENT, group), outcome.text)
+        return True

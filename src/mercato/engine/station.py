@@ -24,6 +24,7 @@ from mercato.wire.fleet import Definition, WorkerFact
 
 PROBE_EVERY_S: Final = 5.0
 TAKEN_OVER_PAUSE_S: Final = 2.0
+UNREAD_CHARS_MAX: Final = 300
 """A worker known from before gets nothing for this long, unless it reports what it has."""
 
 _log = structlog.get_logger("mercato.engine")
@@ -41,6 +42,8 @@ class KeptPost(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     peak: int
     loaded_once: bool = False
+    on_disk: bool = False
+    load_took_s: float = 0.0
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,7 +160,8 @@ class Station:
 
     def note_unread(self, post: Post, left: list[str]) -> None:
         """A worker has said what cannot be read; it was left out of what it said besides."""
-        line = f"worker {post.worker.id} reports what cannot be read: {', '.join(left)}"
+        told = ", ".join(left)[:UNREAD_CHARS_MAX]
+        line = f"worker {post.worker.id} reports what cannot be read: {told}"
         if self._told.is_news(post.worker.id, line):
             self.journal.write(Grain.REPORTS, self._clock.now_s(), line)
 
@@ -197,6 +201,8 @@ class Station:
                         slots=post.slots_told,
                         peak=post.peak,
                         loaded_once=post.loaded_once,
+                        on_disk=post.on_disk,
+                        load_took_s=post.load_took_s,
                     )
                     for post in self.fleet.posts.values()
                     if post.url
@@ -221,6 +227,7 @@ class Station:
                 continue
             post.url, post.loaded = known.url, known.loaded
             post.loaded_once |= known.loaded_once or known.loaded
+            post.on_disk, post.load_took_s = known.on_disk or known.loaded, known.load_took_s
             post.heard_s, post.well_since_s = now_s, now_s
             post.slots_told, post.peak = known.slots, known.peak
             post.recalled, post.paused_until_s = True, now_s + TAKEN_OVER_PAUSE_S

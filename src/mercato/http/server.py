@@ -6,17 +6,18 @@ caller hangs up; one that answers later, after it has returned, keeps the call a
 """
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections import deque
 from collections.abc import Callable, Coroutine
-from functools import cache
-from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import httptools
 
-from mercato.http.call import HOP_BY_HOP, JSON, TEXT, Call, Headers, header
+from mercato.http.answer import WireCall, status_line
+from mercato.http.call import TEXT, Call, header
 
 Handler = Callable[[Call], Coroutine[Any, Any, None] | None]
 Complaint = Callable[[str, BaseException], None]
@@ -33,118 +34,29 @@ OF_ANOTHER_PROTOCOL: Final = frozenset({b"connection", b"upgrade", b"http2-setti
 
 SWEEP_S: Final = 5.0
 IDLE_SWEEPS: Final = 15
-"""A connection without a request is closed after this many sweeps (75 s), and so is one whose
-caller takes nothing of an answer for as long."""
+"""A connection without a request at work is closed after this many sweeps (75 s) in which its
+caller has taken nothing of the answers to those before."""
 HALF_SWEEPS: Final = 12
 """A request whose bytes have not all come within this many sweeps (60 s) is given up, unless its
 body is still moving."""
 
 
-@cache
-def _status_line(status: int) -> bytes:
+_TCP_INFO_BYTES: Final = 256
+_BYTES_ACKED_AT: Final = 120
+
+
+def _taken(transport: asyncio.Transport) -> int:
+    """How many bytes the other side's kernel has taken so far: tcpi_bytes_acked of tcp(7).
+
+    What a transport has not sent yet says little: under TLS it knows of a part of it, and it sees
+    no change until much has gone.
+    """
     try:
-        phrase = HTTPStatus(status).phrase
-    except ValueError:
-        phrase = ""
-    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
-
-
-def _bodiless(status: int) -> bool:
-    return status < 200 or status in {204, 304}
-
-
-class _WireCall(Call):
-    """A call that came over a connection of this server."""
-
-    __slots__ = ("_chunked", "_connection", "_head", "_keep", "old")
-
-    def __init__(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        headers: Headers,
-        body: bytes,
-        connection: "_Connection",
-        keep: bool,  # noqa: FBT001 - by its name it would cost more than the rest
-    ) -> None:
-        """`keep` the connection for more when this one is answered."""
-        Call.__init__(self, method, path, query, headers, body)  # super() would cost as much again
-        self._connection = connection
-        self._keep = keep
-        self.old = False
-        """Whether it was asked by HTTP/1.0, which knows no chunks."""
-        self._chunked = False
-        self._head = b""
-
-    def answer(
-        self, status: int, body: bytes = b"", content_type: bytes = JSON, headers: Headers = ()
-    ) -> None:
-        if self.gone or self.begun:
-            return
-        self.begun = self.ended = True
-        extra = b"".join([b"%s: %s\r\n" % pair for pair in headers]) if headers else b""
-        self._connection.write(
-            b"%scontent-type: %s\r\n%scontent-length: %d\r\n%s\r\n%s"
-            % (
-                _status_line(status),
-                content_type,
-                extra,
-                len(body),
-                b"" if self._keep else b"connection: close\r\n",
-                b"" if self.method == "HEAD" else body,
-            )
-        )
-        self._connection.answered(self._keep)
-
-    def begin(self, status: int, headers: Headers, length: int | None) -> None:
-        if self.gone or self.begun:
-            return
-        self.begun = True
-        parts = [_status_line(status)]
-        for name, value in headers:
-            if name.lower() not in HOP_BY_HOP:
-                parts += (name, b": ", value, b"\r\n")
-        if length is not None:
-            parts.append(b"content-length: %d\r\n" % length)
-        elif not (self.old or _bodiless(status)):
-            self._chunked = True
-            parts.append(b"transfer-encoding: chunked\r\n")
-        if not self._keep:
-            parts.append(b"connection: close\r\n")
-        parts.append(b"\r\n")
-        self._head = b"".join(parts)
-        if self.method == "HEAD":  # there is no body to come, whatever it would have been
-            self._chunked = False
-            self.end()
-
-    def write(self, chunk: bytes) -> None:
-        if self.gone or self.ended or not chunk:
-            return
-        piece = b"%x\r\n%s\r\n" % (len(chunk), chunk) if self._chunked else chunk
-        if self._head:
-            piece, self._head = self._head + piece, b""
-        transport = self._connection.transport  # not by `write`: streams come here at every piece
-        if transport is not None:
-            transport.write(piece)
-
-    def flush(self) -> None:
-        if self._head and not self.gone:
-            self._connection.write(self._head)
-            self._head = b""
-
-    def end(self) -> None:
-        if self.gone or self.ended:
-            return
-        self.ended = True
-        if self._chunked or self._head:
-            self._connection.write(self._head + (b"0\r\n\r\n" if self._chunked else b""))
-        self._connection.answered(self._keep)
-
-    def abort(self) -> None:
-        if not (self.gone or self.ended):
-            self.gone = True
-            self._connection.abort()
+        line = transport.get_extra_info("socket")
+        told: bytes = line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        return int(struct.unpack_from("Q", told, _BYTES_ACKED_AT)[0])
+    except (AttributeError, OSError, struct.error):
+        return -transport.get_write_buffer_size()
 
 
 class _Connection(asyncio.Protocol):
@@ -154,17 +66,18 @@ class _Connection(asyncio.Protocol):
         self._server = server
         self._parser = httptools.HttpRequestParser(self)
         self.transport: asyncio.Transport | None = None
-        self._call: _WireCall | None = None
+        self._call: WireCall | None = None
         self._task: asyncio.Task[None] | None = None
-        self._waiting: deque[_WireCall] = deque()
+        self._waiting: deque[WireCall] = deque()
         self._old = False
         """Whether the request that is being read is one by HTTP/1.0."""
+        self._hung_up = False
         self._refusal = b""
         """The last answer, to what was no request: given when the requests before have theirs."""
         self._full = False
         """Whether there is more to send than the caller takes."""
-        self._unsent = 0
-        """Bytes of that at the last sweep."""
+        self._taken = 0
+        """Bytes that the caller's side had taken at the last sweep."""
         self._sweeps = 0
         self._half = False
         """Whether a request has come in part: as far as is known, in between packets."""
@@ -208,17 +121,23 @@ class _Connection(asyncio.Protocol):
             return
         if self._body_bytes or not self._half:
             self._sweeps = 0
-        self._more = len(data) if self._half else 0
-        self._half = True
+        left: bytes | None = data
+        while left is not None:
+            self._more = len(left) if self._half else 0
+            self._half = True
+            left = self._feed(left)
+        if self._half:
+            self._look_at_half(self._more)
+
+    def _feed(self, data: bytes) -> bytes | None:
+        """Have the parser read; what it must read anew, if so."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
-            self._decline(data[offer.args[0] :])
-            return
+            return self._decline(data[offer.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(400, f"not an HTTP/1.1 request: {error}")
-        if self._half:
-            self._look_at_half(self._more)
+        return None
 
     def eof_received(self) -> bool:
         """A caller that has closed its side has left, as far as HTTP goes."""
@@ -262,7 +181,7 @@ class _Connection(asyncio.Protocol):
         if self._refusal:
             return
         path, _, query = self._url.decode("latin-1").partition("?")
-        call = _WireCall(
+        call = WireCall(
             self._parser.get_method().decode(),
             unquote(path) if "%" in path else path,
             query,
@@ -320,26 +239,27 @@ class _Connection(asyncio.Protocol):
             if expected is not None and expected.lower() == b"100-continue":
                 self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _decline(self, rest: bytes) -> None:
+    def _decline(self, rest: bytes) -> bytes | None:
         """Go on in HTTP/1.1 where another protocol was offered, as RFC 9110 (7.8) has it.
 
-        The parser takes the head for the last of this protocol: it is read again without the offer.
+        The parser takes the head for the last of this protocol: it is to be read again without the
+        offer, and what is to be read is returned.
         """
         method, version = self._parser.get_method(), self._parser.get_http_version().encode()
         head = self._head or []
         if method == b"CONNECT":
             self._refuse(405, "this server is no proxy")
-            return
-        options = (header(head, b"connection") or b"").lower()
+            return None
+        options = b",".join(value for name, value in head if name.lower() == b"connection").lower()
         lines = [b"%s %s HTTP/%s\r\n" % (method, self._url, version)]
         lines += [
             b"%s: %s\r\n" % pair for pair in head if pair[0].lower() not in OF_ANOTHER_PROTOCOL
         ]
-        if b"close" in options:
+        if b"close" in options.replace(b" ", b"").split(b","):
             lines.append(b"connection: close\r\n")
         self._parser = httptools.HttpRequestParser(self)
         self._fresh()
-        self.data_received(b"".join(lines) + b"\r\n" + rest)
+        return b"".join(lines) + b"\r\n" + rest
 
     def _refuse(self, status: int, why: str) -> None:
         if self._refusal:
@@ -347,15 +267,16 @@ class _Connection(asyncio.Protocol):
         body = why.encode()
         self._refusal = (
             b"%scontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
-            % (_status_line(status), TEXT, len(body), body)
+            % (status_line(status), TEXT, len(body), body)
         )
         if self.idle:
             self._hang_up()
 
     def _hang_up(self) -> None:
-        self.write(self._refusal)
-        if self.transport is None:
+        if self.transport is None or self._hung_up or self.transport.is_closing():
             return
+        self._hung_up = True
+        self.transport.write(self._refusal)
         if self.transport.can_write_eof():
             # What still comes is thrown away for a while: a line that is cut while its caller
             # writes would take the answer with it.
@@ -368,6 +289,8 @@ class _Connection(asyncio.Protocol):
         """Go on with what has come behind an answered request."""
         if self.transport is None or self._call is not None or self._full:
             return
+        if self.transport.is_closing():
+            return  # the answer before was the last
         if self._waiting:
             call = self._waiting.popleft()
             self.transport.resume_reading()
@@ -377,7 +300,7 @@ class _Connection(asyncio.Protocol):
         elif self._half:
             self._look_at_half(0)
 
-    def _start(self, call: _WireCall) -> None:
+    def _start(self, call: WireCall) -> None:
         self._call = call
         try:
             work = self._server.handler(call)
@@ -387,7 +310,7 @@ class _Connection(asyncio.Protocol):
         if work is not None:
             self._task = self._server.loop.create_task(self._see_through(call, work))
 
-    async def _see_through(self, call: _WireCall, work: Coroutine[Any, Any, None]) -> None:
+    async def _see_through(self, call: WireCall, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
             if not (call.ended or call.gone or call.on_gone is not None):
@@ -398,7 +321,7 @@ class _Connection(asyncio.Protocol):
             if self._task is asyncio.current_task():
                 self._task = None
 
-    def _failed(self, call: _WireCall, error: BaseException) -> None:
+    def _failed(self, call: WireCall, error: BaseException) -> None:
         self._server.complain(f"{call.method} {call.path}", error)
         if call.begun:
             call.abort()
@@ -409,15 +332,12 @@ class _Connection(asyncio.Protocol):
         """Give up on a connection that has been quiet for too long."""
         if self.transport is None:
             return
-        unsent, self._unsent = self._unsent, self.transport.get_write_buffer_size()
-        if self._unsent != unsent or (self._call is not None and not unsent):
-            self._sweeps = 0  # an answer is on its way, or still to come
-            return
-        self._sweeps += 1
+        taken, self._taken = self._taken, _taken(self.transport)
+        self._sweeps = 0 if self._taken != taken else self._sweeps + 1
         quiet_max = HALF_SWEEPS if self._half else IDLE_SWEEPS
-        if self._refusal and not unsent:
+        if self._hung_up:
             quiet_max = 1
-        if self._sweeps > quiet_max:
+        if self._call is None and self._sweeps > quiet_max:
             self.transport.abort()
 
     @property

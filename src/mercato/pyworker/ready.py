@@ -39,9 +39,10 @@ class LogFollower:
             return []
         if self._file is None or inode != self._inode:
             # What the old file got before it was moved away must not be missed.
+            file = self._path.open(encoding="utf-8", errors="replace")
             found = [] if self._file is None else self._more(self._file)
             self.close()
-            self._file = self._path.open(encoding="utf-8", errors="replace")
+            self._file = file
             self._inode = inode
             self._half = ""
             return found + self._more(self._file)
@@ -63,21 +64,24 @@ class LogFollower:
 
 async def follow(log: ModelLog, loaded: asyncio.Event, failed: Callable[[str], None]) -> None:
     """Watch a log for ever: set `loaded` at the line that says so, tell `failed` of errors."""
-    follower, trouble = LogFollower(Path(log.file)), ""
+    follower, trouble, bad = LogFollower(Path(log.file)), "", ""
     try:
         while True:
             lines, before = [], trouble
             try:
                 lines, trouble = follower.lines(), ""
+            except FileNotFoundError:
+                trouble = before  # it is just being replaced
             except OSError as error:
                 trouble = f"the model's log cannot be read: {error}"
             if trouble != before:
-                failed(trouble)
+                failed(trouble or bad)  # what the model had said before still holds
             for line in lines:
                 if any(text in line for text in log.loaded):
                     loaded.set()
                 if any(text in line for text in log.failed):
-                    failed(line.strip())
+                    bad = line.strip()
+                    failed(bad)
             await asyncio.sleep(LOOK_S)
     finally:
         follower.close()

@@ -189,7 +189,11 @@ class Reports:
         )
 
     async def _post(self, path: str, body: bytes) -> bool:
-        """Tell one of the engines; whether that is over and done with."""
+        """Tell one of the engines; whether that is over and done with.
+
+        A report that no engine would have is given up: what it carries would spoil every other.
+        """
+        refused, away = False, False
         for engine in tuple(self._engines):
             for attempt in range(TRIES):
                 try:
@@ -198,13 +202,16 @@ class Reports:
                     _log.warning("a report was lost", engine=engine.address, why=str(error))
                     if attempt + 1 < TRIES:
                         await asyncio.sleep(BETWEEN_TRIES_S)
-                    continue
                 except _Refused as refusal:
-                    # What it carried would spoil every report to come: it is given up.
                     _log.error("a report was refused", engine=engine.address, why=str(refusal))
-                self._prefer(engine)
-                return True
-        return False
+                    refused = True
+                    break
+                else:
+                    self._prefer(engine)
+                    return True
+            else:
+                away = True
+        return refused and not away
 
     def _prefer(self, engine: _Engine) -> None:
         """Begin with the engine that answers, the next time: others may be slow to fail."""

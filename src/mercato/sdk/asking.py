@@ -86,7 +86,8 @@ class How(TypedDict, total=False):
     priority: int
     """0, the default, is served first."""
     timeout_s: float
-    """For everything, waiting included; 600 when left out, a week at most."""
+    """For everything, waiting included; 600 when left out, a week at most. The blocking client may
+    wait longer for a worker that falls silent or trickles in the middle: each read begins anew."""
     retries: int
     """How many more workers may be tried; 8 when left out."""
 

@@ -18,6 +18,9 @@ _LINES: Final = frozenset(
     }
 )
 _DONE: Final = "[DONE]"
+_ASIDE: Final = (":", "event:", "id:", "retry:")
+"""How the lines of an event begin that carry nothing of it."""
+_OPENS: Final = ("{", "[", '"')
 
 
 class _Form(StrEnum):
@@ -103,9 +106,19 @@ class Pieces:
         return self._flush()
 
     def _last(self, line: str) -> list[Any]:
-        """A last line that has no end: whole only when it is seen to be."""
+        """A last line that has no end: whole where the transport says so, or when it is seen to be.
+
+        A worker may have passed on what broke off behind it: half of a JSON value is none.
+        """
+        if self._form is _Form.EVENTS and _is_aside(line):
+            return self._end_of_event()
         text = line.removeprefix("data:") if self._form is _Form.EVENTS else line
-        if self._event or (text.strip() != _DONE and not self._is_whole(_json(text))):
+        no_field = self._form is _Form.EVENTS and not line.startswith("data:")
+        half = (no_field or text.strip().startswith(_OPENS)) and _json(text) is _Nothing
+        whole = self._framed and not half
+        if not whole and (
+            self._event or (text.strip() != _DONE and not self._is_whole(_json(text)))
+        ):
             raise _broken_off()
         return self._ended(line) + self._flush()
 
@@ -133,9 +146,15 @@ def _form_of(kind: str) -> _Form:
 def _likely(line: bytes) -> _Form:
     """What an answer is by its first line, which says more than a wrong content type."""
     text = line.decode(errors="replace")
+    if _is_aside(text):
+        return _Form.EVENTS
     if text.startswith("data:") and _json(text.removeprefix("data:")) is not _Nothing:
         return _Form.EVENTS
     return _Form.LINES if isinstance(_json(text), dict | list) else _Form.WHOLE
+
+
+def _is_aside(line: str) -> bool:
+    return line.startswith(_ASIDE)
 
 
 def _of_line(text: str) -> list[Any]:

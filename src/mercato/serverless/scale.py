@@ -56,7 +56,8 @@ def renew(groups: Sequence[Group], workers: Sequence[Worker]) -> list[Decision]:
     """Which workers to make anew now because their group runs something newer.
 
     Those that sleep at once, as nobody waits for them; of those that serve one at a time, while
-    another serves on or none is left to. The only one that serves waits for those that slept.
+    another serves on or none is left to, and not while one that was made anew is in trouble. The
+    only one that serves waits for those that slept.
     """
     versions = {group.id: group.version for group in groups}
     decisions: list[Decision] = []
@@ -68,7 +69,11 @@ def renew(groups: Sequence[Group], workers: Sequence[Worker]) -> list[Decision]:
         decisions += [
             Decision(kind=Kind.UPDATE, worker=worker.id, reason=reason) for worker in asleep
         ]
-        busy = any(worker.state in {State.UPDATING, State.DRAINING} for worker in mine)
+        busy = any(
+            worker.state in {State.UPDATING, State.DRAINING}
+            or (worker.version >= version and worker.state in {State.REBOOTING, State.ERROR})
+            for worker in mine
+        )
         alone = sum(worker.state is State.READY for worker in mine) == 1
         serving = [worker for worker in old if worker.state is State.READY]
         if serving and not busy and not (alone and asleep):

@@ -20,6 +20,10 @@ DONE: Final = "done"
 """What is said of a decision that was carried out."""
 
 
+class NothingToRent(Exception):  # noqa: N818 - said to the owner, not a fault
+    """Nothing can be rented for a worker group as it is; the message says why."""
+
+
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint as its owner wants it."""
 
@@ -85,6 +89,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """`done`, or why it could not be."""
     of_account: bool = False
     """Whether account, endpoint or group were refused: then no other offer will do either."""
+    of_price: bool = False
+    """Whether the account cannot pay so much: then a cheaper offer may do."""
 
     @property
     def done(self) -> bool:

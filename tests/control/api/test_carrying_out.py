@@ -65,7 +65,7 @@ def test_21_an_account_without_credit_is_refused_as_such_and_that_is_kept_once(
     poor = Asking(server, "other")  # it has never paid anything
     offer = poor.offer()
     told = [poor.do(Kind.RENT, offer=offer) for _ in range(3)]
-    assert {one.of_account for one in told} == {True}
+    assert {(one.of_price, one.of_account) for one in told} == {(True, False)}
     assert poor.kept == [told[0].text]
 
 

@@ -298,10 +298,10 @@ def test_who_is_limited_does_not_spend_by_a_deployment_of_anothers(server: Serve
     assert server.call("POST", "/api/v0/limits/", "renter", tell).status_code == 200
     assert put(server, wish(max_workers=2), made["key"])["action"] == "exists"
     assert server.call("POST", "/api/v0/limits/", "renter", limit).status_code == 200
-    path, group = f"/api/v0/deployment/{told['deployment_id']}", told["workergroup_id"]
+    path = f"/api/v0/deployment/{told['deployment_id']}"
+    assert put(server, wish(max_workers=2), made["key"])["action"] == "exists"  # to use it is free
     for method, where, body in (
         ("PUT", DEPLOYMENTS, wish(max_workers=500)),
-        ("POST", "/update_workers/", {"workergroup_id": group}),
         ("POST", f"{path}/start/", {}),
     ):
         answer = server.call(method, where, made["key"], body)

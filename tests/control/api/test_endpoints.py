@@ -200,6 +200,11 @@ def test_who_has_a_limit_scales_no_endpoint_whose_workers_count_for_another(
     path = f"/api/v0/autojobs/{group}/"
     answer = server.call("PUT", path, made["key"], {"gpu_ram": 8})
     assert answer.status_code == refused, answer.text
+    stops = {"endpoint_state": "stopped"}
+    where = f"/api/v0/endptjobs/{endpoint}/"
+    assert server.call("PUT", where, made["key"], stops).status_code == 200
+    more = server.call("PUT", where, made["key"], {**stops, "max_workers": 900})
+    assert more.status_code == refused, more.text
     if action == "stop":
         assert f"limit on key {made['id']}" in answer.json()["msg"]
         mine = max(one["id"] for one in vast.show_workergroups())

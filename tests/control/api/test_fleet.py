@@ -15,6 +15,7 @@ from mercato.market.instance import State
 from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import EndpointId, GroupId
 from mercato.serverless.recruit import Candidate
+from mercato.wire.fleet import NothingToRent
 from tests.control.api.scripted import ScriptedAgent, join
 from tests.control.api.serving import Served, served
 from tests.control.api.test_endpoints import recruiter
@@ -148,7 +149,8 @@ def test_a_group_that_kept_no_template_says_so(server: Served, machine: int) -> 
     assert offer.machine == machine
     edited(server, "renter", mine, "debian:13")
     chat.spoil("template_body = null")
-    assert chat.offers() == []
+    with pytest.raises(NothingToRent, match="was changed or deleted by its owner"):
+        chat.offers()
     told = chat.do(Kind.RENT, offer=offer.offer)
     assert "was changed or deleted by its owner" in told
     assert "template_hash" in told
@@ -169,14 +171,16 @@ def test_a_group_that_kept_no_template_says_so(server: Served, machine: int) -> 
         ("search_params = 'no_such_field=1'", ""),
     ],
 )
-def test_a_group_that_cannot_be_read_stands_in_nobodys_way(
+def test_a_group_that_cannot_be_read_is_told_why_nothing_is_rented_for_it(
     server: Served, machine: int, spoilt: str, told: str
 ) -> None:
     chat = Chat(server, made_template(server)["hash_id"])
     offer = eventually(chat.offers)[0]
     assert offer.machine == machine
     chat.spoil(spoilt)
-    assert chat.offers() == [] or "WORKER_PORT" in spoilt
+    if "WORKER_PORT" not in spoilt:
+        with pytest.raises(NothingToRent, match=told or "no_such_field"):
+            chat.offers()
     if told:
         assert told in chat.do(Kind.RENT, offer=offer.offer)
         assert chat.images() == []

@@ -170,8 +170,11 @@ async def change_endpoint(call: Call, asked: ScalingOf) -> Done:
 
 def _change(tx: Tx, who: Caller, asked: ScalingOf, now_ms: int) -> None:
     mine = serving.my_endpoint(tx, who.account, asked.id)
-    serving.answers_for(tx, who.scopes, mine)
     name, after = asked.endpoint_name or mine.name, _over(mine.parameters, asked)
+    if after.state is EndpointState.ACTIVE or after != msgspec.structs.replace(
+        mine.parameters, state=after.state
+    ):
+        serving.answers_for(tx, who.scopes, mine)  # who does no more than stop it, spends nothing
     serving.change_endpoint(tx, who.account, mine.id, name, after, now_ms)
 
 

@@ -58,6 +58,7 @@ from mercato.wire.fleet import (
     Definition,
     Fleet,
     Minute,
+    NothingToRent,
     Outcome,
     Ownership,
     WorkerFact,
@@ -71,9 +72,9 @@ CANDIDATES_MAX: Final = 64
 
 REFUSALS_COMPARED: Final = 20
 
+_OF_PRICE: Final = (errors.InsufficientCredit, errors.SpendingLimitReached)
+"""Refusals of what costs so much: something cheaper may be had."""
 _OF_ACCOUNT: Final = (
-    errors.InsufficientCredit,
-    errors.SpendingLimitReached,
     errors.TooMany,
     errors.NotPermitted,
     errors.NotFound,
@@ -114,12 +115,13 @@ class Recruiter:
     async def candidates(self, group: GroupId) -> list[Candidate]:
         """What could be rented for a group now, best offer first.
 
-        Nothing for a group that cannot be read: its endpoint has others, which need the engine.
+        Raises:
+            NothingToRent: when the group, or its template, is not such that a worker can be made.
         """
         try:
             return await self._candidates(group)
-        except (errors.Refusal, ValueError):
-            return []
+        except (errors.Refusal, ValueError) as refusal:
+            raise NothingToRent(str(refusal)) from refusal
 
     async def _candidates(self, group: GroupId) -> list[Candidate]:
         stored, template = await self._ask(_found, group)
@@ -200,8 +202,9 @@ class Recruiter:
         except errors.Refusal as refusal:
             made = msgspec.structs.replace(made, outcome=str(refusal))
             of_account = of_account or isinstance(refusal, _OF_ACCOUNT)
-            await self._ask(_record_refusal, made, of_account=of_account)
-            return Outcome(text=made.outcome, of_account=of_account)
+            of_price = isinstance(refusal, _OF_PRICE)
+            await self._ask(_record_refusal, made, of_account=of_account or of_price)
+            return Outcome(text=made.outcome, of_account=of_account, of_price=of_price)
         return Outcome()
 
     async def _deed(self, group: GroupId, decision: Decision) -> Deed:

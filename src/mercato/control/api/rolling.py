@@ -1,7 +1,7 @@
 """Rolling updates: a worker group's workers are made anew one after another."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import msgspec
@@ -11,7 +11,6 @@ from mercato.control.blobs.blobs import Blobs
 from mercato.control.db import Tx
 from mercato.control.flows import deploying
 from mercato.market.ids import AccountId
-from mercato.market.limits import Scope
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,14 +38,7 @@ async def update_workers(call: Call, asked: WhichUpdate) -> Renewed:
     if asked.cancel_update:
         count = await services.db.run(deploying.cancel, call.account, group, call.now_ms)
     else:
-        count = await roll_out(
-            services.db.run,
-            services.blobs,
-            call.account,
-            group,
-            call.now_ms,
-            scopes=call.who.scopes,
-        )
+        count = await roll_out(services.db.run, services.blobs, call.account, group, call.now_ms)
     return Renewed(cancelled=asked.cancel_update, workers_to_update=count)
 
 
@@ -60,15 +52,7 @@ class Run(Protocol):
         ...
 
 
-async def roll_out(
-    run: Run,
-    blobs: Blobs,
-    account: AccountId,
-    group: int,
-    now_ms: int,
-    *,
-    scopes: Mapping[Scope, int] = {},
-) -> int:
+async def roll_out(run: Run, blobs: Blobs, account: AccountId, group: int, now_ms: int) -> int:
     """Have a group's workers made anew one by one, as the newest version of their code if any.
 
     Returns:
@@ -76,11 +60,10 @@ async def roll_out(
 
     Raises:
         NotFound: when the account has no such group.
-        NotPermitted: when a limit of `scopes` would not be asked.
         BlobsTrouble: when it cannot be known whether the code is there.
     """
     version = await run(deploying.to_roll_out, group)
     there = None
     if version is not None and await asyncio.to_thread(blobs.has, version.blob, now_ms):
         there = version.id
-    return await run(deploying.roll_out, account, group, now_ms, there=there, scopes=scopes)
+    return await run(deploying.roll_out, account, group, now_ms, there=there)

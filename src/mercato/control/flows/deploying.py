@@ -96,7 +96,7 @@ def put(
     Raises:
         AlreadyExists: when its endpoint's name is taken by another of the account's.
         InvalidRequest: when the name or a parameter cannot be.
-        NotPermitted: when it is there, and a limit of `scopes` would not be asked.
+        NotPermitted: when it would be changed, and a limit of `scopes` would not be asked.
     """
     tx.queue(f"account:{account}")
     found = deployments.named(tx, account, wish.name, wish.tag)
@@ -105,13 +105,14 @@ def put(
         if found is not None:
             _end(tx, found, now_ms)  # its endpoint or its group was deleted under it
         return _create(tx, account, wish, key, now_ms, house, scopes)
-    serving.answers_for(tx, scopes, endpoint)
     deployments.put(tx, found.id, wish.ttl_ms, now_ms)
     scaled = _scale(tx, endpoint, wish, now_ms)
     newest, evicted = _versioned(tx, found, wish, now_ms)
     action = Action.SCALED if scaled else Action.EXISTS
     if newest.id != found.rolled_version_id or deployments.is_mixed(tx, found.group_id):
         action = Action.UPDATED
+    if action is not Action.EXISTS:
+        serving.answers_for(tx, scopes, endpoint)
     return Put(
         action=action, deployment=mine(tx, account, found.id), version=newest, evicted=evicted
     )
@@ -264,7 +265,6 @@ def roll_out(
     now_ms: int,
     *,
     there: int | None,
-    scopes: Mapping[Scope, int] = {},
 ) -> int:
     """Have a group's workers made anew one after another; how many will be.
 
@@ -273,13 +273,11 @@ def roll_out(
 
     Raises:
         NotFound: when the account has no such group.
-        NotPermitted: when it runs a deployment, and a limit of `scopes` would not be asked.
     """
     tx.queue(f"account:{account}")
     mine = serving.my_group(tx, account, group)
     found = deployments.of_group(tx, mine.id)
     if found is not None:
-        serving.answers_for(tx, scopes, serving.my_endpoint(tx, account, mine.endpoint_id))
         for version in deployments.standing(tx, found.id):
             if version.id == there and version.id > found.rolled_version_id:
                 _run(tx, mine, version, now_ms)
