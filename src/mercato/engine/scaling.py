@@ -122,10 +122,15 @@ class Scaling:
         self._see_rented(now_s)
         self._forget(now_s)
         away: OSError | None = None
-        for part in (self._care, self._follow, self._finish_ending):
+        parts = (
+            partial(self._care, now_s),
+            partial(self._follow, now_s, load),
+            partial(self._finish_ending, now_s),
+        )
+        for part in parts:
             try:
                 with self._contained("scaling"):
-                    await part(now_s, load)
+                    await part()
             except UNREACHABLE as error:
                 away = error
         if away is not None:
@@ -299,8 +304,7 @@ class Scaling:
 
     # What a worker's own state asks for.
 
-    async def _care(self, now_s: float, load: Load) -> None:
-        del load
+    async def _care(self, now_s: float) -> None:
         for post in tuple(self._fleet.posts.values()):
             with self._contained(f"the care of worker {post.worker.id}"):
                 await self._look_after(post, now_s)
@@ -373,8 +377,7 @@ class Scaling:
         post.draining = post.worker.state in _SERVING
         self._fleet.settle(post, now_s)
 
-    async def _finish_ending(self, now_s: float, load: Load) -> None:
-        del load
+    async def _finish_ending(self, now_s: float) -> None:
         for worker in tuple(self._ending):
             with self._contained(f"the end of worker {worker}"):
                 await self._finish(worker, now_s)

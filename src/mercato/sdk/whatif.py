@@ -3,7 +3,6 @@
 The replay itself stands in serverless/whatif.py; here are the API's names and shapes for it.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from mercato.sdk.endpoint_calls import Traffic, Worker
 from mercato.sdk.errors import BadQuery
 from mercato.serverless.endpoint import Endpoint
 from mercato.serverless.whatif import Asked, Outcome, Terms, replay
-from mercato.wire.naming import PARAMETERS
+from mercato.wire.naming import PARAMETERS, out_of_bounds
 
 MOST: Final = 1e9
 """Of dollars, units a second, slots and seconds: no worker has more."""
@@ -52,20 +51,6 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-_BOUNDS: Final = {
-    "cold_mult": (1.0, math.inf),
-    "late_weight": (0.0, math.inf),
-    "min_load": (0.0, math.inf),
-    "min_cold_load": (0.0, math.inf),
-    "max_queue_time": (0.0, math.inf),
-    "target_queue_time": (0.0, math.inf),
-    "interruptible_share": (0.0, 1.0),
-    "cold_workers": (0, 1_000),
-    "max_workers": (0, 1_000),
-}
-"""What the server refuses beyond."""
-
-
 def parameters(shown: Shown, changes: Mapping[str, Any]) -> Endpoint:
     """An endpoint's parameters, with changes under the API's names, as the server would take them.
 
@@ -84,20 +69,10 @@ def parameters(shown: Shown, changes: Mapping[str, Any]) -> Endpoint:
         made = msgspec.convert(given, Endpoint, strict=False)
     except msgspec.ValidationError as error:
         raise BadQuery(_said(error), code="invalid_request") from None
-    numbers = [value for value in msgspec.structs.astuple(made) if isinstance(value, float)]
-    if not all(map(math.isfinite, numbers)) or not 0 < made.utilisation <= 1:
-        raise BadQuery(
-            "every parameter is a number, and target_util above 0 and at most 1",
-            code="invalid_request",
-        )
-    for wire in changes.keys() & _BOUNDS.keys():
-        least, most = _BOUNDS[wire]
-        if not least <= getattr(made, PARAMETERS[wire]) <= most:
-            bounds = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
-            raise BadQuery(f"{wire} is {bounds}", code="invalid_request")
-    # The most workers win over the least, as where it is changed.
-    fewest = min(made.workers_min, made.workers_max)
-    return msgspec.structs.replace(made, workers_min=fewest)
+    wrong = out_of_bounds(made, among=changes)
+    if wrong is not None:
+        raise BadQuery(wrong, code="invalid_request")
+    return made.fitting()
 
 
 def _said(error: msgspec.ValidationError) -> str:

@@ -5,6 +5,8 @@ does a request of cost 100 in a second. The names that the API shows for these f
 control/api; the defaults are those of the newest client (docs of the API, section 4.8).
 """
 
+import math
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, NewType
 
@@ -14,6 +16,21 @@ EndpointId = NewType("EndpointId", int)
 GroupId = NewType("GroupId", int)
 
 LATE_WEIGHT: Final = 10.0
+WORKERS_MAX: Final = 1_000
+
+BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    "workers_max": (0, WORKERS_MAX),
+    "workers_min": (0, WORKERS_MAX),
+    "load_min": (0, math.inf),
+    "pool_load_min": (0, math.inf),
+    "pool_factor": (1, math.inf),
+    "worker_wait_max_s": (0, math.inf),
+    "wait_aim_s": (0, math.inf),
+    "late_weight": (0, math.inf),
+    "interruptible_share": (0, 1),
+}
+"""The least and the most that parameters of an endpoint may be; besides, all are finite, and
+`utilisation` is above 0 and at most 1."""
 
 
 class EndpointState(StrEnum):
@@ -75,6 +92,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Policy `queue`: a worker is added when a request has waited this long."""
     idle_s: float = 60.0
     """Policy `queue`: a worker goes to sleep after this long without work."""
+
+    def fitting(self) -> "Endpoint":
+        """The same with targets that can be met: the most workers win over the least."""
+        least = min(self.workers_min, self.workers_max)
+        return msgspec.structs.replace(self, workers_min=least)
 
     @property
     def may_bid(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import aiohttp
 import msgspec
+from vastai import VastAI
 
 from mercato.market.hardware import Hardware
 from mercato.market.instance import Actual
@@ -111,3 +112,14 @@ class ScriptedAgent:
         finally:
             self._ended.set()
             thread.join(timeout=10)
+
+
+@contextlib.contextmanager
+def listed(server: Served) -> Iterator[int]:
+    """A machine that is connected and on sale; its number."""
+    made = hardware()
+    joined = join(server, of=made)
+    with ScriptedAgent(server, joined, made).working():
+        host = VastAI(api_key=server.keys["host"], server_url=server.url)
+        assert host.list_machine(id=joined.machine, price_gpu=0.36, price_disk=0.1)["success"]
+        yield joined.machine

@@ -15,11 +15,10 @@ from mercato.market.ids import ContractId, OfferId
 from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import EndpointId, GroupId
 from mercato.wire.fleet import Outcome
-from tests.control.api.scripted import ScriptedAgent, join
+from tests.control.api.scripted import listed
 from tests.control.api.serving import Served, served
 from tests.control.api.test_endpoints import group_of, recruiter
 from tests.control.api.test_journey import eventually
-from tests.control.market import hardware
 
 pytestmark = pytest.mark.client
 
@@ -50,13 +49,9 @@ class Asking:
 @pytest.fixture
 def server(database_url: str, tmp_path: Path) -> Iterator[Served]:
     """A server with one listed machine."""
-    with served(database_url, tmp_path, rules=Rules(simulated_verified=True)) as running:
-        made = hardware()
-        joined = join(running, of=made)
-        with ScriptedAgent(running, joined, made).working():
-            host = VastAI(api_key=running.keys["host"], server_url=running.url)
-            assert host.list_machine(id=joined.machine, price_gpu=0.36, price_disk=0.1)["success"]
-            yield running
+    rules = Rules(simulated_verified=True)
+    with served(database_url, tmp_path, rules=rules) as running, listed(running):
+        yield running
 
 
 def test_21_an_account_without_credit_is_refused_as_such_and_that_is_kept_once(

@@ -20,10 +20,9 @@ from mercato.serverless.endpoint import Endpoint, EndpointId, GroupId
 from mercato.serverless.load import Load
 from mercato.serverless.recruit import Candidate
 from mercato.serverless.scale import Memory, decide
-from tests.control.api.scripted import ScriptedAgent, join
+from tests.control.api.scripted import listed
 from tests.control.api.serving import Served, served
 from tests.control.api.test_journey import eventually
-from tests.control.market import hardware
 
 pytestmark = pytest.mark.client
 
@@ -44,12 +43,8 @@ def vast(server: Served) -> VastAI:
 @pytest.fixture
 def machine(server: Served) -> Iterator[int]:
     """A machine that is connected and listed."""
-    made = hardware()
-    joined = join(server, of=made)
-    with ScriptedAgent(server, joined, made).working():
-        host = VastAI(api_key=server.keys["host"], server_url=server.url)
-        assert host.list_machine(id=joined.machine, price_gpu=0.36, price_disk=0.1)["success"]
-        yield joined.machine
+    with listed(server) as one:
+        yield one
 
 
 def template(vast: VastAI) -> str:

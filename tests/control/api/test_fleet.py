@@ -16,11 +16,10 @@ from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import EndpointId, GroupId
 from mercato.serverless.recruit import Candidate
 from mercato.wire.fleet import NothingToRent
-from tests.control.api.scripted import ScriptedAgent, join
+from tests.control.api.scripted import listed
 from tests.control.api.serving import Served, served
 from tests.control.api.test_endpoints import recruiter
 from tests.control.api.test_journey import eventually
-from tests.control.market import hardware
 
 pytestmark = pytest.mark.client
 
@@ -80,12 +79,8 @@ class Chat:
 @pytest.fixture
 def machine(server: Served) -> Iterator[int]:
     """A machine that is connected and listed."""
-    made = hardware()
-    joined = join(server, of=made)
-    with ScriptedAgent(server, joined, made).working():
-        host = VastAI(api_key=server.keys["host"], server_url=server.url)
-        assert host.list_machine(id=joined.machine, price_gpu=0.36, price_disk=0.1)["success"]
-        yield joined.machine
+    with listed(server) as one:
+        yield one
 
 
 def made_template(server: Served, who: str = "renter", **changes: Any) -> dict[str, Any]:
@@ -243,13 +238,9 @@ def test_a_group_looks_where_its_template_does_and_its_own_query_wins(
 def test_only_verified_machines_become_workers_unless_others_are_asked_for(
     database_url: str, tmp_path: Path
 ) -> None:
-    made = hardware()
-    with served(database_url, tmp_path, rules=Rules(simulated_verified=False)) as server:
-        joined = join(server, of=made)
-        with ScriptedAgent(server, joined, made).working():
-            host = VastAI(api_key=server.keys["host"], server_url=server.url)
-            host.list_machine(id=joined.machine, price_gpu=0.36, price_disk=0.1)
-            chat = Chat(server, made_template(server)["hash_id"], search_params="verified=any")
-            assert {one.machine for one in eventually(chat.offers)} == {joined.machine}
-            chat.change(search_params="")
-            assert chat.offers() == []
+    rules = Rules(simulated_verified=False)
+    with served(database_url, tmp_path, rules=rules) as server, listed(server) as machine:
+        chat = Chat(server, made_template(server)["hash_id"], search_params="verified=any")
+        assert {one.machine for one in eventually(chat.offers)} == {machine}
+        chat.change(search_params="")
+        assert chat.offers() == []

@@ -10,8 +10,9 @@ from mercato.control.store.endpoints import StoredEndpoint
 from mercato.control.store.worker_groups import StoredGroup
 from mercato.market.ids import ContractId, TemplateId
 from mercato.market.launch import Launch
-from mercato.serverless.endpoint import Endpoint, EndpointId, GroupId
+from mercato.serverless.endpoint import Endpoint, EndpointId
 from tests.control.flows.deeds import ANEW, NOTHING, NOW, REFUSED, Deed, Table
+from tests.control.flows.wishes import group_wish
 from tests.control.market import T0, Agent, Market, request
 
 CASES: Final = Table()
@@ -26,20 +27,7 @@ def _endpoint(market: Market) -> StoredEndpoint:
 
 def _wish(market: Market, endpoint: EndpointId, template: TemplateId) -> StoredGroup:
     """A group that is asked for."""
-    return StoredGroup(
-        id=GroupId(0),
-        endpoint_id=endpoint,
-        account_id=market.renter,
-        template_id=template,
-        template_hash="0" * 32,
-        search_params="gpu_name=RTX_4090",
-        launch_args="",
-        gpu_ram_mb=None,
-        test_workers=3,
-        version=1,
-        created_at_ms=T0,
-        updated_at_ms=T0,
-    )
+    return group_wish(market.renter, endpoint, template, search_params="gpu_name=RTX_4090")
 
 
 def _template(market: Market) -> TemplateId:

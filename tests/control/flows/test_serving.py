@@ -20,8 +20,9 @@ from mercato.market.ids import ApiKeyId, ContractId, OfferId
 from mercato.market.instance import Actual, Reason, State
 from mercato.market.limits import Action, Limit, Period, Scope
 from mercato.market.money import NanoUsd, NanoUsdPerHour, nano
-from mercato.serverless.endpoint import Endpoint, EndpointState, GroupId
+from mercato.serverless.endpoint import Endpoint, EndpointState
 from mercato.wire.worker import Status
+from tests.control.flows.wishes import group_wish
 from tests.control.market import T0, Agent, Market, open_market, request
 
 MODEL_LOADS_S: Final = 20
@@ -44,20 +45,7 @@ def group_of(market: Market, parameters: Endpoint, scopes: Mapping[Scope, int] =
     )
     body = {"name": "llm", "private": True, "image": "debian"}
     template = market.db.run_now(templating.create, market.renter, body, T0)
-    group = StoredGroup(
-        id=GroupId(0),
-        endpoint_id=endpoint.id,
-        account_id=market.renter,
-        template_id=template.id,
-        template_hash=template.hash_id,
-        search_params="",
-        launch_args="",
-        gpu_ram_mb=None,
-        test_workers=3,
-        version=1,
-        created_at_ms=T0,
-        updated_at_ms=T0,
-    )
+    group = group_wish(market.renter, endpoint.id, template.id, template_hash=template.hash_id)
     return market.db.run_now(serving.create_group, group)
 
 

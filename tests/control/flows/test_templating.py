@@ -13,7 +13,8 @@ from mercato.control.store import accounts, worker_groups
 from mercato.control.store.worker_groups import StoredGroup
 from mercato.market import errors
 from mercato.market.ids import AccountId, TemplateId
-from mercato.serverless.endpoint import Endpoint, EndpointId, GroupId
+from mercato.serverless.endpoint import Endpoint
+from tests.control.flows.wishes import group_wish
 from tests.control.market import T0, Market, open_market
 
 BODY: Final = {"name": "llm", "private": False, "image": "debian:12"}
@@ -29,20 +30,7 @@ def group_of(market: Market, creator: AccountId) -> StoredGroup:
     template = market.db.run_now(templating.create, creator, BODY, T0)
     return market.db.run_now(
         serving.create_group,
-        StoredGroup(
-            id=GroupId(0),
-            endpoint_id=EndpointId(endpoint.id),
-            account_id=market.renter,
-            template_id=template.id,
-            template_hash=template.hash_id,
-            search_params="",
-            launch_args="",
-            gpu_ram_mb=None,
-            test_workers=3,
-            version=1,
-            created_at_ms=T0,
-            updated_at_ms=T0,
-        ),
+        group_wish(market.renter, endpoint.id, template.id, template_hash=template.hash_id),
     )
 
 

@@ -5,7 +5,6 @@ stopped and destroyed by the flows that anyone's are (renting.py). What is decid
 engine's business (serverless/); here it is carried out and written down.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -32,9 +31,9 @@ from mercato.market.instance import Reason
 from mercato.market.launch import Launch
 from mercato.market.limits import Action, Scope
 from mercato.serverless.endpoint import Endpoint, EndpointState, GroupId
+from mercato.wire.naming import out_of_bounds
 
 NAME_MAX: Final = 100
-WORKERS_MAX: Final = 1_000
 TOPIC: Final = "serverless"
 """Poked whenever an endpoint, a group or the set of workers changed."""
 
@@ -149,25 +148,10 @@ def _checked(name: str, endpoint: Endpoint) -> Endpoint:
         raise errors.InvalidRequest(
             f"An endpoint's name has 1 to {NAME_MAX} printable characters and no slash."
         )
-    numbers = [value for value in msgspec.structs.astuple(endpoint) if isinstance(value, float)]
-    if not all(math.isfinite(number) for number in numbers):
-        raise errors.InvalidRequest("Every number of an endpoint must be finite.")
-    if not 0 < endpoint.utilisation <= 1:
-        raise errors.InvalidRequest("target_util is above 0 and at most 1.")
-    if not all(0 <= most <= WORKERS_MAX for most in (endpoint.workers_min, endpoint.workers_max)):
-        raise errors.InvalidRequest(f"cold_workers and max_workers are from 0 to {WORKERS_MAX}.")
-    if endpoint.pool_factor < 1:
-        raise errors.InvalidRequest("cold_mult is at least 1.")
-    if min(endpoint.load_min, endpoint.pool_load_min) < 0:
-        raise errors.InvalidRequest("min_load and min_cold_load are at least 0.")
-    if endpoint.worker_wait_max_s < 0 or endpoint.wait_aim_s < 0:
-        raise errors.InvalidRequest("max_queue_time and target_queue_time are at least 0.")
-    if not 0 <= endpoint.interruptible_share <= 1:
-        raise errors.InvalidRequest("interruptible_share is from 0 to 1.")
-    if endpoint.late_weight < 0:
-        raise errors.InvalidRequest("late_weight is at least 0.")
-    least = min(endpoint.workers_min, endpoint.workers_max)
-    return msgspec.structs.replace(endpoint, workers_min=least)
+    wrong = out_of_bounds(endpoint)
+    if wrong is not None:
+        raise errors.InvalidRequest(wrong)
+    return endpoint.fitting()
 
 
 # --- Groups ---------------------------------------------------------------------------------------
