@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ import uvicorn
 
 from mercato.engine.api import Api
 from mercato.engine.clock import SystemClock
-from mercato.engine.engine import Engine
+from mercato.engine.engine import REFRESH_S, TICK_S, Engine
 from mercato.engine.standalone import StandaloneMarket
 from mercato.http import asgi
 from mercato.http.client import Answer, Origin, OriginFailed, Pool
@@ -211,7 +211,7 @@ async def test_a_key_may_come_in_any_of_its_three_places(house: House) -> None:
 
 
 async def test_a_new_endpoint_is_known_at_its_first_call(house: House) -> None:
-    await asyncio.sleep(0.6)  # the engine looks again at most every half second
+    await house.engine.refresh()  # so that the last look is of the moment before
     fresh = house.market.add_endpoint("fresh", "fresh key")
     house.market.add_worker(fresh, 9, "token 9")
     body = {"endpoint": "fresh", "api_key": "fresh key"}
@@ -221,6 +221,66 @@ async def test_a_new_endpoint_is_known_at_its_first_call(house: House) -> None:
             await asyncio.sleep(0.1)
         status, said = await asking
     assert (status, said["url"]) == (200, "http://127.0.0.1:9")
+
+
+async def _workers(house: House, key: str, number: int) -> Any:
+    body = {"id": number, "api_key": key}
+    return [
+        await house.said("/get_endpoint_workers/", body),
+        await house.said("/get_workergroup_workers/", body),
+    ]
+
+
+async def _model(house: House, key: str, _: int) -> Any:
+    bearer = (b"authorization", f"Bearer {key}".encode())
+    answer = await house.pool.fetch("GET", "/v1/models", b"", (bearer,))
+    return [(answer.status, [])] if b'"fresh"' in answer.body else answer.body
+
+
+@pytest.mark.parametrize("call", [_workers, _model])
+async def test_a_new_endpoints_key_is_good_at_once_everywhere(
+    house: House, call: Callable[..., Any]
+) -> None:
+    await house.engine.refresh()
+    fresh = house.market.add_endpoint("fresh", "fresh key")
+    answers = await call(house, "fresh key", int(fresh.id))
+    assert all(answer == (200, []) for answer in answers), answers
+
+
+async def test_what_is_new_is_seen_even_if_a_look_was_under_way(house: House) -> None:
+    fleet, seen, go_on = house.market.fleet, asyncio.Event(), asyncio.Event()
+
+    async def slow() -> Any:
+        before = await fleet()
+        seen.set()
+        await go_on.wait()
+        return before
+
+    house.market.fleet = slow  # type: ignore[method-assign]
+    await seen.wait()
+    house.market.fleet = fleet  # type: ignore[method-assign]
+    fresh = house.market.add_endpoint("fresh", "fresh key")
+    looking = asyncio.create_task(house.engine.refresh())
+    await asyncio.sleep(0)
+    go_on.set()
+    await looking
+    assert house.engine.endpoint(fresh.id) is not None
+
+
+async def test_strangers_do_not_make_the_engine_look_more_often(house: House) -> None:
+    fleet, looks = house.market.fleet, 0
+
+    async def counted() -> Any:
+        nonlocal looks
+        looks += 1
+        return await fleet()
+
+    house.market.fleet = counted  # type: ignore[method-assign]
+    began_s = asyncio.get_running_loop().time()
+    asked = [house.said("/route/", {"endpoint": "llm", "api_key": f"no {n}"}) for n in range(200)]
+    assert {status for status, _ in await asyncio.gather(*asked)} == {401}
+    took_s = asyncio.get_running_loop().time() - began_s
+    assert looks <= 2 + took_s / REFRESH_S + took_s / TICK_S  # its own, and those for strangers
 
 
 async def test_17_a_report_counts_only_from_the_worker_itself(house: House) -> None:

@@ -264,14 +264,10 @@ class Api:
         group: GroupId | None,
         tail: int | None,
     ) -> None:
-        station = self._engine.stations.get(definition.id)
+        station = await self._peers.station_of(self._engine, definition.id, call)
         if station is not None:
             shown = view(station, group, tail)
             call.answer(200, msgspec.json.encode(shown))
-            return
-        address = self._engine.others.get(definition.id)
-        if not address or not await self._peers.pass_on(call, address):
-            raise Refused(503, "the endpoint's engine is being replaced; ask again in a moment")
 
     async def _update_workers(self, call: Call) -> None:
         asked = body_of(call, UpdateAsked)

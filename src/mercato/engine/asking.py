@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 from urllib.parse import parse_qs
 
@@ -11,7 +11,6 @@ import msgspec
 from mercato.engine.engine import Engine
 from mercato.engine.market import UNREACHABLE
 from mercato.http.call import Call
-from mercato.serverless.endpoint import GroupId
 from mercato.wire.fleet import Definition
 from mercato.wire.worker import UNITS_MAX
 
@@ -85,60 +84,73 @@ async def account_of(engine: Engine, key: str) -> int | None:
         return await engine.account_of(key)
 
 
-async def _refresh(engine: Engine) -> None:
-    with asking_the_market():
-        await engine.refresh_soon()
+async def _found(engine: Engine, find: Callable[[], Definition | None]) -> Definition | None:
+    """What is found at once, or else after one more look at the market: it may be new."""
+    found = find()
+    if found is None:
+        with asking_the_market():
+            await engine.refresh_for_stranger()
+        found = find()
+    return found
+
+
+async def holder_of(engine: Engine, key: str) -> Definition | int:
+    """Whose a key is: an endpoint's own, or an account's, which may be new.
+
+    Refuses with 401 when the key is nobody's, with 503 when the market cannot be asked.
+    """
+    own = engine.endpoint_of_key(key)
+    if own is not None:
+        return own
+    account = await account_of(engine, key)
+    if account is not None:
+        return account
+    own = await _found(engine, lambda: engine.endpoint_of_key(key))
+    if own is None:
+        raise Refused(401, BAD_KEY)
+    return own
+
+
+async def endpoint_named(engine: Engine, account: int, name: str) -> Definition | None:
+    """An account's endpoint, which may be new. Refuses with 503 as above."""
+    return await _found(engine, lambda: engine.endpoint_named(account, name))
 
 
 async def endpoint_for(engine: Engine, key: str, name: str) -> Definition:
     """The endpoint of that name that a key is good for: the endpoint's own, or its account's.
 
-    Refuses with 401 when the key is nobody's, with 400 when there is no such endpoint, with 503
-    when the market cannot be asked: a key that is not known may be a new one.
+    Refuses as `holder_of` does, and with 400 when there is no such endpoint.
     """
-    own = engine.endpoint_of_key(key)
-    if own is None:
-        account = await account_of(engine, key)
-        if account is not None:
-            found = engine.endpoint_named(account, name)
-            if found is None:
-                await _refresh(engine)
-                found = engine.endpoint_named(account, name)
-            if found is None:
-                raise Refused(400, f"you have no endpoint {name!r}")
-            return found
-        await _refresh(engine)
-        own = engine.endpoint_of_key(key)
-    if own is None:
-        raise Refused(401, BAD_KEY)
-    if own.name != name:
-        raise Refused(400, f"this key is not for an endpoint {name!r}")
-    return own
+    holder = await holder_of(engine, key)
+    if isinstance(holder, Definition):
+        if holder.name != name:
+            raise Refused(400, f"this key is not for an endpoint {name!r}")
+        return holder
+    found = await endpoint_named(engine, holder, name)
+    if found is None:
+        raise Refused(400, f"you have no endpoint {name!r}")
+    return found
 
 
 async def endpoint_by_id(engine: Engine, key: str, endpoint: int) -> Definition:
     """The endpoint of that number, if the key is good for it. Refuses as `endpoint_for` does."""
-    own = engine.endpoint_of_key(key)
-    account = None if own is not None else await account_of(engine, key)
-    if own is None and account is None:
-        raise Refused(401, BAD_KEY)
-    found = engine.endpoint(endpoint)
-    if found is None or (own is not None and own.id != found.id):
-        raise Refused(404, f"there is no endpoint {endpoint} among yours")
-    if own is None and found.account != account:
+    holder = await holder_of(engine, key)
+    found = await _found(engine, lambda: engine.endpoint(endpoint))
+    if found is None or not _is_good_for(holder, found):
         raise Refused(404, f"there is no endpoint {endpoint} among yours")
     return found
 
 
 async def endpoint_of_group(engine: Engine, key: str, group: int) -> Definition:
     """The endpoint of a worker group, if the key is good for it. Refuses as `endpoint_for` does."""
-    wanted = GroupId(group)
-    for one in engine.endpoints():
-        if any(mine.id == wanted for mine in one.groups):
-            try:
-                return await endpoint_by_id(engine, key, one.id)
-            except Refused as refused:
-                if refused.status == 404:
-                    break
-                raise
-    raise Refused(404, f"there is no worker group {group} among yours")
+    holder = await holder_of(engine, key)
+    found = await _found(engine, lambda: engine.endpoint_of_group(group))
+    if found is None or not _is_good_for(holder, found):
+        raise Refused(404, f"there is no worker group {group} among yours")
+    return found
+
+
+def _is_good_for(holder: Definition | int, endpoint: Definition) -> bool:
+    if isinstance(holder, Definition):
+        return holder.id == endpoint.id
+    return holder == endpoint.account

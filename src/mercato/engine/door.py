@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mercato.engine.asking import BAD_KEY, Refused, account_of, cost_of, key_of
+from mercato.engine.asking import Refused, cost_of, endpoint_named, holder_of, key_of
 from mercato.engine.engine import Engine
 from mercato.engine.peers import Peers
 from mercato.engine.request import Ask, Desk, Ready
@@ -122,14 +122,11 @@ class Door:
 
     async def _models(self, call: Call) -> None:
         key = key_of(call)
-        own = self._engine.endpoint_of_key(key)
-        if own is not None:
-            mine = [own]
+        holder = await holder_of(self._engine, key)
+        if isinstance(holder, Definition):
+            mine = [holder]
         else:
-            account = await account_of(self._engine, key)
-            if account is None:
-                raise Refused(401, BAD_KEY)
-            mine = [one for one in self._engine.endpoints() if one.account == account]
+            mine = [one for one in self._engine.endpoints() if one.account == holder]
         rows = [
             {"id": one.name, "object": "model", "created": 0, "owned_by": "mercato"} for one in mine
         ]
@@ -148,23 +145,22 @@ class Door:
         await self._try(call, definition, ask, path)
 
     async def _endpoint(self, key: str, name: str | None, model: object) -> Definition:
-        own = self._engine.endpoint_of_key(key)
-        if own is not None and name in {None, own.name}:
-            return own
-        account = own.account if own is not None else await account_of(self._engine, key)
-        if account is None:
-            raise Refused(401, BAD_KEY)
+        holder = await holder_of(self._engine, key)
         wanted = name if name is not None else str(model)
-        found = self._engine.endpoint_named(account, wanted)
-        if found is None or (own is not None and found.id != own.id):
+        if not isinstance(holder, Definition):
+            found = await endpoint_named(self._engine, holder, wanted)
+        elif name in {None, holder.name}:
+            found = holder
+        else:
+            found = None
+        if found is None:
             raise Refused(404, f"there is no endpoint {wanted!r} among yours; name it as the model")
         return found
 
     async def _try(self, call: Call, definition: Definition, ask: Ask, path: str) -> None:
         for attempt in range(1, TRIES_MAX + 1):
-            station = self._engine.stations.get(definition.id)
+            station = await self._peers.station_of(self._engine, definition.id, call)
             if station is None:
-                await self._elsewhere(call, definition)
                 return
             try:
                 async with asyncio.timeout(WAIT_MAX_S):
@@ -215,11 +211,6 @@ class Door:
                 call.abort()
             return call.begun
         return not sink.refused
-
-    async def _elsewhere(self, call: Call, definition: Definition) -> None:
-        address = self._engine.others.get(definition.id)
-        if not address or not await self._peers.pass_on(call, address):
-            raise Refused(503, "the endpoint's engine is being replaced; try again in a moment")
 
 
 def _cost(body: _Body, path: str) -> float:

@@ -19,7 +19,7 @@ from mercato.engine.signing import KEY_NAME, Signer, new_key
 from mercato.engine.station import Station
 from mercato.engine.traffic import MINUTE_S
 from mercato.market.ids import ContractId
-from mercato.serverless.endpoint import EndpointId
+from mercato.serverless.endpoint import EndpointId, GroupId
 from mercato.wire.fleet import Definition, Fleet, Ownership, WorkerFact
 from mercato.wire.worker import shared_secret
 
@@ -32,6 +32,7 @@ KEEP_S: Final = 30.0
 STOP_S: Final = 2.0
 """A look at the market that is under way when the engine stops has so long to end."""
 REFRESH_S: Final = 0.5
+"""Looks at the market for who names what is not known begin at least so long after the last."""
 KEY_KNOWN_S: Final = 60.0
 KEY_UNKNOWN_S: Final = 5.0
 KEYS_MAX: Final = 50_000
@@ -56,12 +57,15 @@ class Engine:
         self._by_key: dict[bytes, Definition] = {}
         self._by_name: dict[tuple[int, str], Definition] = {}
         self._by_id: dict[EndpointId, Definition] = {}
+        self._by_group: dict[GroupId, Definition] = {}
         self._at: dict[ContractId, EndpointId] = {}
         self._tokens: dict[ContractId, bytes] = {}
         self._accounts: OrderedDict[bytes, tuple[int | None, float]] = OrderedDict()
         self._keys_changed = 0
-        self._refreshing: asyncio.Task[None] | None = None
-        self._refreshed_s = 0.0
+        self._look: asyncio.Task[None] | None = None
+        self._next_look: asyncio.Task[None] | None = None
+        self._look_for_strangers: asyncio.Task[None] | None = None
+        self._looked_s = 0.0
         self._ticked_s = clock.now_s()
         self._told = Once()
         self._stopped = False
@@ -88,9 +92,9 @@ class Engine:
     async def _stop(self) -> None:
         """Keep what is known and let all endpoints go: who asks from now on is told to wait."""
         self._stopped = True  # nothing is taken again
-        if self._refreshing is not None:
-            await asyncio.wait({self._refreshing}, timeout=STOP_S)
-            self._refreshing.cancel()
+        if self._look is not None:
+            await asyncio.wait({self._look}, timeout=STOP_S)
+            self._look.cancel()
         try:
             await self.keep(last=True)
         finally:
@@ -162,29 +166,46 @@ class Engine:
             traffic.forget(minutes)
 
     async def refresh(self) -> None:
-        """See how the market is now; at most one look at a time."""
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
-        await asyncio.shield(self._refreshing)
+        """See how the market is now: as it was when this was called, or later.
 
-    async def refresh_soon(self) -> None:
-        """The same for a caller who names what is not known: seldom, as anybody can call."""
-        if self.clock.now_s() - self._refreshed_s > REFRESH_S:
-            await self.refresh()
+        One look at a time; a look under way may have seen what was before, so the next one counts,
+        and all who wait for it share it.
+        """
+        if self._next_look is None:
+            self._next_look = asyncio.create_task(self._look_after(self._look))
+        await asyncio.shield(self._next_look)
+
+    async def refresh_for_stranger(self) -> None:
+        """The same for a caller who names what is not known: anybody can, so they wait together."""
+        if self._look_for_strangers is None:
+            self._look_for_strangers = asyncio.create_task(self._look_when_due())
+        await asyncio.shield(self._look_for_strangers)
+
+    async def _look_after(self, last: asyncio.Task[None] | None) -> None:
+        if last is not None:
+            await asyncio.wait({last})
+        self._look, self._next_look = asyncio.current_task(), None
+        await self._refresh()
+
+    async def _look_when_due(self) -> None:
+        await asyncio.sleep(self._looked_s + REFRESH_S - self.clock.now_s())
+        self._look_for_strangers = None
+        await self.refresh()
 
     async def _refresh(self) -> None:
         if self._stopped:
             return
+        self._looked_s = self.clock.now_s()
         standing = await self.market.stand(self.name, self.address)
         fleet = await self.market.fleet()
         self._index(fleet)
         await self._take(standing, fleet)
-        self._refreshed_s = self.clock.now_s()
 
     def _index(self, fleet: Fleet) -> None:
         self._by_key = {one.key_hash: one for one in fleet.endpoints}
         self._by_name = {(one.account, one.name): one for one in fleet.endpoints}
         self._by_id = {one.id: one for one in fleet.endpoints}
+        self._by_group = {group.id: one for one in fleet.endpoints for group in one.groups}
         self._at = {worker.id: worker.endpoint for worker in fleet.workers}
         self._tokens = {worker.id: worker.token_hash for worker in fleet.workers}
 
@@ -236,6 +257,10 @@ class Engine:
     def endpoint(self, endpoint: int) -> Definition | None:
         """The endpoint of that number."""
         return self._by_id.get(EndpointId(endpoint))
+
+    def endpoint_of_group(self, group: int) -> Definition | None:
+        """The endpoint that a worker group belongs to."""
+        return self._by_group.get(GroupId(group))
 
     def endpoints(self) -> Iterable[Definition]:
         """All endpoints of the market, whoever has them."""
