@@ -25,19 +25,21 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def mercato(environment: dict[str, str]) -> Run:
-    """Runs `mercato` with arguments and waits for its end."""
+    """Runs `mercato` with arguments, a file as standard input, and waits for its end."""
 
     def run(
-        *arguments: str | Path, timeout_s: float = 120.0, **more: str
+        *arguments: str | Path, timeout_s: float = 120.0, given: Path | None = None, **more: str
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mercato.cli", *map(str, arguments)],
-            env=environment | more,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        with Path(given or os.devnull).open("rb") as standard_input:
+            return subprocess.run(
+                [sys.executable, "-m", "mercato.cli", *map(str, arguments)],
+                env=environment | more,
+                stdin=standard_input,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
 
     return run
 

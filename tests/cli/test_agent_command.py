@@ -66,6 +66,33 @@ def test_a_joined_machine_knows_which_it_is(mercato: Run, tmp_path: Path, hardwa
     assert "12" in mercato("agent", "status", "--data", data).stdout
 
 
+@pytest.mark.parametrize(
+    ("options", "network"),
+    [
+        (("--port-first", "0"), ""),
+        (("--port-first", "-5"), ""),
+        (("--port-last", "65536"), ""),
+        (("--port-first", "45000"), ""),
+        ((), "port_first = 45000"),
+        ((), "port_last = 70000"),
+    ],
+)
+def test_ports_that_cannot_be_are_refused_before_it_joins(
+    mercato: Run, tmp_path: Path, hardware: Path, options: tuple[str, ...], network: str
+) -> None:
+    hardware.write_text(f"{MACHINE}\n[network]\n{network}\n")
+    with answering() as server:
+        server.answer(200, {"machine": 12, "machine_key": "secret"})
+        done = mercato(
+            *("agent", "join", server.url, "token", "--data", tmp_path / "agent"),
+            *("--pretend", "--hardware", hardware, *options),
+        )
+    assert_one_clear_line(done, "range")
+    assert done.returncode == 2
+    assert server.seen == []
+    assert not (tmp_path / "agent" / "machine.json").exists()
+
+
 def test_a_wrong_key(mercato: Run) -> None:
     with answering() as server:
         server.answer(401, {"success": False, "error": "auth_error", "msg": "Invalid user key"})

@@ -121,7 +121,19 @@ def test_a_call_may_wait_for_ever_but_not_for_no_number(mercato: Run) -> None:
         server.answer(200, {"text": "hello"})
         asked = ("endpoint", "call", "llm", "/x", "--timeout")
         assert person.says(*asked, "inf") == '{"text":"hello"}\n'
-        person.refuses(*asked, "nan", what="timeout_s")
+        refused = person(*asked, "nan")
+        assert refused.returncode == 2
+        assert "'--timeout'" in refused.stderr
+
+
+def test_an_endpoint_without_a_name_is_called_as_the_server_named_it(mercato: Run) -> None:
+    with answering() as server:
+        person = Person(mercato, server.url, "secret")
+        server.answer(200, {"id": 4})
+        server.answer(200, {"results": [{"id": 4, "endpoint_name": "endpoint-a1702973"}]})
+        said = person.says("endpoint", "create", "")
+    assert "Endpoint 4 (endpoint-a1702973)" in said
+    assert "worker-group create endpoint-a1702973 --template" in said
 
 
 CREATE = ("endpoint", "create", "llm", "--template", "5f3b", "--wait", "--timeout", "40")
@@ -211,11 +223,11 @@ def test_what_if_reads_no_traffic_from_before_there_was_an_endpoint(past: Past, 
 @pytest.mark.parametrize(
     ("option", "values"),
     [
-        ("--days", ("inf", "nan", "-1", "0")),
-        ("--gpu-price", ("nan", "-1")),
-        ("--perf", ("inf", "0")),
+        ("--days", ("-1", "0")),
+        ("--gpu-price", ("-1",)),
+        ("--perf", ("0",)),
         ("--slots", ("0",)),
-        ("--start-s", ("nan",)),
+        ("--start-s", ("-1",)),
     ],
 )
 def test_what_if_says_which_option_cannot_be(

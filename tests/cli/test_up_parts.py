@@ -11,11 +11,15 @@ import pytest
 
 from mercato.cli.errors import Trouble
 from mercato.cli.up.children import Child
+from mercato.cli.up.demonstration import Demonstration
 from mercato.cli.up.firewall import without_docker
 from mercato.cli.up.place import Place
 from mercato.cli.up.ready import Ready, ReadyFile
 from mercato.cli.up.reload import reloading
 from mercato.cli.up.say import Say
+from mercato.sdk import AsyncMercato
+from mercato.sdk.shapes import Instance
+from tests.sdk.answering import answering
 
 FOREVER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 
@@ -131,6 +135,16 @@ def test_the_ready_file_is_there_only_while_it_is_true(tmp_path: Path) -> None:
         assert '"machine_id": 1' in path.read_text()
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not path.exists()
+
+
+async def test_the_demonstration_gives_an_instance_up_that_failed(tmp_path: Path) -> None:
+    failed = {"id": 7, "state": "failed", "actual_status": "created", "intended_status": "stopped"}
+    with answering() as server:
+        server.answer(200, {"instances": failed | {"status_msg": "there is no such image"}})
+        async with AsyncMercato(server.url) as market, asyncio.timeout(20):
+            shown = Demonstration(market, tmp_path / "key", "image", Say(), pretend=True)
+            with pytest.raises(Trouble, match="7 is failed: there is no such image"):
+                await shown._wait(Instance(id=7))
 
 
 RULES = """\

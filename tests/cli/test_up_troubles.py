@@ -48,11 +48,12 @@ def test_a_data_directory_that_cannot_be(mercato: Run, tmp_path: Path) -> None:
 
 
 def test_a_ready_file_that_cannot_be_written(mercato: Run, tmp_path: Path, free_port: int) -> None:
-    done = mercato(
-        *("up", "--pretend", "--data", tmp_path / "data", "--port", str(free_port)),
-        *("--ready-file", tmp_path / "nowhere" / "ready.json"),
-    )
-    assert_one_clear_line(done, "ready")
+    for file in (tmp_path / "nowhere" / "ready.json", tmp_path):
+        done = mercato(
+            *("up", "--pretend", "--data", tmp_path / "data", "--port", str(free_port)),
+            *("--ready-file", file),
+        )
+        assert_one_clear_line(done, "--ready-file", str(file))
 
 
 def test_an_unreachable_database(mercato: Run, tmp_path: Path, free_port: int) -> None:

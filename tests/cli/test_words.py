@@ -10,7 +10,7 @@ from mercato.cli.billing import folded, lines
 from mercato.cli.errors import Trouble
 from mercato.cli.inside import fresh, ssh_command
 from mercato.cli.keys import public_key
-from mercato.cli.text import HIDDEN, money, number, shown, shown_options, span
+from mercato.cli.text import HIDDEN, money, number, printable, shown, shown_options, span
 from mercato.sdk.shapes import Charge, Instance
 
 
@@ -86,6 +86,29 @@ def test_options_are_shown_without_their_secrets(quoted: str) -> None:
     assert shown_options(text) == "-p 80:80 -e HF_TOKEN=*** --env=API_KEY=*** -eKEY=*** -e A=1"
 
 
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("-e 'HF_TOKEN=hush hush' -p 80:80", "-e HF_TOKEN=*** -p 80:80"),
+        (r"-e HF_TOKEN=hush\ hush", "-e HF_TOKEN=***"),
+        ("-e HF_TOKEN='hush'\"hush\"hush", "-e HF_TOKEN=***"),
+        ("-e HF_TOKEN='hush\nhush'", "-e HF_TOKEN=***"),
+        ("-e A='1 2' -e B=3", "-e 'A=1 2' -e B=3"),
+        ("-e A=1 -e HF_TOKEN='hush", HIDDEN),
+        ("", ""),
+    ],
+)
+def test_no_part_of_a_secret_is_shown(text: str, seen: str) -> None:
+    assert shown_options(text) == seen
+
+
+@given(st.text())
+def test_a_terminal_is_given_letters_only(text: str) -> None:
+    seen = printable(text)
+    assert all(each.isprintable() or each in "\n\t" for each in seen)
+    assert seen == text or not all(each.isprintable() or each in "\n\t" for each in text)
+
+
 @given(st.lists(st.integers(), unique=True), st.data())
 def test_following_a_log_shows_each_line_once(numbers: list[int], data: st.DataObject) -> None:
     lines = [str(each) for each in numbers]
@@ -140,6 +163,9 @@ def test_an_instance_without_a_door_says_what_it_is_doing() -> None:
     loading = _instance(ports=None, actual_status="loading")
     with pytest.raises(Trouble, match="loading"):
         ssh_command("http://x", loading, [])
+    failed = _instance(ports=None, actual_status="created", state="failed")
+    with pytest.raises(Trouble, match="failed"):
+        ssh_command("http://x", failed, [])
 
 
 def test_a_public_key_is_given_or_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +178,10 @@ def test_a_public_key_is_given_or_found(tmp_path: Path, monkeypatch: pytest.Monk
     assert public_key(" ssh-rsa BBBB ") == "ssh-rsa BBBB"
     with pytest.raises(Trouble, match="nowhere"):
         public_key(str(tmp_path / "nowhere"))
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    for unreadable in (tmp_path / "binary", tmp_path, "A" * 5_000):
+        with pytest.raises(Trouble, match=r"no public key|cannot read"):
+            public_key(str(unreadable))
 
 
 def test_a_bill_has_one_line_a_kind_and_the_same_sum() -> None:

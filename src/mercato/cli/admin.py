@@ -195,7 +195,7 @@ def loops(session: Session) -> None:
         print_json(session.market.fetch(admin_calls.loops()))
         return
     print_table(
-        ("LOOP", "EVERY>", "AGE>", "LAST REPORT", "FAILURE", "PURPOSE"),
+        ("LOOP<", "EVERY>", "AGE>", "LAST REPORT", "FAILURE", "PURPOSE"),
         [
             (
                 each.name,

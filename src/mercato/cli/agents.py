@@ -5,17 +5,21 @@ import signal
 from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from mercato.cli.command import Argument, Option, command, group
 from mercato.cli.errors import Trouble
 from mercato.cli.session import print_json, print_line
+
+if TYPE_CHECKING:
+    from mercato.market.hardware import Network
 
 app = group("mercato")
 agent = group("agent", "Join this machine to a market, and be its agent.", below=app)
 
 Data = Annotated[Path, Option("--data", help="Where the agent keeps its key and journal.")]
 DEFAULT = Path("/var/lib/mercato-agent")
+PORT_MAX: Final = 65_535
 
 
 @command(agent, "join")
@@ -47,6 +51,11 @@ def join(  # noqa: PLR0913 - how a machine presents itself, each an option
     from mercato.agent import main
     from mercato.agent.client import AgentTrouble
 
+    _need_ports("--port-first to --port-last", port_first, port_last)
+    if hardware is not None:
+        network = _network(hardware, port_first, port_last)
+        named = f"{hardware}: network.port_first to port_last"
+        _need_ports(named, network.port_first, network.port_last)
     setup = main.Setup(
         pretend=pretend,
         hardware_file=hardware,
@@ -59,6 +68,25 @@ def join(  # noqa: PLR0913 - how a machine presents itself, each an option
     except AgentTrouble as trouble:
         raise Trouble(str(trouble)) from trouble
     print_line(f"Joined as machine {machine}. Next: mercato agent run --data {data}")
+
+
+def _need_ports(named: str, first: int, last: int) -> None:
+    if not 1 <= first <= last <= PORT_MAX:
+        raise Trouble(
+            f"{named} must be a range within 1 to {PORT_MAX}, not {first} to {last}", exit_code=2
+        )
+
+
+def _network(hardware: Path, port_first: int, port_last: int) -> "Network":
+    """What a hardware file says of the network, with these ports where it says nothing."""
+    from mercato.agent.hardware_file import BadHardwareFile, read_hardware_file
+    from mercato.market.hardware import Network
+
+    try:
+        reached = Network(port_first=port_first, port_last=port_last)
+        return read_hardware_file(hardware, reached).network
+    except BadHardwareFile as bad:
+        raise Trouble(str(bad), exit_code=2) from bad
 
 
 @command(agent, "run")

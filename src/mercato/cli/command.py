@@ -1,6 +1,7 @@
 """A function as a command: its signature is its command line, its docstring the help."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -26,12 +27,25 @@ class Argument:
 class Option:
     """What an option is: its names, what it is for, the variable that stands in for it."""
 
-    def __init__(self, *names: str, help: str, env: str | None = None) -> None:  # noqa: A002 - as click calls it
-        """Describe it; the parameter's own default is its default, and a truth makes a flag."""
+    def __init__(
+        self,
+        *names: str,
+        help: str,  # noqa: A002 - as click calls it
+        env: str | None = None,
+        endless: bool = False,
+    ) -> None:
+        """Describe it; the parameter's own default is its default, and a truth makes a flag.
+
+        A number that is `endless` may be `inf`.
+        """
         self.names = names
         self.help = help
         self.env = env
+        self.endless = endless
 
+
+Timeout = Annotated[float, Option("--timeout", help="Seconds to wait at most.", endless=True)]
+"""Of commands that wait."""
 
 Yes = Annotated[bool, Option("--yes", "-y", help="Do not ask.")]
 """Of commands that destroy something."""
@@ -120,7 +134,7 @@ def _parameter(parameter: inspect.Parameter) -> click.Parameter:
     kind, many = _kind(annotation)
     shared: dict[str, Any] = {"help": form.help, "required": required}
     if kind is not bool:
-        shared["type"] = _type(kind)
+        shared["type"] = _type(kind, endless=isinstance(form, Option) and form.endless)
     if not required and not many:
         default = parameter.default
         shared["default"] = default.value if isinstance(default, Enum) else default
@@ -150,12 +164,29 @@ def _kind(annotation: Any) -> tuple[type, bool]:
     return annotation, False
 
 
-def _type(kind: type) -> click.ParamType[Any]:
+def _type(kind: type, *, endless: bool) -> click.ParamType[Any]:
+    if kind is float:
+        return _Number(endless=endless)
     if issubclass(kind, Enum):
         return _Named(kind)
     if kind is Path:
         return click.Path(path_type=Path)
     return click.types.convert_type(kind)
+
+
+class _Number(click.types.FloatParamType):
+    """A number: `nan` is none and `inf` seldom, and as JSON both are null, which says otherwise."""
+
+    def __init__(self, *, endless: bool) -> None:
+        self._endless = endless
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number) and not (self._endless and number > 0):
+            self.fail("must be a finite number", param, ctx)
+        return number
 
 
 class _Named(click.Choice[Any]):

@@ -1,6 +1,7 @@
 """`mercato database`: the embedded PostgreSQL's own programs, for backups and a look inside."""
 
 import os
+import signal
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -58,6 +59,10 @@ def database(
             **postgres.environment(),
             "PATH": f"{programs()}:{os.environ.get('PATH', '')}",
         }
+        # Ctrl-C is the program's: psql cancels a query by it and goes on. SIG_IGN it would inherit.
+        signal.signal(signal.SIGINT, lambda *_: None)
+        # A dump has everybody's secrets.
+        os.umask(0o077)
         try:
             done = subprocess.run(program or ("psql",), env=environment, check=False)  # noqa: S603 - the person's own command
         except OSError as problem:

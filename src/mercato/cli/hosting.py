@@ -1,5 +1,6 @@
 """`mercato machines, list, unlist, job`: what a host does."""
 
+import shlex
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -127,9 +128,13 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each an option
     machine: Machine,
     *,
     gpu: Annotated[float, Option("--gpu", help="Dollars per GPU and hour.")],
-    disk: Annotated[float, Option("--disk", help="Dollars per GB and month.")] = 0.10,
-    up: Annotated[float, Option("--up", help="Dollars per GB sent.")] = 0.0,
-    down: Annotated[float, Option("--down", help="Dollars per GB received.")] = 0.0,
+    disk: Annotated[
+        float | None, Option("--disk", help="Dollars per GB and month, 0.10 at first.")
+    ] = None,
+    up: Annotated[float | None, Option("--up", help="Dollars per GB sent, 0 at first.")] = None,
+    down: Annotated[
+        float | None, Option("--down", help="Dollars per GB received, 0 at first.")
+    ] = None,
     min_bid: Annotated[
         float | None, Option("--min-bid", help="The least bid per GPU and hour.")
     ] = None,
@@ -146,8 +151,14 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each an option
     duration: Annotated[
         str | None, Option("--for", help="How long contracts may run: '3 months'.")
     ] = None,
+    volumes: Annotated[
+        float | None,
+        Option("--volumes", help="GB of its disk let as volumes, half of what is free at first."),
+    ] = None,
 ) -> None:
     """Put a machine on sale, or change its prices; signed contracts keep theirs.
+
+    What is not said stays as it is, but for the fewest GPUs let together.
 
     Example: mercato list 3 --gpu 0.35 --disk 0.10 --min-bid 0.15 --min-chunk 2
     """
@@ -166,6 +177,7 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each an option
             pricing=None if pricing is None else pricing.value,
             min_chunk=min_chunk,
             duration=duration,
+            volumes=volumes,
         ),
         f"Machine {machine} is on sale at {money(gpu)} per GPU and hour.",
     )
@@ -209,8 +221,12 @@ def job(
         session.do(calls.remove_job(machine), f"The job of machine {machine} ends.")
     elif image is None:
         raise Trouble("say which image to run, or --remove")
+    elif image.startswith("-"):
+        # What follows MACHINE is the image's: its own options may have the names of ours.
+        raise Trouble(f"{image} stands before MACHINE; see: mercato job --help", exit_code=2)
     else:
         session.do(
             calls.set_job(machine, image, arguments, price=price, disk_gb=disk),
-            f"Machine {machine} runs {image} wherever nobody rents: mercato ps",
+            f"Machine {machine} runs `{shlex.join((image, *arguments))}` wherever nobody rents"
+            f"{'' if price is None else f', bids from {money(price)} a GPU'}: mercato ps",
         )

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from mercato.cli.command import Argument, Option, group
 from mercato.cli.errors import Trouble
-from mercato.cli.session import Session, config_path, print_json, print_line
+from mercato.cli.session import Session, config_directory, print_json, print_line
 from mercato.cli.tree import speaks
+from mercato.cli.waiting import state_of
 
 if TYPE_CHECKING:
     from mercato.sdk.shapes import Instance as Row
@@ -68,16 +69,16 @@ def ssh_command(
     have had the same address.
 
     Raises:
-        Trouble: while the instance has no SSH server.
+        Trouble: while the instance has no SSH server, and when host keys cannot be kept.
     """
     door = row.door()
     if door is None:
-        state = row.actual_status or row.cur_state or "waiting for its host"
-        raise Trouble(f"instance {row.id} cannot be entered: it is {state}; see: mercato ps")
+        raise Trouble(
+            f"instance {row.id} cannot be entered: it is {state_of(row)}; see: mercato ps"
+        )
     host, port = door
     server = urlsplit(url).netloc.replace(":", "-")
-    known = config_path().with_name("known_hosts")
-    known.parent.mkdir(parents=True, exist_ok=True)
+    known = config_directory() / "known_hosts"
     options = {
         "HostKeyAlias": f"mercato-{server}-{row.id}-{int(row.start_date or 0)}",
         "UserKnownHostsFile": str(known),

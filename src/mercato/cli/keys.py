@@ -170,15 +170,30 @@ def public_key(given: str | None) -> str:
     """The text of a public key: given as text, as a file, or found in ~/.ssh.
 
     Raises:
-        Trouble: when there is none.
+        Trouble: when there is none, or it is a private one, which is not for the market.
     """
+    text = _key_text(given)
+    if "PRIVATE KEY" in text:
+        raise Trouble("That is a private key: keep it, and send its .pub file.", exit_code=2)
+    return text
+
+
+def _key_text(given: str | None) -> str:
+    if given is not None and "PRIVATE KEY" in given:
+        return given
     if given is not None and given.lstrip().startswith(("ssh-", "ecdsa-", "sk-")):
         return given.strip()
     names = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
     places = [Path.home() / ".ssh" / name for name in names] if given is None else [Path(given)]
     for place in places:
-        if place.is_file():
+        try:
             return place.read_text().strip()
+        except FileNotFoundError:
+            continue
+        except UnicodeDecodeError:
+            raise Trouble(f"{place} is no public key: it is not text", exit_code=2) from None
+        except OSError as error:
+            raise Trouble(f"cannot read {place}: {error.strerror}") from error
     looked = "in ~/.ssh (make one with: ssh-keygen -t ed25519)" if given is None else f"at {given}"
     raise Trouble(f"there is no public key {looked}")
 

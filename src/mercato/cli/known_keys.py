@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from mercato.cli.errors import Trouble
-from mercato.cli.session import config_path
+from mercato.cli.session import config_directory, config_path
 
 
 def _path() -> Path:
@@ -42,9 +42,9 @@ def remember(market: str, key: str) -> None:
             f"{market} now signs with another key than the one remembered ({before[:16]}…). If its "
             f"operator says that it changed, take its line out of {_path()} and try again"
         )
+    config_directory()
     path = _path()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(msgspec.json.format(msgspec.json.encode(keys | {market: key})))
     except OSError as error:
         raise Trouble(f"cannot write {path}: {error.strerror}") from error

@@ -38,8 +38,8 @@ def increases(session: Session) -> None:
         lasting_calls.price_increases(),
         lambda found: print_table(
             (
-                *("ID>", "INSTANCE>", "ENDS", "WOULD END", "$/GPU/H", "$/GB/MONTH"),
-                *("$/GB UP", "$/GB DOWN"),
+                *("ID>", "INSTANCE>", "ENDS", "WOULD END", "$/GPU/H<", "$/GB/MONTH<"),
+                *("$/GB UP<", "$/GB DOWN<"),
             ),
             [_row(each) for each in found],
             "No host asks for more.",
@@ -136,9 +136,13 @@ def announce(
     from mercato.sdk import lasting_calls
 
     begins = time.time() + float(found[1]) * _UNIT_S[found[2]]  # noqa: TID251 - so long after now
+    try:
+        shown = moment(begins)
+    except (OverflowError, ValueError):
+        raise Trouble(f"--in {begins_in} is beyond every calendar", exit_code=2) from None
     session.do(
         lasting_calls.announce_maintenance(machine, begins, hours, reason=reason),
-        f"The renters of machine {machine} are told: {hours:g} h from {moment(begins)}.",
+        f"The renters of machine {machine} are told: {hours:g} h from {shown}.",
     )
 
 

@@ -1,12 +1,13 @@
 """`mercato login`: remember a server's address and a key for it."""
 
-import os
 from typing import Annotated
 
 import msgspec
 
 from mercato.cli.command import Argument, command, group
-from mercato.cli.session import Login, config_path, print_line
+from mercato.cli.errors import Trouble
+from mercato.cli.session import Login, client, config_directory, config_path, print_line
+from mercato.cli.up.place import write_private
 
 app = group("mercato")
 
@@ -20,14 +21,12 @@ def login(
 
     Example: mercato login http://127.0.0.1:8400 KEY
     """
-    from mercato.sdk import Mercato
-
-    with Mercato(url, key) as market:
+    with client(url, key) as market:
         user = market.user()
+    config_directory()
     path = config_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(msgspec.json.encode(Login(url=url.rstrip("/"), api_key=key)))
-    fresh.replace(path)
+    try:
+        write_private(path, msgspec.json.encode(Login(url=url.rstrip("/"), api_key=key)))
+    except OSError as error:
+        raise Trouble(f"cannot write {path}: {error.strerror}") from error
     print_line(f"You are {user.email or user.username} at {url}. Kept in {path}.")

@@ -1,5 +1,6 @@
 """The `mercato` program: what a command needs is imported when it runs, so it starts fast."""
 
+import os
 import sys
 
 from mercato import __version__
@@ -9,22 +10,28 @@ from mercato.cli.table import overview
 def main() -> None:
     """Run the program on the process's arguments; exits with its status."""
     arguments = sys.argv[1:]
-    if arguments in (["--version"], ["-V"]):
-        sys.stdout.write(f"mercato {__version__}\n")
-        return
-    if arguments in ([], ["--help"], ["-h"], ["help"]) and not _completing():
-        sys.stdout.write(overview())
-        return
-    raise SystemExit(_run(arguments))
-
-
-def _completing() -> bool:
-    import os
-
-    return "_MERCATO_COMPLETE" in os.environ
+    try:
+        status = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has left; say nothing more, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    raise SystemExit(status)
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments in (["--version"], ["-V"]):
+        sys.stdout.write(f"mercato {__version__}\n")
+        return 0
+    if arguments in ([], ["--help"], ["-h"], ["help"]) and "_MERCATO_COMPLETE" not in os.environ:
+        sys.stdout.write(overview())
+        return 0
+    return _command(arguments)
+
+
+def _command(arguments: list[str]) -> int:
     from mercato.cli.errors import INTERRUPTED, Trouble
 
     try:
@@ -33,10 +40,6 @@ def _run(arguments: list[str]) -> int:
         return _say(arguments, trouble.message, "trouble", 0, trouble.exit_code)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has left; say nothing more, not even at exit.
-        sys.stdout = None
-        return 0
     except Exception as error:
         from mercato.market.errors import Refusal
         from mercato.sdk.errors import Failure
@@ -68,11 +71,13 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _say(arguments: list[str], message: str, code: str, status: int, exit_code: int) -> int:
     """Tell a trouble in one line on stderr: JSON when JSON was asked for."""
+    from mercato.cli.text import printable
+
     if "--raw" in arguments:
         import json
 
         line = json.dumps({"error": code or "failed", "msg": message, "status": status})
     else:
-        line = f"mercato: {' '.join(message.split())}"
+        line = f"mercato: {printable(' '.join(message.split()))}"
     sys.stderr.write(line + "\n")
     return exit_code

@@ -205,7 +205,7 @@ def earnings(
 
 def _print_earnings(found: "Earnings", *, daily: bool) -> None:
     print_table(
-        ("DAY" if daily else "MACHINE", "GPU>", "DISK>", "UP>", "DOWN>", "TOTAL>"),
+        ("DAY<" if daily else "MACHINE<", "GPU>", "DISK>", "UP>", "DOWN>", "TOTAL>"),
         [
             (
                 moment(each.day * DAY_S)[:10] if daily else each.machine_id,

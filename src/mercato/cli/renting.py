@@ -4,13 +4,13 @@ import shlex
 import time
 from typing import TYPE_CHECKING, Annotated, Final
 
-from mercato.cli.command import Argument, Option, Yes, group
+from mercato.cli.command import Argument, Option, Timeout, Yes, group
 from mercato.cli.errors import Trouble
 from mercato.cli.launching import Disk, Env, Image, Label, Onstart, Template
 from mercato.cli.session import Session, print_json, print_line, print_table
 from mercato.cli.text import money, shown, span
 from mercato.cli.tree import speaks
-from mercato.cli.waiting import until_running
+from mercato.cli.waiting import state_of, until_running
 
 if TYPE_CHECKING:
     from mercato.sdk.shapes import Instance as Shown
@@ -52,7 +52,7 @@ def rent(  # noqa: PLR0913 - a rental has these parts, each an option
         bool, Option("--queue", help="Wait for the GPUs when they are not to be had now.")
     ] = False,
     wait: Annotated[bool, Option("--wait", "-w", help="Wait until it runs.")] = False,
-    timeout: Annotated[float, Option("--timeout", help="Seconds to wait at most.")] = 900.0,
+    timeout: Timeout = 900.0,
 ) -> None:
     """Rent an offer.
 
@@ -108,7 +108,7 @@ def ps(session: Session) -> None:
         return
     now = time.time()  # noqa: TID251 - ages are shown to a person, against the wall clock
     print_table(
-        ("ID>", "STATE", "GPUS", "$/H>", "DISK>", "IMAGE", "SSH", "LABEL", "AGE>", "MESSAGE"),
+        ("ID>", "STATE<", "GPUS", "$/H>", "DISK>", "IMAGE", "SSH", "LABEL", "AGE>", "MESSAGE"),
         [
             (
                 each.id,
@@ -130,9 +130,8 @@ def ps(session: Session) -> None:
 
 def _state(instance: "Shown") -> str:
     """Its state, with its place in the queue while it waits."""
-    state = instance.state or instance.actual_status or instance.cur_state or "new"
     waits = instance.queue_position
-    return state if waits is None else f"{state}, place {waits}"
+    return state_of(instance) if waits is None else f"{state_of(instance)}, place {waits}"
 
 
 @speaks(app, "show")
@@ -150,7 +149,7 @@ def show(session: Session, instance: Instance) -> None:
         print_json(answer)
         return
     print_table(
-        ("FIELD", "VALUE"),
+        ("FIELD<", "VALUE"),
         [
             (name, shown(name, value))
             for name, value in sorted(answer.items())
@@ -168,8 +167,7 @@ def start(session: Session, instances: Instances) -> None:
     """
     from mercato.sdk import calls
 
-    for instance in instances:
-        session.do(calls.start(instance), f"Instance {instance} is starting.")
+    session.do_each([(calls.start(each), f"Instance {each} is starting.") for each in instances])
 
 
 @speaks(app, "stop")
@@ -180,8 +178,7 @@ def stop(session: Session, instances: Instances) -> None:
     """
     from mercato.sdk import calls
 
-    for instance in instances:
-        session.do(calls.stop(instance), f"Instance {instance} is stopping.")
+    session.do_each([(calls.stop(each), f"Instance {each} is stopping.") for each in instances])
 
 
 @speaks(app, "reboot")
@@ -192,8 +189,7 @@ def reboot(session: Session, instances: Instances) -> None:
     """
     from mercato.sdk import calls
 
-    for instance in instances:
-        session.do(calls.reboot(instance), f"Instance {instance} is rebooting.")
+    session.do_each([(calls.reboot(each), f"Instance {each} is rebooting.") for each in instances])
 
 
 @speaks(app, "recycle")
@@ -261,5 +257,4 @@ def rm(
     from mercato.sdk import calls
 
     session.confirm(f"Destroy {', '.join(map(str, instances))} and all data in it?", yes=yes)
-    for instance in instances:
-        session.do(calls.destroy(instance), f"Instance {instance} is destroyed.")
+    session.do_each([(calls.destroy(each), f"Instance {each} is destroyed.") for each in instances])

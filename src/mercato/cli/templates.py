@@ -25,7 +25,7 @@ def list_templates(session: Session) -> None:
     session.give(
         calls.templates(),
         lambda found: print_table(
-            ("ID>", "HASH", "NAME", "IMAGE", "USED>"),
+            ("ID>", "HASH<", "NAME", "IMAGE", "USED>"),
             [(each.id, each.hash_id, each.name, each.image, each.count_created) for each in found],
             "There are no templates.",
         ),
@@ -47,7 +47,7 @@ def show(session: Session, hash_id: Hash) -> None:
         print_json(found[0])
         return
     print_table(
-        ("FIELD", "VALUE"),
+        ("FIELD<", "VALUE"),
         [
             (name, shown_options(value) if name == "env" else value)
             for name, value in sorted(found[0].items())

@@ -1,6 +1,7 @@
 """How amounts, times and sizes are written for people."""
 
 import re
+import shlex
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,7 +12,7 @@ _SECRET: Final = re.compile(
 )
 _NO_SECRET: Final = re.compile(r"PUBLIC|KEY_IDS?$")
 
-_ASSIGNED: Final = re.compile(r"(--env=|-e=?|\b)(\w+)=('[^']*'|\"[^\"]*\"|[^\s'\"]+)")
+_ASSIGNED: Final = re.compile(r"(--env=|-e=?)?([^=]+)=(.*)", re.DOTALL)
 
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
@@ -66,8 +67,29 @@ def shown(name: str, value: object) -> object:
 
 
 def shown_options(text: str) -> str:
-    """Options in Docker's style, `-e A=1 -p 80:80`, as a person sees them."""
-    return _ASSIGNED.sub(lambda it: f"{it[1]}{it[2]}={shown(it[2], it[3])}", text)
+    """Options in Docker's style, `-e A=1 -p 80:80`, as a person sees them.
+
+    Nothing is shown of what no shell could take apart: it may end in a secret.
+    """
+    try:
+        return " ".join(map(_shown_word, shlex.split(text)))
+    except ValueError:
+        return HIDDEN
+
+
+def _shown_word(word: str) -> str:
+    found = _ASSIGNED.fullmatch(word)
+    if found is None or shown(found[2], found[3]) != HIDDEN:
+        return shlex.quote(word)
+    return shlex.quote((found[1] or "") + found[2]) + f"={HIDDEN}"
+
+
+def printable(text: str) -> str:
+    r"""Text of others as a terminal may have it: what is no letter to it stands as `\x1b`."""
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode()
+        for each in text
+    )
 
 
 def _is_pair(value: object) -> bool:

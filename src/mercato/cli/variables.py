@@ -4,6 +4,7 @@ import sys
 from typing import Annotated
 
 from mercato.cli.command import Argument, group
+from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_line, print_table
 from mercato.cli.tree import speaks
 
@@ -49,10 +50,17 @@ def set_variable(
     """
     from mercato.sdk import lasting_calls
 
-    text = sys.stdin.read().rstrip("\n") if value == "-" else value
+    text = _piped() if value == "-" else value
     there = name.strip().upper() in session.market.variables()
     change = lasting_calls.change_variable if there else lasting_calls.create_variable
     session.give(change(name, text), print_line)
+
+
+def _piped() -> str:
+    try:
+        return sys.stdin.buffer.read().decode().rstrip("\n")
+    except UnicodeDecodeError:
+        raise Trouble("a value is text, in UTF-8; the standard input is not") from None
 
 
 @speaks(variable, "rm")

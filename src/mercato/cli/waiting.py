@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from mercato.cli.errors import Trouble
+from mercato.cli.errors import INTERRUPTED, Trouble
+from mercato.cli.text import printable
 
 if TYPE_CHECKING:
     from mercato.sdk import Mercato
@@ -21,21 +22,45 @@ def until_running(market: "Mercato", instance: int, timeout_s: float) -> "Instan
     """Wait until an instance runs and can be entered; shows its states and image progress.
 
     Raises:
-        Trouble: when it fails, is gone, or does not run within `timeout_s`.
+        Trouble: when it fails, is gone, or does not run within `timeout_s`; when Ctrl-C ends the
+            wait, for the instance goes on.
     """
-    with saying(f"instance {instance}: asked for") as say:
-        return _follow(market, instance, timeout_s, say)
+    try:
+        with saying(f"instance {instance}: asked for") as say:
+            return _follow(market, instance, timeout_s, say)
+    except KeyboardInterrupt:
+        raise Trouble(
+            f"instance {instance} is yours and goes on without being waited for; see: mercato ps",
+            exit_code=INTERRUPTED,
+        ) from None
+
+
+def state_of(instance: "Instance") -> str:
+    """What an instance is, in a word."""
+    return instance.state or instance.actual_status or instance.cur_state or "waiting for its host"
+
+
+def need_hope(instance: "Instance") -> None:
+    """Make sure that an instance may still come to run.
+
+    Raises:
+        Trouble: when it will not by itself; says why.
+    """
+    state = state_of(instance)
+    if state in _DEAD and instance.intended_status != "running":
+        raise Trouble(f"instance {instance.id} is {state}: {instance.status_msg}")
 
 
 @contextmanager
 def saying(first: str) -> Iterator[Callable[[str], None]]:
     """Says on stderr how a wait goes: in one line that changes, or a line for each new text."""
     from rich.console import Console
+    from rich.text import Text
 
     console = Console(stderr=True)
     if console.is_terminal:
-        with console.status(first) as status:
-            yield status.update
+        with console.status(Text(first)) as status:
+            yield lambda text: status.update(Text(printable(text)))
     else:
         yield _lines()
 
@@ -47,7 +72,7 @@ def _lines() -> Callable[[str], None]:
     def say(text: str) -> None:
         if text != said[0]:
             said[0] = text
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(printable(text) + "\n")
 
     return say
 
@@ -61,11 +86,9 @@ def _follow(
         row = market.instance(instance)
         if row is None:
             raise Trouble(f"instance {instance} is gone")
-        state = row.actual_status or row.cur_state or "waiting for its host"
-        say(f"instance {instance}: {state}  {(row.status_msg or '').strip()}".rstrip())
+        say(f"instance {instance}: {state_of(row)}  {(row.status_msg or '').strip()}".rstrip())
         if row.actual_status == "running" and row.door() is not None:
             return row
-        if row.actual_status in _DEAD and row.intended_status != "running":
-            raise Trouble(f"instance {instance} is {row.actual_status}: {row.status_msg}")
+        need_hope(row)
         pause.wait(EVERY_S)
     raise Trouble(f"instance {instance} did not run within {timeout_s:.0f} s; see: mercato ps")

@@ -67,7 +67,7 @@ def list_groups(
 def print_groups(rows: "Sequence[WorkerGroup]") -> None:
     """Print worker groups as a table."""
     print_table(
-        ("GROUP>", "ENDPOINT", "TEMPLATE", "QUERY", "LAUNCH ARGUMENTS", "VRAM>", "VERSION>"),
+        ("GROUP>", "ENDPOINT", "TEMPLATE<", "QUERY", "LAUNCH ARGUMENTS", "VRAM>", "VERSION>"),
         [
             (
                 each.id,

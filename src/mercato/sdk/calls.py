@@ -247,9 +247,9 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each named
     machine: int,
     *,
     gpu: float,
-    disk: float = 0.10,
-    up: float = 0.0,
-    down: float = 0.0,
+    disk: float | None = None,
+    up: float | None = None,
+    down: float | None = None,
     min_bid: float | None = None,
     notice_s: float | None = None,
     min_run_s: float | None = None,
@@ -258,14 +258,16 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each named
     end_date: float | None = None,
     duration: str | None = None,
     discount_max: float | None = None,
+    volumes: float | None = None,
 ) -> Call[None]:
     """Put a machine on sale, or change its prices.
 
     Dollars: `gpu` and `min_bid` per GPU and hour, `disk` per GB and month, `up` and `down` per GB.
-    `min_chunk` is the smallest number of GPUs let together, `end_date` seconds since the epoch.
+    `min_chunk` is the smallest number of GPUs let together, `end_date` seconds since the epoch,
+    `volumes` the GB of its disk that are let as volumes.
     Bids are warned `notice_s` seconds before they are displaced, are safe from other bids for their
     first `min_run_s`, and pay by `pricing`: `bid` what they offer, `uniform` what they had to beat.
-    None leaves these as they are.
+    None leaves a term of a machine that is on sale as it is; of another it is the market's default.
     """
     body = {
         "machine": machine,
@@ -281,7 +283,7 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each named
         "end_date": end_date,
         "duration": duration,
         "credit_discount_max": discount_max,
-        "vol_size": 0,
+        "vol_size": volumes,
     }
     return Call("PUT", "/machines/create_asks/", done, body=body)
 

@@ -213,6 +213,18 @@ def test_the_program_bids_tries_shows_and_replays(
     assert program(server, "other", "auction", "replay", tmp_path / "none").returncode != 0
 
 
+def test_a_bid_is_tried_where_nothing_was_ever_decided(server: Served, machine: int) -> None:
+    offer = eventually(lambda: offers(server))[0]["id"]
+    asked = server.call("GET", f"/api/v0/asks/{offer}/bid/?price=0.15")
+    assert asked.status_code == 200, asked.text
+    assert (asked.json()["wins"], asked.json()["held_share"]) == (True, None)
+    told = program(server, "other", "auction", "try", str(offer), "0.15").stdout
+    assert "It would win now." in told
+    assert "Nothing is known of the time before." in told
+    log = program(server, "other", "auction", "log", str(machine)).stdout
+    assert "Nothing was decided there yet." in log
+
+
 def test_a_host_says_on_what_terms_it_takes_bids(server: Served, machine: int) -> None:
     terms = ("--notice", "30", "--min-run", "600", "--pricing", "uniform")
     listed = program(server, "host", "list", str(machine), "--gpu", "0.4", *terms)

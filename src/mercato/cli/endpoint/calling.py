@@ -10,7 +10,7 @@ import msgspec
 from mercato.cli.command import Argument, Option
 from mercato.cli.endpoint.group import endpoint
 from mercato.cli.errors import Trouble
-from mercato.cli.session import Session, print_line
+from mercato.cli.session import Session
 from mercato.cli.tree import speaks
 from mercato.cli.waiting import saying
 
@@ -28,7 +28,9 @@ def call(  # noqa: PLR0913 - a request has these parts, each named
     stream: Annotated[bool, Option("--stream", "-s", help="Print pieces as they come.")] = False,
     cost: Annotated[float, Option("--cost", help="Units of work that it is.")] = 100.0,
     retries: Annotated[int, Option("--retries", help="How many more workers may be tried.")] = 8,
-    timeout: Annotated[float, Option("--timeout", help="Seconds, waiting included.")] = 600.0,
+    timeout: Annotated[
+        float, Option("--timeout", help="Seconds, waiting included.", endless=True)
+    ] = 600.0,
 ) -> None:
     """Send a request to an endpoint, as its clients do, and print the answer.
 
@@ -55,7 +57,7 @@ def call(  # noqa: PLR0913 - a request has these parts, each named
             answered = to.request(route, asked, progress=tell, **how)
             pieces, first = iter(()), [answered if session.raw else answered.value]
     for piece in itertools.chain(first, pieces):
-        print_line(msgspec.json.encode(piece).decode())
+        sys.stdout.write(msgspec.json.encode(piece).decode() + "\n")
         sys.stdout.flush()
 
 

@@ -1,11 +1,13 @@
 """Endpoints: made, shown, changed, deleted."""
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 
-from mercato.cli.command import Argument, Option, Yes
+from mercato.cli.command import Argument, Option, Timeout, Yes
 from mercato.cli.endpoint.group import Named, endpoint, found
 from mercato.cli.endpoint.options import GROUP, PARAMETERS, State, given
 from mercato.cli.endpoint.watching import print_workers, until_ready
@@ -28,7 +30,7 @@ def create(
         str | None, Option("--template", help="A template's hash: its first worker group runs it.")
     ] = None,
     wait: Annotated[bool, Option("--wait", "-w", help="Wait until a worker is ready.")] = False,
-    timeout: Annotated[float, Option("--timeout", help="Seconds to wait at most.")] = 900.0,
+    timeout: Timeout = 900.0,
     **options: Any,
 ) -> None:
     """Make an endpoint; with --template also its first worker group, which gives it workers.
@@ -59,11 +61,14 @@ def create(
     if session.raw:
         print_json(mine)
         return
+    # The server names what has no name.
+    name = mine.endpoint_name
     print_line(f"Endpoint {made} ({name}). Its clients' key: {mine.api_key}")
     if template is None:
-        print_line(f"It has no workers yet: mercato worker-group create {name} --template HASH")
+        shown = shlex.quote(name)
+        print_line(f"It has no workers yet: mercato worker-group create {shown} --template HASH")
     else:
-        print_line(f"OpenAI clients call it at {session.url.rstrip('/')}/openai/{name}/v1")
+        print_line(f"OpenAI clients call it at {session.url.rstrip('/')}/openai/{quote(name)}/v1")
 
 
 def _has_workers(mine: "Endpoint") -> bool:

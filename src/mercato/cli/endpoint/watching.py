@@ -5,7 +5,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Annotated, Final
 
-from mercato.cli.command import Argument, Option
+from mercato.cli.command import Argument, Option, Timeout
 from mercato.cli.endpoint.group import Named, endpoint, found
 from mercato.cli.errors import Trouble
 from mercato.cli.session import Session, print_json, print_table
@@ -31,7 +31,7 @@ def workers(
     endpoint: Named,
     *,
     wait: Annotated[bool, Option("--wait", "-w", help="First wait until one is ready.")] = False,
-    timeout: Annotated[float, Option("--timeout", help="Seconds to wait at most.")] = 900.0,
+    timeout: Timeout = 900.0,
 ) -> None:
     """An endpoint's workers: what each does, and how fast it was measured to be.
 

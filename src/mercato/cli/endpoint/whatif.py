@@ -1,6 +1,5 @@
 """`mercato endpoint whatif`: recorded traffic under other parameters."""
 
-import math
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,7 +62,7 @@ def whatif(
 
         mercato endpoint whatif llm --set policy=queue --set max_workers=4 --days 1
     """
-    if not 0 < days < math.inf:
+    if days <= 0:
         raise Trouble("--days must be a number above 0", exit_code=2)
     from mercato.sdk import whatif as playing
 

@@ -11,6 +11,7 @@ from mercato.cli.errors import Trouble
 from mercato.cli.text import money
 from mercato.cli.up.place import write_private
 from mercato.cli.up.say import Say, Step
+from mercato.cli.waiting import need_hope, state_of
 from mercato.sdk import AsyncMercato
 from mercato.sdk.shapes import Instance, Offer
 
@@ -21,7 +22,6 @@ COMMAND: Final = "echo $(whoami) in container $CONTAINER_ID; python3 --version"
 WAIT_S: Final = 300.0
 LOGS_S: Final = 30.0
 OFFER_S: Final = 30.0
-_DEAD: Final = frozenset({"exited", "failed", "offline"})
 
 
 class Demonstration:
@@ -134,8 +134,7 @@ class Demonstration:
                 if row.actual_status == "running" and row.door() is not None:
                     step.outcome = "ssh -p {1} root@{0}".format(*(row.door() or ()))
                     return row
-                if row.actual_status in _DEAD and row.intended_status != "running":
-                    raise Trouble(f"instance {row.id} is {row.actual_status}: {row.status_msg}")
+                need_hope(row)
                 _show_progress(step, row)
                 await asyncio.sleep(0.2)
             raise Trouble(
@@ -198,4 +197,4 @@ class Demonstration:
 
 
 def _show_progress(step: Step, row: Instance) -> None:
-    step.show(f"{row.actual_status or 'creating'} {row.status_msg or ''}".strip())
+    step.show(f"{state_of(row)} {row.status_msg or ''}".strip())

@@ -126,7 +126,7 @@ async def _list(host: AsyncMercato, operator: AsyncMercato, machine: int) -> str
         await operator.verify(machine)
     if not row.listed:
         await host.list_machine(
-            machine, gpu=GPU, disk=DISK, up=TRAFFIC, down=TRAFFIC, min_bid=MIN_BID
+            machine, gpu=GPU, disk=DISK, up=TRAFFIC, down=TRAFFIC, min_bid=MIN_BID, volumes=0
         )
         row = await _row(host, machine)
     marked = " (simulated)" if row.simulated else ""

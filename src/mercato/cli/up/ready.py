@@ -42,8 +42,12 @@ class ReadyFile:
         """
         if self._path is None:
             return
-        self._path.unlink(missing_ok=True)
-        if not os.access(self._path.resolve().parent, os.W_OK):
+        try:
+            self._path.unlink(missing_ok=True)
+            writable = os.access(self._path.resolve().parent, os.W_OK)
+        except OSError:
+            writable = False
+        if not writable:
             raise Trouble(f"cannot write {self._path}: give another --ready-file")
 
     @contextmanager

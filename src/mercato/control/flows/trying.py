@@ -90,7 +90,7 @@ def _lately(
 ) -> tuple[int, int, int, int]:
     """Time won, time lost, the longest time won, and how often it was lost again."""
     held_ms = lost_ms = longest_ms = run_ms = displacements = 0
-    ends = [at_ms for at_ms, _ in wins_from[1:]] + [now_ms]
+    ends = [*(at_ms for at_ms, _ in wins_from), now_ms][1:]
     for (at_ms, wins), end_ms in zip(wins_from, ends, strict=True):
         lasted_ms = max(0, end_ms - max(at_ms, since_ms))
         if wins:
