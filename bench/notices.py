@@ -43,7 +43,7 @@ def host_of(machine: int, made: Hardware) -> tuple[Host, PretendEngine]:
         door=NoDoor(),
         clock=SystemClock(),
         boot="bench",
-        daemon_log=lambda _tail: "",
+        daemon_log=lambda _instance, _tail: "",
         port_is_free=lambda _port: True,
     )
     return host, engine

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from mercato.agent.clock import SystemClock
@@ -27,8 +27,17 @@ IMAGE = "mercato-test-box:1"
 RSYNC_IMAGE = "mercato-test-rsync:1"
 
 
-def build_box(image: str = IMAGE, *programs: str) -> None:
-    """An image with nothing but busybox in it, and these programs of this machine."""
+def build_box(
+    image: str = IMAGE,
+    *programs: str,
+    device: tuple[str, int] | None = None,
+    changes: Sequence[str] = (),
+) -> None:
+    """An image with nothing but busybox in it, and these programs of this machine.
+
+    `device` is a path and the number of the block device whose node it is. `changes` are lines of
+    a Dockerfile.
+    """
     busybox = _installed("busybox")
     names = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
     buffer = io.BytesIO()
@@ -43,6 +52,11 @@ def build_box(image: str = IMAGE, *programs: str) -> None:
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
             archive.addfile(entry)
+        if device is not None:
+            node = tarfile.TarInfo(device[0])
+            node.type, node.mode = tarfile.BLKTYPE, 0o666
+            node.devmajor, node.devminor = os.major(device[1]), os.minor(device[1])
+            archive.addfile(node)
         users = b"root:x:0:0:root:/root:/bin/sh\n"
         entry = tarfile.TarInfo("etc/passwd")
         entry.size = len(users)
@@ -52,8 +66,10 @@ def build_box(image: str = IMAGE, *programs: str) -> None:
         for source, inside in (*added.items(), *((each, each[1:]) for each in libraries)):
             archive.add(source, inside)
     old = subprocess.run(["docker", "images", "--quiet", image], capture_output=True, check=True)
+    lines = ("ENV PATH=/bin", 'CMD ["/bin/sh"]', *changes)
+    words = [word for line in lines for word in ("-c", line)]
     subprocess.run(
-        ["docker", "import", "-c", "ENV PATH=/bin", "-c", 'CMD ["/bin/sh"]', "-", image],
+        ["docker", "import", *words, "-", image],
         input=buffer.getvalue(),
         capture_output=True,
         check=True,
@@ -76,10 +92,12 @@ def _libraries(program: str) -> set[str]:
     return set(re.findall(r"(/\S+) \(0x", listed.stdout))
 
 
-def new_engine(owner: str | None = None, way_home: WayHome | None = None) -> DockerEngine:
+def new_engine(
+    owner: str | None = None, way_home: WayHome | None = None, memory: Memory | None = None
+) -> DockerEngine:
     owner = owner or f"test{os.getpid()}"
     volumes = Path(tempfile.gettempdir()) / f"mercato-{owner}-volumes"
-    return DockerEngine(owner, MACHINE, {}, "192.0.2.1", volumes, way_home)
+    return DockerEngine(owner, MACHINE, {}, "192.0.2.1", volumes, way_home, memory=memory)
 
 
 @contextlib.asynccontextmanager
@@ -92,16 +110,17 @@ async def living_host(
     ports: tuple[int, int] | None = None,
     make_door: Callable[[DockerEngine], Door] = lambda _engine: NoDoor(),
 ) -> AsyncIterator[Host]:
-    engine = new_engine(owner, way_home)
+    memory = memory or Memory()
+    engine = new_engine(owner, way_home, memory)
     host = Host(
         machine=MACHINE,
         hardware=hardware(ports=ports),
         engine=engine,
-        memory=memory or Memory(),
+        memory=memory,
         door=make_door(engine),
         clock=SystemClock(),
         boot="one",
-        daemon_log=lambda _tail: "",
+        daemon_log=lambda _instance, _tail: "",
         port_is_free=port_is_free,
     )
     task = asyncio.create_task(host.run())

@@ -20,6 +20,7 @@ from mercato.agent.pretend_engine import PretendEngine
 from mercato.agent.sync import Host
 from mercato.market.instance import Actual
 from mercato.wire.agent import (
+    FRAME_BYTES_MAX,
     Answer,
     Ask,
     Desired,
@@ -27,6 +28,7 @@ from mercato.wire.agent import (
     FromAgent,
     Join,
     Joined,
+    Logs,
     Observed,
     Poke,
 )
@@ -154,6 +156,34 @@ async def test_a_lost_line_is_taken_up_again() -> None:
             await market.heard.wait_for(lambda: len(market.connections) == 2)
         after = await market.until_running(1)
         assert after.instances[0].started_at_ms == before.instances[0].started_at_ms
+
+
+class TalkativeEngine(PretendEngine):
+    """Its instances have printed more than a line takes at once."""
+
+    def __init__(self, printed: str) -> None:
+        super().__init__(SystemClock(), QUICK)
+        self._printed = printed
+
+    async def logs(self, instance: int, tail: int) -> str:
+        return f"{self._printed}the last {tail} of {instance}\n"
+
+
+@pytest.mark.parametrize("printed", ["a long line\n" * 500_000, "\0" * 1_000_000, "é🦆" * 900_000])
+async def test_of_an_answer_that_is_too_long_the_last_part_comes(printed: str) -> None:
+    market = Market()
+    host = living(TalkativeEngine(printed), Memory())
+    async with serving(market) as url, host as talkative, connected(url, talkative):
+        async with asyncio.timeout(5.0), market.heard:
+            await market.heard.wait_for(lambda: len(market.reports) >= 1)
+        await market.send(Ask(id=1, deadline_s=9.0, work=Logs(instance=4, tail=7)))
+        answer = await asyncio.wait_for(market.answers.get(), 9.0)
+        assert len(market.connections) == 1
+    note, _, rest = answer.output.partition("\n")
+    whole = len(printed) + len("the last 7 of 4\n")
+    assert note == f"[cut: the first {whole - len(rest)} of {whole} characters are left out]"
+    assert rest.endswith("the last 7 of 4\n")
+    assert len(msgspec.json.encode(answer)) > 0.9 * FRAME_BYTES_MAX
 
 
 async def test_a_wrong_key_is_final() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+import mercato.agent.docker
 from mercato.agent.docker_image import PullProgress
 from mercato.agent.engine import EngineDown
 from mercato.agent.memory import Memory
@@ -238,6 +239,27 @@ async def test_an_engine_that_is_down_is_said_to_be_down(
     with pytest.raises(EngineDown):
         await engine.contents()
     await engine.close()
+
+
+async def test_an_engine_that_takes_calls_and_says_nothing_counts_as_down(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(mercato.agent.docker, "LOOK_S", 0.2)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/silent.sock")
+    calls: set[asyncio.StreamWriter] = set()
+    server = await asyncio.start_unix_server(
+        lambda _reader, writer: calls.add(writer), tmp_path / "silent.sock"
+    )
+    async with living_host(clean=False) as host:
+        for _ in range(2):
+            async with asyncio.timeout(10.0):
+                report = await host.observe()
+            assert not report.sees
+            assert "the Docker Engine does not answer" in report.trouble
+    assert calls
+    for call in calls:
+        call.close()
+    server.close()
 
 
 def test_a_pull_tells_how_far_it_is() -> None:

@@ -2,17 +2,21 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
+import pytest
+
 from mercato.agent.clock import SystemClock
+from mercato.agent.daemon_log import DaemonLog
+from mercato.agent.engine import Contained, StepFailed
 from mercato.agent.memory import Memory
 from mercato.agent.pretend import Behaviour
 from mercato.agent.pretend_engine import PretendEngine
 from mercato.agent.sync import Host
 from mercato.market.instance import Actual
-from mercato.wire.agent import Ask, Execute, Logs, ObservedInstance
-from tests.agent.builders import MACHINE, desired, hardware, wanted
+from mercato.wire.agent import Ask, DesiredInstance, Execute, Logs, Observed, ObservedInstance
+from tests.agent.builders import MACHINE, OUTBID, desired, hardware, wanted
 
 QUICK = Behaviour(pull_ms=30, start_ms=10, stop_ms=10)
 
@@ -36,7 +40,10 @@ class RecordingDoor:
 
 @contextlib.asynccontextmanager
 async def living(
-    engine: PretendEngine, memory: Memory, door: RecordingDoor | None = None
+    engine: PretendEngine,
+    memory: Memory,
+    door: RecordingDoor | None = None,
+    daemon_log: Callable[[int, int], str] = lambda instance, tail: f"{tail} lines of {instance}",
 ) -> AsyncIterator[Host]:
     host = Host(
         machine=MACHINE,
@@ -46,7 +53,7 @@ async def living(
         door=door or RecordingDoor(),
         clock=SystemClock(),
         boot="one",
-        daemon_log=lambda tail: f"{tail} lines",
+        daemon_log=daemon_log,
         port_is_free=lambda _port: True,
     )
     task = asyncio.create_task(host.run())
@@ -162,7 +169,140 @@ async def test_asks_are_answered() -> None:
         log = await host.answer(
             Ask(id=6, deadline_s=1.0, work=Logs(instance=0, tail=3, daemon=True))
         )
-        assert log.output == "3 lines"
+        assert log.output == "3 lines of 0"
+
+
+class RefusingEngine(PretendEngine):
+    """It has no other image than `base`."""
+
+    async def make(
+        self, desired: DesiredInstance, ports: Mapping[str, int], tell: Callable[[str], None]
+    ) -> None:
+        if desired.image != "base":
+            raise StepFailed(f"there is no image {desired.image}")
+        await super().make(desired, ports, tell)
+
+
+class StuckEngine(PretendEngine):
+    """It can neither remove nor warn, and says so at once."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock(), QUICK)
+        self.refused = 0
+
+    async def remove(self, instance: int) -> None:
+        self._refuse(f"the files of {instance} are busy")
+
+    async def warn(self, instance: int, text: str) -> None:
+        self._refuse(f"there is no place for {text!r} in {instance}")
+
+    def _refuse(self, why: str) -> None:
+        self.refused += 1
+        raise StepFailed(why)
+
+
+@pytest.mark.parametrize("step", ["remove", "warn"])
+async def test_what_fails_at_once_is_not_tried_at_once_again(step: str) -> None:
+    engine = StuckEngine()
+    async with living(engine, Memory()) as host:
+        host.take(desired(wanted(1)))
+        await until(host, 1, runs)
+        host.changed.clear()
+        warned = (wanted(1, notice=OUTBID),) if step == "warn" else ()
+        host.take(desired(*warned, generation=2))
+        await true_soon(lambda: engine.refused == 1)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(host.changed.wait(), 0.5)
+        assert engine.refused == 1
+        host.take(desired(*warned, generation=3))
+        await true_soon(lambda: engine.refused == 2)
+
+
+async def test_a_renter_reads_of_no_other_instance_in_the_agents_log() -> None:
+    log = DaemonLog()
+    refusing = RefusingEngine(SystemClock(), QUICK)
+    async with living(refusing, Memory(), daemon_log=log.tail) as host:
+        host.take(
+            desired(
+                wanted(1, image="of-one"),
+                wanted(12, gpus=(1,), image="instance=1"),
+                wanted(3, gpus=(2,)),
+            )
+        )
+        for number in (1, 12):
+            await until(host, number, lambda it: it is not None and it.actual is Actual.FAILED)
+        told = {
+            number: await host.answer(
+                Ask(id=1, deadline_s=1.0, work=Logs(instance=number, daemon=True))
+            )
+            for number in (1, 12, 2)
+        }
+        await true_soon(lambda: "step=make" in log.tail(3, 1))
+    assert [line.count("of-one") for line in told[1].output.splitlines()] == [1]
+    assert [line.count("image instance=1") for line in told[12].output.splitlines()] == [1]
+    assert told[2].output == ""
+
+
+class HeldLook(PretendEngine):
+    """What one look sees is told long after it saw it."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock(), QUICK)
+        self.saw, self.go_on = asyncio.Event(), asyncio.Event()
+        self._held: asyncio.Task[Observed] | None = None
+
+    async def look(self, host: Host) -> asyncio.Task[Observed]:
+        """A report that is being made: it has seen, and waits until it may `go_on`."""
+        self._held = asyncio.create_task(host.observe())
+        await self.saw.wait()
+        return self._held
+
+    async def contents(self) -> tuple[Contained, ...]:
+        found = await super().contents()
+        if asyncio.current_task() is self._held and not self.saw.is_set():
+            self.saw.set()
+            await self.go_on.wait()
+        return found
+
+    async def remove(self, instance: int) -> None:
+        del instance
+        await asyncio.Event().wait()  # it takes longer than the test
+
+    def runs(self, number: int) -> bool:
+        there = self.machine.truth()
+        return number in there and there[number].running
+
+
+async def test_what_started_during_a_look_is_not_reported_as_ended() -> None:
+    engine = HeldLook()
+    async with living(engine, Memory()) as host:
+        host.take(desired(wanted(1, ssh=False)))
+        await until(host, 1, runs)
+        host.take(desired(wanted(1, ssh=False, running=False), generation=2))
+        await until(host, 1, lambda one: one is not None and one.actual is Actual.STOPPED)
+        report = await engine.look(host)
+        host.take(desired(wanted(1, ssh=False, boots=1), generation=3))
+        async with asyncio.timeout(10):
+            while not engine.runs(1) or host._steps.busy:  # noqa: ASYNC110 - another task's doing
+                await asyncio.sleep(0.01)
+        engine.go_on.set()
+        (one,) = (await report).instances
+        assert one.actual is Actual.RUNNING, one
+
+
+async def test_no_report_says_that_what_came_during_its_look_is_gone() -> None:
+    engine = HeldLook()
+    async with living(engine, Memory()) as host:
+        looking = await engine.look(host)
+        host.take(desired(wanted(1)))
+        async with asyncio.timeout(10):
+            while not engine.runs(1):  # noqa: ASYNC110 - another task's doing
+                await asyncio.sleep(0.01)
+        host.take(desired(generation=2))
+        engine.go_on.set()
+        report = await looking
+        assert engine.runs(1)
+        assert report.desired_generation < 2 or report.instances, report
 
 
 async def test_stop_all_leaves_nothing() -> None:

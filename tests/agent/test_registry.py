@@ -1,5 +1,6 @@
 """Private images from a real registry: a right login pulls, a wrong one says so, none is shown."""
 
+import asyncio
 import subprocess
 import urllib.error
 import urllib.request
@@ -9,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from mercato.agent.engine import StepFailed
 from mercato.agent.memory import Memory
 from mercato.market.instance import Actual
 from mercato.wire.agent import DesiredInstance, RegistryLogin
@@ -133,6 +135,51 @@ async def test_what_came_by_a_login_is_given_to_nobody_without_one(
             assert not _containers()
         host.take(desired(asking(image, login, 4)))
         await until_running(host, 4)
+
+
+async def test_an_agent_cut_off_before_the_mark_gives_the_image_to_nobody(
+    registry: str, image: str, tmp_path: Path
+) -> None:
+    """The pull has ended, its image is here, and the agent is killed at that very moment."""
+    login = RegistryLogin(registry=registry, user=USER, password=PASSWORD)
+    first = new_engine(memory=Memory(tmp_path / "memory"))
+
+    def die_once_it_is_here(_said: str) -> None:
+        if _docker("images", "--quiet", image):
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await first.make(asking(image, login), {}, die_once_it_is_here)
+    await first.close()
+    again = new_engine(memory=Memory(tmp_path / "memory"))
+    try:
+        with pytest.raises(StepFailed, match="if it is private, check the registry login"):
+            await again.make(asking(image, None), {}, lambda _said: None)
+        await again.make(asking(image, login), {}, lambda _said: None)
+    finally:
+        await again.remove(1)
+        await again.close()
+
+
+async def test_a_pull_that_was_cut_off_makes_no_image_of_the_machines_own_private(
+    registry: str, box: str, tmp_path: Path
+) -> None:
+    login = RegistryLogin(registry=registry, user=USER, password=PASSWORD)
+    own = f"{registry}/of-the-machine:1"
+    _docker("tag", box, own)
+    engine = new_engine(memory=Memory(tmp_path / "memory"))
+
+    def die(_said: str) -> None:
+        raise asyncio.CancelledError
+
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            await engine.make(asking(own, login), {}, die)
+        await engine.make(asking(own, None), {}, lambda _said: None)
+    finally:
+        await engine.remove(1)
+        await engine.close()
+        _docker("rmi", own)
 
 
 def _containers() -> list[str]:

@@ -13,6 +13,7 @@ from mercato import __version__
 from mercato.agent.sync import CHANGES_GATHERED_S, Host
 from mercato.market.hardware import Hardware
 from mercato.wire.agent import (
+    FRAME_BYTES_MAX,
     PROTOCOL,
     SYNC_PERIOD_S,
     Answer,
@@ -29,7 +30,9 @@ _log = structlog.get_logger()
 
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MOST_S: Final = 15.0
-FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
+HEARD_BYTES_MAX: Final = 64 * 1024 * 1024
+"""The longest frame of the market's that is read: it holds every script and key of the machine."""
+
 KEY_REFUSED: Final = frozenset({401, 403, 4401, 4403})
 """HTTP statuses and close codes that say that the key is wrong: trying again would not help."""
 
@@ -92,7 +95,7 @@ async def stay_connected(url: str, key: str, host: Host, luck: random.Random) ->
             try:
                 async with session.ws_connect(
                     f"{url.rstrip('/')}/agent/v1/connect",
-                    max_msg_size=FRAME_BYTES_MAX,
+                    max_msg_size=HEARD_BYTES_MAX,
                     heartbeat=4 * SYNC_PERIOD_S,
                 ) as line:
                     _log.info("connected", url=url)
@@ -182,7 +185,21 @@ async def _tell(line: aiohttp.ClientWebSocketResponse, host: Host) -> None:
 
 
 async def _answer(line: aiohttp.ClientWebSocketResponse, host: Host, ask: Ask) -> None:
-    await _send(line, await host.answer(ask))
+    await _send(line, within_a_frame(await host.answer(ask)))
+
+
+def within_a_frame(answer: Answer) -> Answer:
+    """The answer with as much of its output as a frame takes: the last of it, after a line on that.
+
+    A longer frame would end the connection, and with it every other work that has an answer.
+    """
+    whole, kept = len(answer.output), answer
+    while (length := len(msgspec.json.encode(kept))) > FRAME_BYTES_MAX:
+        # By how much it is too long, and some more: what is left may need more bytes a character.
+        last = int(0.95 * FRAME_BYTES_MAX / length * len(kept.output))
+        note = f"[cut: the first {whole - last} of {whole} characters are left out]\n"
+        kept = msgspec.structs.replace(answer, output=note + answer.output[whole - last :])
+    return kept
 
 
 async def _send(line: aiohttp.ClientWebSocketResponse, frame: Observed | Answer) -> None:

@@ -2,26 +2,12 @@
 
 import sys
 from collections import deque
-from typing import Final, TextIO
+from collections.abc import MutableMapping
+from typing import Any, Final
 
 import structlog
 
 LINES_KEPT: Final = 2_000
-
-
-class _Tee:
-    """A text file that also remembers its last lines."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self.lines: deque[str] = deque(maxlen=LINES_KEPT)
-
-    def write(self, text: str) -> int:
-        self.lines.extend(text.splitlines(keepends=True))
-        return self._out.write(text)
-
-    def flush(self) -> None:
-        self._out.flush()
 
 
 class DaemonLog:
@@ -29,18 +15,28 @@ class DaemonLog:
 
     def __init__(self) -> None:
         """Send every log line of this process here."""
-        self._tee = _Tee(sys.stderr)
+        self._lines: deque[tuple[object, str]] = deque(maxlen=LINES_KEPT)
+        """Each with the instance that it is about; None when it is about the machine."""
+        self._render = structlog.processors.LogfmtRenderer(
+            key_order=("timestamp", "level", "event")
+        )
         structlog.configure(
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
                 structlog.processors.format_exc_info,
-                structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
+                self._keep,
             ],
-            logger_factory=structlog.WriteLoggerFactory(self._tee),  # type: ignore[arg-type]
+            logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         )
 
-    def tail(self, lines: int) -> str:
-        """The last lines written."""
-        kept = self._tee.lines
-        return "".join(list(kept)[-lines:] if lines > 0 else [])
+    def tail(self, instance: int, lines: int) -> str:
+        """The last lines about one instance, for its renter: others' names stand in the rest."""
+        about = [line for whose, line in self._lines if whose == instance]
+        return "".join(about[-lines:] if lines > 0 else [])
+
+    def _keep(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+        instance = event.get("instance")
+        line = self._render(logger, method, event)
+        self._lines.append((instance, f"{line}\n"))
+        return line

@@ -16,9 +16,17 @@ import aiodocker
 import aiohttp
 from aiodocker.containers import DockerContainer
 
-from mercato.agent import docker_files, docker_move, docker_volumes, environment, isolation, notice
+from mercato.agent import (
+    docker_disk,
+    docker_files,
+    docker_move,
+    docker_volumes,
+    environment,
+    isolation,
+    notice,
+)
 from mercato.agent import ports as port_rules
-from mercato.agent.docker_image import ensure_image, full_name
+from mercato.agent.docker_image import ensure_image
 from mercato.agent.docker_network import InstanceNetwork
 from mercato.agent.docker_session import DockerSession, hang_up_all
 from mercato.agent.docker_usage import UsageReader
@@ -30,14 +38,16 @@ from mercato.agent.engine import (
     PortTaken,
     StepFailed,
 )
+from mercato.agent.gpus import Gpus
+from mercato.agent.image_names import full_name
+from mercato.agent.memory import Memory
+from mercato.agent.private_images import PrivateImages
 from mercato.agent.volume_store import VolumeStore
 from mercato.agent.way_home import WayHome
 from mercato.wire.agent import DesiredInstance, DesiredVolume
 
 LOOK_S: Final = 15.0
 """An engine that has not told in this time what is there counts as down."""
-
-_QUOTA_DRIVERS: Final = {"btrfs", "zfs", "devicemapper"}
 
 _PORT_TAKEN: Final = re.compile(
     r"(?:0\.0\.0\.0|::\]?):(\d+)\b.*(?:address already in use|port is already allocated)", re.DOTALL
@@ -48,7 +58,7 @@ _PORT_TAKEN: Final = re.compile(
 class DockerEngine:
     """One Docker Engine, for one agent."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the host's engine, network, GPUs and disk are to it
         self,
         owner: str,
         machine: int,
@@ -56,30 +66,41 @@ class DockerEngine:
         public_ip: str,
         volumes: Path,
         way_home: WayHome | None = None,
+        *,
         no_gpus: str = "",
+        memory: Memory | None = None,
     ) -> None:
         """Prepare; nothing is asked of the engine yet.
 
         `owner` names this agent among all that may share the engine. `gpu_uuids` maps a GPU's index
         to its UUID; empty when the GPUs are only declared. Volumes are kept under `volumes`.
         Instances reach a control plane on this host by `way_home`. `no_gpus`, where it is not
-        empty, is why no container gets a real GPU.
+        empty, is why no container gets a real GPU. `memory` keeps which pulls of private images
+        were begun; None where nothing outlives this process.
         """
         self._store = VolumeStore(volumes.resolve())
         self._network = InstanceNetwork(owner, way_home)
         self._owner = owner
         self._machine = machine
-        self._gpu_uuids = gpu_uuids
+        self._gpus = Gpus(gpu_uuids, no_gpus)
         self._public_ip = public_ip
-        self._no_gpus = no_gpus
+        self._private_images = PrivateImages(memory or Memory())
         self._docker: aiodocker.Docker | None = None
         self._usage = UsageReader()
         self._info: dict[str, Any] = {}
         self._preparing = asyncio.Lock()
         self._quota = False
         self._events: aiodocker.channel.ChannelSubscriber | None = None
-        self.trouble = no_gpus
+        self._network_trouble = ""
+
+    @property
+    def trouble(self) -> str:
         """What is wrong with this engine for the host to put right; empty when nothing is."""
+        return self._network_trouble or self._gpus.trouble
+
+    async def look_at_gpus(self) -> None:
+        """See which GPUs are there, so that trouble with them is told; each start looks again."""
+        await self._gpus.look()
 
     async def contents(self) -> tuple[Contained, ...]:
         """Every container of this agent."""
@@ -97,7 +118,7 @@ class DockerEngine:
         self, desired: DesiredInstance, ports: Mapping[str, int], tell: Callable[[str], None]
     ) -> None:
         """Get the image, make the container and start it, in the place of an older one."""
-        self._need_safe_gpus(desired)
+        await self._gpus.need(desired.gpus)
         async with self._asking() as docker:
             await docker_move.recover(docker, self._name(desired.id))
             old = await self._inspect(docker, self._name(desired.id))
@@ -105,7 +126,8 @@ class DockerEngine:
             if anew:
                 if old is not None:
                     await self._remove(docker, desired.id)
-                await ensure_image(docker, desired.image, desired.login, tell, fresh=bool(old))
+                asked = (desired.image, desired.login, tell, self._private_images)
+                await ensure_image(docker, *asked, fresh=bool(old))
                 tell("Creating the container")
                 # Seeing to the firewall takes as long as making a container: both at once.
                 await _all(self._see_to_network(docker), self._create(docker, desired, ports))
@@ -122,12 +144,13 @@ class DockerEngine:
 
     async def start(self, desired: DesiredInstance) -> None:
         """Start the container that is there, moved to other GPUs when it was on those before."""
-        self._need_safe_gpus(desired)
+        await self._gpus.need(desired.gpus)
         async with self._asking() as docker:
             await docker_move.recover(docker, self._name(desired.id))
             there = await self._inspect(docker, self._name(desired.id))
             if there is not None and there.gpus != desired.gpus:
-                gpus, requests = _joined(desired.gpus), self._gpu_requests(desired.gpus)
+                gpus = _joined(desired.gpus)
+                requests = self._gpus.requests(desired.gpus, self._info)
                 await docker_move.move(docker, self._name(desired.id), gpus, requests)
             await self._see_to_network(docker)
             await self._start(docker, desired)
@@ -248,7 +271,7 @@ class DockerEngine:
         try:
             if self._docker is None:
                 self._docker = _without_limit(aiodocker.Docker())
-            async with self._preparing:
+            async with asyncio.timeout(LOOK_S), self._preparing:
                 if not self._info:
                     await self._prepare(self._docker)
             yield self._docker
@@ -264,9 +287,7 @@ class DockerEngine:
 
     async def _prepare(self, docker: aiodocker.Docker) -> None:
         info = dict(await docker.system.info())
-        backing = dict(info.get("DriverStatus") or []).get("Backing Filesystem", "")
-        driver = info.get("Driver", "")
-        self._quota = driver in _QUOTA_DRIVERS or (driver == "overlay2" and backing == "xfs")
+        self._quota = docker_disk.may_bound(info)
         await self._see_to_network(docker)
         self._info = info
 
@@ -311,13 +332,9 @@ class DockerEngine:
                 await container.wait(condition="removed", timeout=60.0)
         await docker_move.forget(docker, self._name(instance))
 
-    def _need_safe_gpus(self, desired: DesiredInstance) -> None:
-        if self._no_gpus and self._gpu_uuids and desired.gpus:
-            raise StepFailed(self._no_gpus)
-
     async def _see_to_network(self, docker: aiodocker.Docker) -> None:
         """Before each start: the network and its firewall may have been taken away meanwhile."""
-        self.trouble = await self._network.prepare(docker) or self._no_gpus
+        self._network_trouble = await self._network.prepare(docker)
 
     async def _start(self, docker: aiodocker.Docker, desired: DesiredInstance) -> None:
         name = self._name(desired.id)
@@ -341,21 +358,25 @@ class DockerEngine:
     async def _create(
         self, docker: aiodocker.Docker, desired: DesiredInstance, allocation: Mapping[str, int]
     ) -> None:
-        config = self.container_config(desired, allocation)
         try:
             await self._bring_volumes(docker, desired)
             try:
-                await docker.containers.create(config, name=self._name(desired.id))
+                await self._create_with(docker, desired, allocation)
             except aiodocker.DockerError as error:
-                if "storage" not in error.message.lower() or not self._quota:
+                if not self._quota or not docker_disk.knows_no_quotas(error.message):
                     raise
                 self._quota = False  # the file system could, but was mounted without quotas
-                config["HostConfig"].pop("StorageOpt")
-                await docker.containers.create(config, name=self._name(desired.id))
+                await self._create_with(docker, desired, allocation)
         except aiodocker.DockerError as error:
-            if "no space left" in error.message.lower():
-                raise StepFailed("the host's disk is full") from error
-            raise StepFailed(f"the container could not be made: {error.message}") from error
+            raise StepFailed(docker_disk.explained(error.message)) from error
+
+    async def _create_with(
+        self, docker: aiodocker.Docker, desired: DesiredInstance, allocation: Mapping[str, int]
+    ) -> None:
+        config = self.container_config(desired, allocation)
+        if self._quota:
+            await docker_disk.bound(docker, config)
+        await docker.containers.create(config, name=self._name(desired.id))
 
     def container_config(
         self, desired: DesiredInstance, allocation: Mapping[str, int]
@@ -377,7 +398,7 @@ class DockerEngine:
             "HostConfig": isolation.host_config(
                 desired,
                 published,
-                gpu_requests=self._gpu_requests(desired.gpus),
+                gpu_requests=self._gpus.requests(desired.gpus, self._info),
                 disk_quota=self._quota,
                 volume_name=self._volume_name,
                 extra_hosts=self._network.names,
@@ -409,15 +430,6 @@ class DockerEngine:
             "mercato.ssh": str(int(desired.ssh)),
             "mercato.gpus": _joined(desired.gpus),
         }
-
-    def _gpu_requests(self, gpus: Sequence[int]) -> list[dict[str, Any]]:
-        """Exactly these GPUs and no other; none when they are only declared."""
-        if not self._gpu_uuids or not gpus:
-            return []
-        uuids = [self._gpu_uuids[index] for index in gpus]
-        if "nvidia" in self._info.get("Runtimes", {}) or not self._info.get("CDISpecDirs"):
-            return [{"Driver": "nvidia", "DeviceIDs": uuids, "Capabilities": [["gpu"]]}]
-        return [{"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={uuid}" for uuid in uuids]}]
 
 
 def _joined(gpus: Sequence[int]) -> str:

@@ -6,10 +6,9 @@ from typing import Any, Final
 import aiodocker
 
 from mercato.agent.engine import StepFailed
+from mercato.agent.image_names import full_name, identity
+from mercato.agent.private_images import PrivateImages
 from mercato.wire.agent import RegistryLogin
-
-PRIVATE: Final = "mercato-private"
-"""The repository of the marks on images that came by a login."""
 
 _DONE: Final = {"Pull complete", "Already exists"}
 
@@ -49,6 +48,7 @@ async def ensure_image(
     image: str,
     login: RegistryLogin | None,
     tell: Callable[[str], None],
+    private_images: PrivateImages,
     *,
     fresh: bool = False,
 ) -> None:
@@ -59,55 +59,34 @@ async def ensure_image(
     given to those alone whom its registry lets have it.
     """
     name = full_name(image, login)
-    here = await _identity(docker, name)
-    private = here is not None and await _identity(docker, _mark(here)) is not None
+    here = await identity(docker, name)
+    await private_images.mark(docker)
+    private = here is not None and await private_images.has(docker, here)
     if here is not None and login is None and not fresh and not private:
         return
-    before = {each["Id"] for each in await docker.images.list(all=True)} if login else set()
-    progress = PullProgress(image)
-    tell(progress.heard({}))
     try:
-        # An error in the middle of the stream is raised by aiodocker as one at its beginning is.
-        async for message in docker.images.pull(name, auth=_auth(login), stream=True, timeout=None):
-            tell(progress.heard(message))
+        if login is None:
+            await _pull(docker, name, image, None, tell)
+            return
+        async with private_images.coming(docker, name):
+            await _pull(docker, name, image, login, tell)
     except aiodocker.DockerError as error:
         if here is None or private:
             raise StepFailed(_explained(image, error.message)) from error
-        return
-    if login is not None:
-        came = await _identity(docker, name)
-        if came is not None and came not in before:
-            repository, _, tag = _mark(came).partition(":")
-            await docker.images.tag(came, repository, tag=tag)
 
 
-async def _identity(docker: aiodocker.Docker, image: str) -> str | None:
-    """The id of an image that is here, None when it is not."""
-    try:
-        return str((await docker.images.inspect(image))["Id"])
-    except aiodocker.DockerError as error:
-        if error.status == 404:
-            return None
-        raise
-
-
-def _mark(identity: str) -> str:
-    """The name that an image which came by a login has as long as it is on this machine.
-
-    By its id, so that it holds under every name of the image.
-    """
-    return f"{PRIVATE}:{identity.removeprefix('sha256:')}"
-
-
-def full_name(image: str, login: RegistryLogin | None) -> str:
-    """The image's name as the engine knows it: with a login, that login's registry is in it."""
-    first, slash, _ = image.partition("/")
-    names_registry = bool(slash) and ("." in first or ":" in first or first == "localhost")
-    if login is None or names_registry:
-        return image
-    registry = login.registry or "docker.io"
-    path = image if slash or registry != "docker.io" else f"library/{image}"
-    return f"{registry}/{path}"
+async def _pull(
+    docker: aiodocker.Docker,
+    name: str,
+    image: str,
+    login: RegistryLogin | None,
+    tell: Callable[[str], None],
+) -> None:
+    progress = PullProgress(image)
+    tell(progress.heard({}))
+    # An error in the middle of the stream is raised by aiodocker as one at its beginning is.
+    async for message in docker.images.pull(name, auth=_auth(login), stream=True, timeout=None):
+        tell(progress.heard(message))
 
 
 def _auth(login: RegistryLogin | None) -> dict[str, str] | None:

@@ -7,12 +7,11 @@ the new one get its name: being killed at any moment loses nothing, and `recover
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import aiodocker
 
-_REPOSITORY: Final = "mercato-moved"
-"""Of the images that hold moved containers' files."""
+from mercato.agent.image_names import MOVED
 
 
 async def move(
@@ -25,7 +24,7 @@ async def move(
         return
     async with _missing_is_fine():
         await docker.containers.container(_coming(name)).delete(force=True)
-    image = await old.commit(repository=_REPOSITORY, tag=name, pause=False)
+    image = await old.commit(repository=MOVED, tag=name, pause=False)
     config = {
         **shown["Config"],
         "Image": image["Id"],
@@ -33,7 +32,9 @@ async def move(
         "HostConfig": {
             **shown["HostConfig"],
             "DeviceRequests": list(devices),
-            # What the image itself keeps in volumes without a name comes along.
+            # What the image itself keeps in volumes without a name comes along; asked for as a
+            # mount, each would be made anew.
+            "Mounts": [it for it in shown["HostConfig"].get("Mounts") or () if it.get("Source")],
             "VolumesFrom": [shown["Id"]],
         },
     }
@@ -56,7 +57,7 @@ async def forget(docker: aiodocker.Docker, name: str) -> None:
     async with _missing_is_fine():
         await docker.containers.container(_coming(name)).delete(force=True, v=True)
     async with _missing_is_fine():
-        await docker.images.delete(f"{_REPOSITORY}:{name}")
+        await docker.images.delete(f"{MOVED}:{name}")
 
 
 def _coming(name: str) -> str:

@@ -28,6 +28,7 @@ from mercato.agent.daemon_log import DaemonLog
 from mercato.agent.docker import DockerEngine
 from mercato.agent.door.server import SshDoor
 from mercato.agent.engine import Engine
+from mercato.agent.facts.gpu import read_unreadable
 from mercato.agent.facts.machine import read_hardware
 from mercato.agent.facts.net import port_is_free, read_network
 from mercato.agent.facts.toolkit import read_toolkit
@@ -37,7 +38,7 @@ from mercato.agent.pretend_engine import PretendEngine
 from mercato.agent.sync import Door, Host, NoDoor
 from mercato.agent.toolkit import refusal
 from mercato.agent.way_home import WayHome
-from mercato.market.hardware import Hardware
+from mercato.market.hardware import Gpu, GpuModel, Hardware
 
 PORT_FIRST: Final = 40_000
 PORT_LAST: Final = 40_199
@@ -62,6 +63,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     port_last: int = PORT_LAST
     disk_gb: float
     """The disk offered since it joined: what instances fill is no longer free, but is theirs."""
+    gpu_model: GpuModel | None = None
+    gpus: tuple[Gpu, ...] = ()
+    """The GPUs with which it joined, whatever the driver shows later and however it numbers them;
+    none when they are pretended or declared, or were never all read since this is kept."""
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +91,11 @@ async def join(url: str, token: str, data: Path, setup: Setup) -> int:
     hardware = await asyncio.to_thread(_hardware, setup)
     if not setup.pretend and (why := await asyncio.to_thread(_no_gpus, hardware)):
         raise AgentTrouble(why)
+    if setup.hardware_file is None and (lost := await asyncio.to_thread(read_unreadable)):
+        raise AgentTrouble(
+            f"GPU {', '.join(map(str, lost))} of this machine cannot be read by its driver: put it "
+            "right, or take it out, and join then"
+        )
     joined = await client.join(url, token, hardware)
     identity = Identity(
         url=url,
@@ -99,7 +109,7 @@ async def join(url: str, token: str, data: Path, setup: Setup) -> int:
         port_last=setup.port_last,
         disk_gb=hardware.disk.size_gb,
     )
-    _write_private(data / _IDENTITY, msgspec.json.encode(identity))
+    _keep(data, _with_gpus(identity, hardware))
     return joined.machine
 
 
@@ -136,10 +146,13 @@ async def run(
     memory = _memory(data)
     log = DaemonLog()
     hardware = await asyncio.to_thread(_hardware_since_joining, identity)
+    await asyncio.to_thread(_learn_gpus, data, identity, hardware)
     no_gpus = "" if identity.pretend else await asyncio.to_thread(_no_gpus, hardware)
     if no_gpus and not memory.instances:
         raise AgentTrouble(no_gpus)
-    engine, make_door = _engine(identity, hardware, data, url or identity.url, no_gpus)
+    engine, make_door = await _engine(
+        identity, hardware, data, url or identity.url, no_gpus, memory
+    )
     host = Host(
         machine=identity.machine,
         hardware=hardware,
@@ -178,8 +191,13 @@ async def run(
         os.close(lock)
 
 
-def _engine(
-    identity: Identity, hardware: Hardware, data: Path, control_url: str, no_gpus: str
+async def _engine(
+    identity: Identity,
+    hardware: Hardware,
+    data: Path,
+    control_url: str,
+    no_gpus: str,
+    memory: Memory,
 ) -> tuple[Engine, Callable[[Path], Door]]:
     """The engine of this machine, and what makes the way into its containers."""
     if identity.pretend:
@@ -193,7 +211,9 @@ def _engine(
         volumes=data / "volumes",
         way_home=WayHome(control_url),
         no_gpus=no_gpus,
+        memory=memory,
     )
+    await engine.look_at_gpus()
     return engine, lambda data: _door(data, engine)
 
 
@@ -225,7 +245,30 @@ def _hardware_since_joining(identity: Identity) -> Hardware:
     if identity.hardware_file is not None:
         return hardware  # what the file says now
     disk = msgspec.structs.replace(hardware.disk, size_gb=identity.disk_gb)
-    return msgspec.structs.replace(hardware, disk=disk)
+    hardware = msgspec.structs.replace(hardware, disk=disk)
+    if identity.gpu_model is None:
+        return hardware
+    same = not hardware.simulated and hardware.gpu_model.name == identity.gpu_model.name
+    return msgspec.structs.replace(
+        hardware,
+        gpu_model=hardware.gpu_model if same else identity.gpu_model,  # its driver may be newer
+        gpus=identity.gpus,
+        simulated=False,
+        dlperf=0.0,
+    )
+
+
+def _with_gpus(identity: Identity, hardware: Hardware) -> Identity:
+    if hardware.simulated:
+        return identity
+    return msgspec.structs.replace(identity, gpu_model=hardware.gpu_model, gpus=hardware.gpus)
+
+
+def _learn_gpus(data: Path, identity: Identity, hardware: Hardware) -> None:
+    """Keep the GPUs of a machine that joined before they were kept, once all can be read."""
+    learnt = _with_gpus(identity, hardware)
+    if identity.gpu_model is None and learnt != identity and not read_unreadable():
+        _keep(data, learnt)
 
 
 def _setup(identity: Identity) -> Setup:
@@ -246,6 +289,10 @@ def _identity(data: Path) -> Identity:
         raise AgentTrouble(f"no machine has joined from {data}; run `agent join` first") from None
     except (OSError, msgspec.DecodeError) as error:
         raise AgentTrouble(f"{path} cannot be read: {error}") from error
+
+
+def _keep(data: Path, identity: Identity) -> None:
+    _write_private(data / _IDENTITY, msgspec.json.encode(identity))
 
 
 def _lock(data: Path) -> int:

@@ -149,6 +149,15 @@ class Memory:
         """A fact about the machine, such as its id."""
         return self._facts.get(name)
 
+    def facts(self, beginning: str) -> dict[str, str]:
+        """Every fact whose name has this beginning."""
+        return {name: it for name, it in self._facts.items() if name.startswith(beginning)}
+
+    def drop_fact(self, name: str) -> None:
+        """Remember a fact no more."""
+        if self._facts.pop(name, None) is not None and self._db is not None:
+            self._db.execute("DELETE FROM machine WHERE name = ?", (name,))
+
     def set_fact(self, name: str, value: str) -> None:
         """Remember a fact about the machine."""
         self._facts[name] = value

@@ -47,7 +47,9 @@ class Steps:
         self._span = (network.port_first, network.port_last)
         self._port_is_free = port_is_free
         self._changed = changed
-        self._tasks: dict[int, tuple[Action, asyncio.Task[None]]] = {}
+        self.ended = 0
+        """How many have ended so far, whatever became of them."""
+        self._tasks: dict[int, tuple[Action, asyncio.Task[bool]]] = {}
         self._progress: dict[int, str] = {}
         self._taken: set[int] = set()
         """Ports that looked free and were not, until this agent ends."""
@@ -97,16 +99,19 @@ class Steps:
         task = asyncio.create_task(self._guarded(action, freeing))
         self._tasks[instance] = (action, task)
         # Not in the task itself: one that is cancelled before it ran would stay for ever.
-        task.add_done_callback(lambda _task: self._ended(instance))
+        task.add_done_callback(lambda ended: self._ended(instance, ended))
 
-    def _ended(self, instance: int) -> None:
+    def _ended(self, instance: int, task: asyncio.Task[bool]) -> None:
         del self._tasks[instance]
+        self.ended += 1
         self._progress.pop(instance, None)
-        self._changed()
+        # What came to nothing is tried again at the next look and not at once.
+        if task.cancelled() or task.result():
+            self._changed()
 
     def _freeing(
         self, desired: DesiredInstance, containers: Mapping[int, Contained]
-    ) -> list[asyncio.Task[None]]:
+    ) -> list[asyncio.Task[bool]]:
         """The steps under way that free GPUs which `desired` needs."""
         return [
             task
@@ -116,12 +121,13 @@ class Steps:
             and set(containers[instance].gpus) & set(desired.gpus)
         ]
 
-    async def _guarded(self, action: Action, freeing: Sequence[asyncio.Task[None]]) -> None:
-        """Do the work; turn its failure into something told."""
+    async def _guarded(self, action: Action, freeing: Sequence[asyncio.Task[bool]]) -> bool:
+        """Do the work, and turn its failure into something told; whether anything is new now."""
         instance = instance_of(action)
         try:
             if isinstance(action, BringsUp):
-                await self._bring_up(action, freeing)
+                if not await self._bring_up(action, freeing):
+                    return False
             elif isinstance(action, Stop):
                 await self._stop(action)
             elif isinstance(action, Warn):
@@ -142,10 +148,15 @@ class Steps:
                     settled=False,
                     step="",
                 )
+                return True
         except EngineDown as down:
             _log.warning("step interrupted", instance=instance, why=str(down))
         except Exception:  # noqa: BLE001 - a fault of ours in one step must not end the others
             _log.exception("step broke; the next plan tries again", instance=instance)
+        else:
+            _log.info("step done", instance=instance, step=type(action).__name__.lower())
+            return True
+        return False
 
     async def _stop(self, action: Stop) -> None:
         instance, now_ms = action.instance, self._clock.now_ms()
@@ -162,13 +173,14 @@ class Steps:
         await self._engine.remove(instance)
         self._memory.forget(instance)
 
-    async def _bring_up(self, action: BringsUp, freeing: Sequence[asyncio.Task[None]]) -> None:
+    async def _bring_up(self, action: BringsUp, freeing: Sequence[asyncio.Task[bool]]) -> bool:
+        """Whether it was brought up: another may hold its GPUs still."""
         desired = action.desired
         if freeing:
             self._tell(desired.id, "Waiting for its GPUs")
             await asyncio.wait(freeing)
         if await self._gpus_are_held(desired):
-            return  # the next plan tries again
+            return False  # the next plan tries again
         name = type(action).__name__.lower()
         self._memory.change(
             desired.id, boots=desired.boots, step=name, step_at_ms=self._clock.now_ms()
@@ -186,6 +198,7 @@ class Steps:
                 await self._warn(desired)  # what runs next should not read of an old notice
             await self._engine.start(desired)
         self._memory.change(desired.id, failure=None, settled=False, stopped=False, step="")
+        return True
 
     async def _gpus_are_held(self, desired: DesiredInstance) -> bool:
         """Whether another container still runs on GPUs that this one needs."""

@@ -90,10 +90,14 @@ class Host:
         door: Door,
         clock: Clock,
         boot: str,
-        daemon_log: Callable[[int], str],
+        daemon_log: Callable[[int, int], str],
         port_is_free: Callable[[int], bool],
     ) -> None:
-        """Put the parts together; nothing is looked at yet. `boot` names this run of the agent."""
+        """Put the parts together; nothing is looked at yet. `boot` names this run of the agent.
+
+        `daemon_log` gives the last lines of the agent's own log about an instance: of which, and
+        how many.
+        """
         self.machine = machine
         self.hardware = hardware
         self.changed = asyncio.Event()
@@ -208,13 +212,25 @@ class Host:
         work = ask.work
         if isinstance(work, Logs):
             if work.daemon:
-                return Answer(id=ask.id, output=self._daemon_log(work.tail))
+                return Answer(id=ask.id, output=self._daemon_log(work.instance, work.tail))
             return Answer(id=ask.id, output=await self._engine.logs(work.instance, work.tail))
         argv = ("/bin/sh", "-c", work.command)
         ran = await run_to_end(self._engine, work.instance, argv, EXECUTE_BYTES_MAX)
         return Answer(id=ask.id, output=ran.output, exit_code=ran.exit_code)
 
     async def _look(self) -> Seen:
+        """What is here, all of one moment.
+
+        A look takes a while: when a step has ended meanwhile, or something else should be now, it
+        may have seen what was before, and is taken again.
+        """
+        while True:
+            before = (self._steps.ended, self._desired_generation)
+            seen = await self._look_once()
+            if before == (self._steps.ended, self._desired_generation):
+                return seen
+
+    async def _look_once(self) -> Seen:
         try:
             contents = await self._engine.contents()
             await self._volumes.look()
@@ -285,7 +301,9 @@ class Host:
         try:
             await self._door.open(wanted.id, port)
         except OSError as refused:
-            _log.warning("an SSH port cannot be opened", port=port, why=str(refused))
+            _log.warning(
+                "an SSH port cannot be opened", instance=wanted.id, port=port, why=str(refused)
+            )
             self._refusals[wanted.id] += 1
             if refused.errno == errno.EADDRINUSE and self._refusals[wanted.id] >= REFUSALS_MAX:
                 self._move_door(wanted)

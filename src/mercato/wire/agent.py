@@ -19,6 +19,10 @@ PROTOCOL: Final = 1
 SYNC_PERIOD_S: Final = 5.0
 """An agent speaks at least this often."""
 
+FRAME_BYTES_MAX: Final = 4 * 1_024 * 1_024
+"""No frame of an agent is longer: the line is closed on a longer one. What it sees of 64 instances
+needs a hundredth of it; of an answer that would be longer the beginning is left out."""
+
 
 class RegistryLogin(msgspec.Struct, frozen=True, kw_only=True):
     """Credentials for a private image."""

@@ -14,6 +14,7 @@ from mercato.wire.agent import DesiredInstance
 from tests.agent.builders import desired, wanted
 from tests.agent.door.visitor import Visitor, listens, new_key
 from tests.agent.real import RSYNC_IMAGE, build_box, living_host, until_running
+from tests.agent.test_host import until
 
 PLAIN = 1
 """An instance with nothing but busybox in it."""
@@ -41,6 +42,12 @@ class House:
         for each in instances:
             if each.running:
                 await listens(await self.port(each.id))
+
+    async def loses(self, number: int) -> None:
+        """Have an instance no more, and wait until it is gone."""
+        del self._wanted[number]
+        await self.has()
+        await until(self.host, number, lambda it: it is None)
 
     async def lets_in(self, number: int, *keys: str) -> None:
         """Let these keys into an instance and no other."""

@@ -7,13 +7,20 @@ import os
 import random
 import re
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mercato.agent.door import files
+from mercato.agent.door.files_session import FilesSession
+from mercato.agent.door.session import FILES_MAX
+from tests.agent.builders import wanted
 from tests.agent.door.conftest import PLAIN, House
-from tests.agent.door.visitor import Visitor
-from tests.agent.real import inside
+from tests.agent.door.visitor import Visitor, came
+from tests.agent.real import build_box, inside
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="package")]
 
@@ -79,6 +86,9 @@ async def test_a_broken_upload_is_taken_up_again(visitor: Visitor, tmp_path: Pat
     came = await visitor.ssh("sha256sum /root/resumed")
     assert came.out.split()[0].decode() == hashlib.sha256(BIG).hexdigest()
 
+
+LARGEST = 4 * 1_024 * 1_024
+"""As much as one request may read or write."""
 
 FILE_RIGHTS = 0b11011
 """CHOWN, DAC_OVERRIDE, FOWNER and FSETID, by the kernel's numbers."""
@@ -190,6 +200,83 @@ async def test_what_runs_for_sftp_has_few_rights_and_sees_nothing_else(
         assert fields["NoNewPrivs"].strip() == "1"
         assert not fields["Groups"].strip()
         assert await asyncio.to_thread(seen_by, process) == (root_of(first), set())
+
+
+@contextlib.contextmanager
+def disk_of_the_host(contents: Path) -> Iterator[Path]:
+    """A block device of this machine, over a file."""
+    words = ("losetup", "--find", "--show", str(contents))
+    made = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        yield Path(made)
+    finally:
+        subprocess.run(("losetup", "--detach", made), check=True)
+
+
+async def test_no_device_of_the_host_is_read_or_written(house: House, tmp_path: Path) -> None:
+    """An image can bring the node of any device; the engine lets its own processes open few."""
+    image, number = "mercato-test-device:1", 9
+    contents, new, got = tmp_path / "disk", tmp_path / "new", tmp_path / "got"
+    contents.write_bytes(SECRET.encode().ljust(1 << 20, b"\0"))
+    new.write_text("overwritten")
+    with disk_of_the_host(contents) as disk:
+        build_box(image, device=("root/disk", disk.stat().st_rdev))
+        await house.has(wanted(number, image=image, keys=(house.public,), gpus=(3,)))
+        code, said = await inside(house.host, number, "cat /root/disk 2>&1")
+        assert (code, "not permitted" in said) == (1, True), said
+        visitor = await house.visitor(number)
+        seen = await visitor.sftp(
+            f"-get /root/disk {got}", f"-put {new} /root/disk", "ls -l /root/disk", "ls -a /proc"
+        )
+        await house.loses(number)
+    assert (await came("docker", "rmi", image)).code == 0
+    assert not got.exists() or SECRET.encode() not in got.read_bytes()
+    assert contents.read_bytes().startswith(SECRET.encode())
+    assert b"brw-rw-rw-" in seen.out
+    assert not re.search(rb"proc/\d", seen.out), "a process would lead to the mounts that it has"
+
+
+async def test_where_devices_cannot_be_barred_another_way_is_named(tmp_path: Path) -> None:
+    """A file that is no namespace stands for a kernel that cannot enter one so."""
+    with (tmp_path / "no-namespace").open("w") as file:
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-m", files.__name__, str(file.fileno()), "client"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=(file.fileno(),),
+        )
+    session = FilesSession(program)
+    said = await session.read()
+    assert said is not None
+    assert said[0] == 2
+    assert b"scp -O" in said[1]
+    assert await session.read() is None
+    assert await session.exit_code() == files.UNCONFINED
+
+
+async def test_sftp_is_for_a_few_at_once(visitor: Visitor) -> None:
+    async with contextlib.AsyncExitStack() as inside_with_sftp:
+        for _ in range(FILES_MAX):
+            await inside_with_sftp.enter_async_context(visitor.at_files())
+        refused = await visitor.sftp("pwd")
+        assert refused.code == 255
+        assert f"{FILES_MAX} sessions of SFTP are open" in refused.err
+        assert (await visitor.ssh("true")).code == 0
+    async with asyncio.timeout(20.0):
+        while (await visitor.sftp("pwd")).code != 0:  # noqa: ASYNC110 - they leave by themselves
+            await asyncio.sleep(0.05)
+
+
+async def test_the_largest_requests_fit_into_its_memory(visitor: Visitor, tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(BIG)
+    async with (
+        visitor.connection() as connection,
+        connection.start_sftp_client() as sftp,
+    ):
+        big, back = str(tmp_path / "big"), str(tmp_path / "back")
+        await sftp.put(big, "/root/large", block_size=LARGEST, max_requests=64)
+        await sftp.get("/root/large", back, block_size=LARGEST, max_requests=64)
+    assert (tmp_path / "back").read_bytes() == BIG
 
 
 async def test_special_files_of_the_container_harm_nobody(house: House, visitor: Visitor) -> None:

@@ -5,14 +5,20 @@ import contextlib
 import hashlib
 import random
 import socket
-from collections.abc import AsyncIterator
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+import asyncssh
 import pytest
 
+from mercato.agent.door import visit
 from mercato.agent.facts.net import routable_address
 from tests.agent.door.conftest import PLAIN, House
 from tests.agent.door.visitor import Visitor, a_free_port, listens
 from tests.agent.real import inside
+from tests.agent.test_host import true_soon
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="package")]
 
@@ -124,6 +130,7 @@ async def test_a_proxy_is_the_containers_own_network_too(house: House, visitor: 
 
 
 async def test_a_service_that_is_not_there_is_said_not_to_be(visitor: Visitor) -> None:
+    assert (await visitor.ssh("true")).code == 0  # from here on its key is known, and not told
     port = a_free_port()
     async with visitor.forwarding("-oLogLevel=INFO", f"-L{port}:localhost:7999", until=port) as ssh:
         assert await asked(port, b"") == b""
@@ -161,3 +168,73 @@ async def test_many_forwarded_megabytes_leave_the_agent_awake(
         assert await echoed(port, BYTES) == BYTES
         slow.close()
     await listens(visitor.port)
+
+
+class SilentNameServer:
+    """Whoever asks it waits until it speaks: every name is this machine's loopback."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._speaks = threading.Event()
+        self._rest = socket.getaddrinfo
+
+    def look_up(self, host: str, *words: Any, **others: Any) -> Any:
+        if not str(host).endswith(".silent.example"):
+            return self._rest(host, *words, **others)
+        self.asked += 1
+        assert self._speaks.wait(30.0)
+        return self._rest("127.0.0.1", *words, **others)
+
+    def speak(self) -> None:
+        self._speaks.set()
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentNameServer]:
+    server = SilentNameServer()
+    monkeypatch.setattr(socket, "getaddrinfo", server.look_up)
+    yield server
+    server.speak()
+
+
+@contextlib.asynccontextmanager
+async def asking_for(
+    visitor: Visitor, connections: int, port: int
+) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    """A visitor who has asked for connections by names that nobody answers for."""
+    async with visitor.connection() as connection:
+        asks = [
+            asyncio.create_task(connection.open_connection(f"{n}.silent.example", port))
+            for n in range(connections)
+        ]
+        yield connection
+        connection.abort()
+        await asyncio.gather(*asks, return_exceptions=True)
+
+
+async def test_a_silent_name_server_keeps_nobody_else_waiting(
+    visitor: Visitor, silent: SilentNameServer
+) -> None:
+    """What the agent itself asks the machine goes through threads that all of it shares."""
+    async with asking_for(visitor, 40, 80):
+        await true_soon(lambda: silent.asked > 0)
+        async with asyncio.timeout(5.0):
+            assert await asyncio.to_thread(time.monotonic) > 0
+
+
+async def test_who_leaves_before_the_connection_is_made_takes_no_place(
+    house: House, visitor: Visitor, silent: SilentNameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = 2
+    monkeypatch.setattr(visit, "TUNNELS_MAX", places)
+    async with serving(house, "127.0.0.1:7005"):
+        async with asking_for(visitor, places, 7005):
+            await true_soon(lambda: silent.asked == places)
+        silent.speak()
+        port = a_free_port()
+        async with (
+            asyncio.timeout(20.0),
+            visitor.forwarding(f"-L{port}:localhost:7005", until=port),
+        ):
+            while await echoed(port, BYTES) != BYTES:  # noqa: ASYNC110 - the door tells nobody
+                await asyncio.sleep(0.05)

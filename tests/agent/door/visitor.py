@@ -11,8 +11,11 @@ import struct
 import subprocess
 import termios
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+
+import asyncssh
 
 PATIENCE_S = 20.0
 
@@ -76,6 +79,16 @@ class Visitor:
         batch = "".join(f"{line}\n" for line in lines).encode()
         words = ("sftp", "-q", *self.options, "-P", str(self.port), "-b", "-", self.address)
         return await came(*words, given=batch)
+
+    def connection(self) -> AbstractAsyncContextManager[asyncssh.SSHClientConnection]:
+        """A connection by a program of the person's own, which does what OpenSSH does not."""
+        return asyncssh.connect(
+            *("127.0.0.1", self.port),
+            username=self.user,
+            client_keys=[str(self.key)],
+            known_hosts=None,
+            config=None,
+        )
 
     @contextlib.asynccontextmanager
     async def at_files(self) -> AsyncIterator[None]:

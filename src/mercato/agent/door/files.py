@@ -1,13 +1,13 @@
 """SFTP for one session, as a program of its own that can see nothing but the container's files.
 
-python -I -m mercato.agent.door.files ROOT CLIENT
+python -I -m mercato.agent.door.files MOUNTS CLIENT
 
-`ROOT` is an open file descriptor of the container's root directory, `CLIENT` the version that the
-visitor's program tells: some give the two names of a symbolic link in another order.
+`MOUNTS` is an open file descriptor of the container's mount namespace, `CLIENT` the version that
+the visitor's program tells: some give the two names of a symbolic link in another order.
 
-The program enters the root for good, gives up every right that the container's own root does not
-need for files, and only then reads the first byte that the visitor sent: a symbolic link leads
-nowhere but into the container.
+The program enters a copy of the container's mounts for good, gives up every right that the
+container's own root does not need for files, and only then reads the first byte that the visitor
+sent: a symbolic link leads nowhere but into the container, and a device is no more than a name.
 """
 
 import asyncio
@@ -28,7 +28,21 @@ _CAPABILITIES: Final = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4}
 
 _CAPABILITY_VERSION: Final = 0x2008_0522
 _PR_SET_NO_NEW_PRIVS: Final = 38
-_MEMORY_MAX: Final = 1 << 30
+_CLONE_NEWNS: Final = 0x2_0000
+_MS_PRIVATE: Final = 0x4_0000
+_DETACH_AND_FOLLOW_NO_LINK: Final = 2 | 8
+_MOUNT_SETATTR: Final = 442
+_MOUNT_ATTR_NODEV: Final = 4
+_AT_RECURSIVE: Final = 0x8000
+
+_DATA_MAX: Final = 96 << 20
+_ADDRESSES_MAX: Final = 256 << 20
+"""Bytes of memory of its own, and of everything that it maps: it begins with 22 and 50 MB, and a
+request and its answer have up to 4 MiB each."""
+
+UNCONFINED: Final = 3
+"""The exit status when the host cannot keep it within the container: nothing was done."""
+
 _SFTP_VERSION: Final = 3
 _HOME: Final = "/root"
 
@@ -98,24 +112,44 @@ async def serve(client: str) -> None:
         await run_sftp_server(Files(), pipes, pipes, _SFTP_VERSION)
 
 
-def enter(root: int) -> None:
-    """See nothing but the container's files from now on, and have no rights beyond them."""
-    os.fchdir(root)
-    os.chroot(".")
-    os.close(root)
+def enter(mounts: int) -> None:
+    """See nothing but the container's files from now on, and have no rights beyond them.
+
+    Refuses with OSError where the kernel cannot do it.
+    """
+    # No module may ever be loaded from inside.
+    sys.path[:] = []
+    sys.path_hooks[:] = []
+    sys.meta_path[:] = [importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter]
+    _see_what_is_mounted(mounts)
     try:
         os.chdir(_HOME)
     except OSError:
         os.chdir("/")
     os.umask(0o022)
     os.setgroups([])
-    # No module may ever be loaded from inside.
-    sys.path[:] = []
-    sys.path_hooks[:] = []
-    sys.meta_path[:] = [importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter]
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_MAX, _MEMORY_MAX))
+    resource.setrlimit(resource.RLIMIT_DATA, (_DATA_MAX, _DATA_MAX))
+    resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES_MAX, _ADDRESSES_MAX))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _give_up_rights()
+
+
+def _see_what_is_mounted(mounts: int) -> None:
+    """Have the container's mounts, in a copy of our own in which no device can be opened.
+
+    Its image may bring nodes of the host's devices: only the container's control group, in which
+    this program is not, keeps its own processes from them. `/proc` would lead from the copy back
+    to the mounts of those processes.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    # What is set, what is cleared, how changes spread, and no mapping of users.
+    attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_NODEV, 0, _MS_PRIVATE, 0)
+    given = (-1, b"/", _AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes))
+    _need(libc.setns(mounts, _CLONE_NEWNS))
+    _need(libc.unshare(_CLONE_NEWNS))
+    _need(libc.syscall(_MOUNT_SETATTR, *given))
+    _need(libc.umount2(b"/proc", _DETACH_AND_FOLLOW_NO_LINK))
+    os.close(mounts)
 
 
 def _give_up_rights() -> None:
@@ -124,18 +158,24 @@ def _give_up_rights() -> None:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     # Two blocks of (effective, permitted, inheritable): capabilities 0 to 31, and 32 on.
     data = (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)
-    for done in (
-        libc.capset(ctypes.byref(header), ctypes.byref(data)),
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
-    ):
-        if done != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+    _need(libc.capset(ctypes.byref(header), ctypes.byref(data)))
+    _need(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+
+
+def _need(done: int) -> None:
+    """Refuse with OSError when a call of the C library failed."""
+    if done != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def main() -> None:
     """Run the program."""
-    enter(int(sys.argv[1]))
+    try:
+        enter(int(sys.argv[1]))
+    except OSError as refused:
+        os.write(2, f"SFTP cannot be kept within the container: {refused.strerror}\n".encode())
+        os._exit(UNCONFINED)  # nothing more is run: it may be half inside, with all rights
     asyncio.run(serve(sys.argv[2]))
 
 

@@ -11,6 +11,11 @@ from mercato.agent.door.container import KnowsPids, opened
 _PIECE: Final = 64 * 1_024
 _PROGRAM: Final = mercato.agent.door.files.__name__
 
+_UNCONFINED: Final = (
+    b"mercato: the kernel of this machine cannot keep SFTP within the instance (that takes Linux "
+    b"5.12): copy with scp -O or rsync\n"
+)
+
 # A time zone file or locale of the container must not be read by the program.
 _ENVIRONMENT: Final = {"TZ": "UTC0", "LC_ALL": "C"}
 
@@ -25,11 +30,16 @@ class FilesSession:
         self._process = process
         self._input = process.stdin
         self._output = process.stdout
+        self._explained = False
 
     async def read(self) -> tuple[int, bytes] | None:
         """The next piece of output; None at its end."""
-        piece = await self._output.read(_PIECE)
-        return (1, piece) if piece else None
+        if piece := await self._output.read(_PIECE):
+            return 1, piece
+        if self._explained or await self._process.wait() != mercato.agent.door.files.UNCONFINED:
+            return None
+        self._explained = True
+        return 2, _UNCONFINED
 
     async def write(self, data: bytes) -> None:
         """Give it input; nothing when it has ended."""
@@ -62,18 +72,18 @@ class FilesSession:
 
 async def serve_files(engine: KnowsPids, instance: int, client: str) -> FilesSession:
     """Start SFTP for a container and a client of that version. Refuses with NotReached."""
-    root = await opened(engine, instance, "root")
+    mounts = await opened(engine, instance, "ns/mnt")
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-I", "-m", _PROGRAM, str(root), client),
+            *("-I", "-m", _PROGRAM, str(mounts), client),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            pass_fds=(root,),
+            pass_fds=(mounts,),
             env=_ENVIRONMENT,
             cwd="/",
             start_new_session=True,
         )
     finally:
-        os.close(root)
+        os.close(mounts)
     return FilesSession(process)

@@ -1,5 +1,6 @@
 """What the door knows of one instance: its keys, and who is there."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 import asyncssh
@@ -15,6 +16,9 @@ VISITS_MAX: Final = 128
 
 STRANGERS_MAX: Final = 32
 """Of these, connections that have not shown a key yet."""
+
+LOOKUPS_MAX: Final = 4
+"""Names at once that are looked up for one instance's forwarded connections."""
 
 
 class Visitor(Protocol):
@@ -38,6 +42,8 @@ class Room:
         self.visits: set[Visitor] = set()
         self.tunnels = 0
         """Forwarded connections now."""
+        self.lookups = ThreadPoolExecutor(LOOKUPS_MAX, "lookup")
+        """Where names are looked up: one whose server is silent holds up these alone."""
         self.keys: frozenset[bytes] = frozenset()
         """Public keys that may come in, in SSH's own form."""
         self._written: tuple[str, ...] = ()
@@ -58,6 +64,14 @@ class Room:
     def leave(self, visit: Visitor) -> None:
         """Forget a connection."""
         self.visits.discard(visit)
+
+    def sessions(self) -> list[InstanceSession]:
+        """Every session of everybody who is inside."""
+        return [session for visit in self.visits for session in visit.sessions]
+
+    def close(self) -> None:
+        """Look up no more names; what is being looked up is waited for by nobody."""
+        self.lookups.shutdown(wait=False, cancel_futures=True)
 
     def set_keys(self, written: tuple[str, ...]) -> tuple[Visitor, ...]:
         """Let these keys in from now on; those who are inside by another one are answered."""

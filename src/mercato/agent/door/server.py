@@ -94,6 +94,7 @@ class SshDoor:
                 *(visit.end(why, HANG_UP_S) for visit in tuple(room.visits)),
                 return_exceptions=True,
             )
+            room.close()
         if listener is not None:
             with contextlib.suppress(OSError):
                 await listener.wait_closed()

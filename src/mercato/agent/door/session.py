@@ -19,6 +19,9 @@ _log = structlog.get_logger()
 INPUT_HELD_MAX: Final = 256 * 1_024
 """Bytes that a visitor may be ahead of the command that reads them."""
 
+FILES_MAX: Final = 8
+"""Sessions of SFTP at once in one instance: each is a program outside of its memory limit."""
+
 REFUSED: Final = 255
 """The exit status of a session that could not be had, as ssh itself has it."""
 
@@ -33,12 +36,25 @@ _SFTP: Final = "sftp"
 class InstanceSession(asyncssh.SSHServerSession[bytes]):
     """What a visitor asked for, from the request to its exit status."""
 
-    def __init__(self, engine: Engine, instance: int, user: str, left: Callable[[], None]) -> None:
-        """Wait for the request. `left` is called once when the session is over."""
+    def __init__(
+        self,
+        engine: Engine,
+        instance: int,
+        user: str,
+        left: Callable[[], None],
+        serving_files: Callable[[], int],
+    ) -> None:
+        """Wait for the request. `left` is called once when the session is over.
+
+        `serving_files` counts the instance's sessions of SFTP.
+        """
         self._engine = engine
         self._instance = instance
         self._user = user
         self._left = left
+        self._serving_files = serving_files
+        self.serves_files = False
+        """Whether it is a session of SFTP."""
         self._channel: asyncssh.SSHServerChannel[bytes]
         self._terminal: str | None = None
         self._size: tuple[int, int] | None = None
@@ -187,6 +203,9 @@ class InstanceSession(asyncssh.SSHServerSession[bytes]):
 
     async def _begin(self) -> Session:
         if self._argv is None:
+            if self._serving_files() >= FILES_MAX:
+                raise NotReached(f"{FILES_MAX} sessions of SFTP are open in this instance already")
+            self.serves_files = True
             client = self._channel.get_extra_info("client_version") or ""
             return await serve_files(self._engine, self._instance, client)
         peer = self._channel.get_extra_info("peername") or ("", 0)

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import os
 import socket
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Final, cast
 
 import asyncssh
@@ -14,7 +16,7 @@ from mercato.agent.door.container import KnowsPids, NotReached, opened, socket_i
 from mercato.agent.engine import EngineDown, StepFailed
 
 CONNECT_S: Final = 10.0
-"""How long a service inside may take to accept."""
+"""How long a service inside may take to accept, and a name to be looked up."""
 
 _LOCAL: Final = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
@@ -110,10 +112,11 @@ class Inside(asyncio.Protocol):
         return None if self.tunnel is None else self.tunnel.channel
 
 
-async def dig(engine: KnowsPids, instance: int, host: str, port: int) -> Tunnel:
+async def dig(engine: KnowsPids, instance: int, host: str, port: int, lookups: Executor) -> Tunnel:
     """A connection from inside the container to `host` and `port`.
 
-    `localhost` is the container's own. Refuses with asyncssh.ChannelOpenError.
+    `localhost` is the container's own. Names are looked up in `lookups`, threads in which a silent
+    name server keeps nobody else waiting. Refuses with asyncssh.ChannelOpenError.
     """
     try:
         network = await opened(engine, instance, "ns/net")
@@ -122,7 +125,7 @@ async def dig(engine: KnowsPids, instance: int, host: str, port: int) -> Tunnel:
             asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, str(why)
         ) from why
     try:
-        connected = await _connected(network, host, port)
+        connected = await _connected(network, host, port, lookups)
     finally:
         os.close(network)
     loop = asyncio.get_running_loop()
@@ -130,11 +133,11 @@ async def dig(engine: KnowsPids, instance: int, host: str, port: int) -> Tunnel:
     return Tunnel(inside)
 
 
-async def _connected(network: int, host: str, port: int) -> socket.socket:
+async def _connected(network: int, host: str, port: int, lookups: Executor) -> socket.socket:
     """A socket in `network` that reaches `host`, by the first of its addresses that answers."""
     failures = []
     try:
-        for family, address in await _addresses(host):
+        for family, address in await _addresses(host, lookups):
             try:
                 return await _connect(network, family, address, port)
             except OSError as error:
@@ -159,12 +162,15 @@ async def _connect(network: int, family: int, address: str, port: int) -> socket
     return within
 
 
-async def _addresses(host: str) -> tuple[tuple[int, str], ...]:
+async def _addresses(host: str, lookups: Executor) -> tuple[tuple[int, str], ...]:
     if host in {"", "localhost"}:
         return _LOCAL
     try:
         literal = ipaddress.ip_address(host)
     except ValueError:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        loop = asyncio.get_running_loop()
+        look_up = functools.partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(CONNECT_S):
+            found = await loop.run_in_executor(lookups, look_up)
         return tuple(dict.fromkeys((entry[0], str(entry[4][0])) for entry in found))
     return ((socket.AF_INET if literal.version == 4 else socket.AF_INET6, host),)

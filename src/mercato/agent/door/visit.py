@@ -38,6 +38,7 @@ class Visit(asyncssh.SSHServer):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - its end is enough
         """Be gone."""
+        self.connection = None
         self._room.leave(self)
 
     def begin_auth(self, username: str) -> bool:
@@ -63,13 +64,14 @@ class Visit(asyncssh.SSHServer):
 
     def session_requested(self) -> InstanceSession | bool:
         """Have a session, unless there are too many."""
-        if sum(len(visit.sessions) for visit in self._room.visits) >= SESSIONS_MAX:
+        if len(self._room.sessions()) >= SESSIONS_MAX:
             return False
         session = InstanceSession(
             self._room.engine,
             self._room.instance,
             self._user,
             lambda: self.sessions.discard(session),
+            lambda: sum(each.serves_files for each in self._room.sessions()),
         )
         self.sessions.add(session)
         return session
@@ -93,13 +95,17 @@ class Visit(asyncssh.SSHServer):
         return self._dig(dest_host, dest_port)
 
     async def _dig(self, host: str, port: int) -> tunnel.Tunnel:
-        self._room.tunnels += 1
+        room = self._room
+        room.tunnels += 1
         try:
-            dug = await tunnel.dig(self._room.engine, self._room.instance, host, port)
+            dug = await tunnel.dig(room.engine, room.instance, host, port, room.lookups)
         except BaseException:
-            self._room.tunnels -= 1
+            room.tunnels -= 1
             raise
         dug.when_closed = self._closed
+        if self.connection is None:  # it has no channel any more, and nobody would tell its end
+            dug.connection_lost(None)
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "the visitor has gone")
         return dug
 
     def _closed(self) -> None:

@@ -1,7 +1,8 @@
 """The GPUs, as the driver's management library sees them."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import pynvml
@@ -16,33 +17,70 @@ _FLOPS_PER_CORE_AND_CLOCK: Final = 2
 _NVLINK_GBPS_PER_LINK: Final = 50.0
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """One GPU that the driver shows."""
+
+    index: int
+    handle: object
+    uuid: str
+    """Empty when the GPU cannot be read."""
+    name: str
+
+
 def read_gpus() -> tuple[GpuModel, tuple[Gpu, ...]] | None:
     """The machine's GPUs and what they have in common; None when it has none or no driver.
 
-    GPUs of another model than the first are left out: a machine is of one model.
+    GPUs of another model than the first are left out: a machine is of one model. So are those that
+    cannot be read; see `read_unreadable`.
     """
+    with _driver() as shown:
+        whole = [each for each in shown if each.uuid]
+        if not whole:
+            return None
+        first = whole[0]
+        gpus = tuple(Gpu(index=it.index, uuid=it.uuid) for it in whole if it.name == first.name)
+        try:
+            return _model(first.handle, first.name), gpus
+        except pynvml.NVMLError:
+            return None
+
+
+def read_uuids() -> frozenset[str]:
+    """The UUIDs of all GPUs that can be read; empty when there is none or no driver."""
+    with _driver() as shown:
+        return frozenset(each.uuid for each in shown if each.uuid)
+
+
+def read_unreadable() -> tuple[int, ...]:
+    """The GPUs that the driver knows of and cannot read, such as one that fell off its bus."""
+    with _driver() as shown:
+        return tuple(each.index for each in shown if not each.uuid)
+
+
+@contextlib.contextmanager
+def _driver() -> Iterator[list[_Shown]]:
+    """Every GPU that the driver shows, while it may be asked about them."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return None
+        yield []
+        return
     try:
-        handles = [
-            pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
-        ]
-        if not handles:
-            return None
-        name = _text(pynvml.nvmlDeviceGetName(handles[0]))
-        gpus = tuple(
-            Gpu(index=index, uuid=_text(pynvml.nvmlDeviceGetUUID(handle)))
-            for index, handle in enumerate(handles)
-            if _text(pynvml.nvmlDeviceGetName(handle)) == name
-        )
-        return _model(handles[0], name), gpus
-    except pynvml.NVMLError:
-        return None
+        count = _or(0, lambda: int(pynvml.nvmlDeviceGetCount()))
+        yield [_shown(index) for index in range(count)]
     finally:
         with contextlib.suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
+
+
+def _shown(index: int) -> _Shown:
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
+    except pynvml.NVMLError:
+        return _Shown(index, None, "", "")
+    return _Shown(index, handle, _text(uuid), _text(name))
 
 
 def _model(handle: object, name: str) -> GpuModel:

@@ -26,9 +26,6 @@ from mercato.market import errors
 from mercato.market.ids import MachineId
 from mercato.wire import agent as wire
 
-FRAME_BYTES_MAX: Final = 4 * 1_024 * 1_024
-"""No frame is longer: 64 instances with their ports and messages need a hundredth of it."""
-
 ANSWER_GRACE_S: Final = 2.0
 """How much longer than the agent's own deadline an answer is waited for."""
 
@@ -222,8 +219,8 @@ def _frame(message: MutableMapping[str, Any]) -> wire.FromAgent:
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code") or 1005)
     raw: str | bytes = message.get("text") or message.get("bytes") or b""
-    if len(raw) > FRAME_BYTES_MAX:
-        raise Goodbye(1009, f"a frame is longer than {FRAME_BYTES_MAX} bytes")
+    if len(raw) > wire.FRAME_BYTES_MAX:
+        raise Goodbye(1009, f"a frame is longer than {wire.FRAME_BYTES_MAX} bytes")
     try:
         frame: wire.FromAgent = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
