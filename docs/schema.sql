@@ -1,4 +1,4 @@
--- What the migrations make. Drawn by `make docs`, to be read and not run. Of history bfd20bf11e6cfe4f
+-- What the migrations make. Drawn by `make docs`, to be read and not run. Of history b07cb8f49da387e8
 
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
@@ -625,6 +625,7 @@ CREATE TABLE public.payments (
     next_at_ms bigint,
     created_at_ms bigint NOT NULL,
     ended_at_ms bigint,
+    asked bytea,
     CONSTRAINT payments_amount_check CHECK ((amount > 0)),
     CONSTRAINT payments_purpose_check CHECK ((purpose = ANY (ARRAY['checkout'::text, 'top_up'::text, 'payout'::text, 'refund'::text]))),
     CONSTRAINT payments_state_check CHECK ((state = ANY (ARRAY['wanted'::text, 'asked'::text, 'waiting'::text, 'succeeded'::text, 'failed'::text])))

@@ -176,7 +176,7 @@ PRICES = {
 }
 
 
-def shown(**asked: Any) -> dict[str, Any]:
+def shown(listing: Listing = LISTING, **asked: Any) -> dict[str, Any]:
     """The offer of the first two GPUs, as a search gives it."""
     index = Index(OFFERS)
     standing = Standing(
@@ -184,8 +184,8 @@ def shown(**asked: Any) -> dict[str, Any]:
         rented=False, ports=64, listed_at_ms=NOW_MS - DAY_MS,
     )  # fmt: skip
     rows: dict[int, dict[str, object]] = {
-        offer.id: row_of(offer, LISTING, HARDWARE, standing)
-        for offer in offers(LISTING, HARDWARE, {}, 900_000)
+        offer.id: row_of(offer, listing, HARDWARE, standing)
+        for offer in offers(listing, HARDWARE, {}, 900_000)
     }
     index.change(rows)
     query = parse({"id": {"eq": 3 * 256 + 2}, "allocated_storage": 10, **asked}, OFFERS)
@@ -224,6 +224,18 @@ def test_a_bid_is_priced_at_what_wins() -> None:
 def test_a_listing_without_an_end_is_open_for_long() -> None:
     assert shown(duration={"gte": 29 * 86_400.0})["id"] == EXPECTED["id"]
     assert shown(allocated_storage=0)["storage_total_cost"] == 0
+    endless = msgspec.structs.replace(LISTING, end_at_ms=None)
+    later: list[dict[str, Any]] = [
+        {"end_date": {"gt": NOW_MS / 1_000}},
+        {"duration": {"gte": 86_400.0}},
+    ]
+    for asked in later:
+        row = shown(endless, **asked)
+        assert (row["end_date"], row["duration"]) == (None, 3_650 * 86_400.0)
+
+
+def test_a_machine_without_gpus_has_no_offers() -> None:
+    assert offers(LISTING, msgspec.structs.replace(HARDWARE, gpus=()), {}, 900_000) == []
 
 
 def test_every_field_that_is_a_number_or_a_truth_can_be_searched() -> None:
@@ -232,7 +244,8 @@ def test_every_field_that_is_a_number_or_a_truth_can_be_searched() -> None:
         if OFFERS.column(name) is None:
             assert name in UNSEARCHED, name
         elif isinstance(value, bool | int | float) and name not in {"rn", "score"}:
-            assert shown(**{name: {"gte": value, "lte": value}})["id"] == row["id"], name
+            asked: dict[str, Any] = {name: {"gte": value, "lte": value}}
+            assert shown(**asked)["id"] == row["id"], name
 
 
 UNSEARCHED = {

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mercato.catalog.index import Index
-from mercato.catalog.language import KNOWN_MAX, Queries, parse, parse_text
+from mercato.catalog.language import KNOWN_MAX, Queries, parse, parse_text, written
 from mercato.catalog.schema import Column, Kind, Schema
 from mercato.market.errors import InvalidQuery
 
@@ -147,6 +147,35 @@ def test_refusals_name_what_was_wrong() -> None:
         parse({"colour": {"eq": 1}}, SCHEMA)
     with pytest.raises(InvalidQuery, match=r"^0 is not a valid search op$"):
         parse({"price": {"0": 1}}, SCHEMA)
+
+
+NUMBERS = {
+    "price": st.integers(0, 10**9) | st.floats(0, 10**6).map(lambda value: round(value, 3)),
+    "gpus": st.integers(0, 64),
+    "free": st.booleans(),
+}
+ASKED = {name: NUMBERS.get(name, value) for name, value in VALUES.items()}
+
+
+@given(st.data())
+def test_a_query_as_text_finds_what_it_finds_as_an_object(data: st.DataObject) -> None:
+    query: dict[str, Any] = {}
+    for name in data.draw(st.sets(st.sampled_from(sorted(ASKED)))):
+        value = ASKED[name]
+        query[name] = data.draw(
+            st.none()
+            | value
+            | st.just({"eq": "any"})
+            | st.lists(value, min_size=1, max_size=3)
+            | st.dictionaries(OPERATION, value, min_size=1, max_size=2)
+            | st.dictionaries(
+                st.sampled_from(["in", "notin"]),
+                st.lists(value, min_size=1, max_size=3),
+                min_size=1,
+            )
+        )
+    text = written(query, SCHEMA)
+    assert parse(parse_text(text, SCHEMA), SCHEMA).predicates == parse(query, SCHEMA).predicates
 
 
 def test_text_becomes_operations() -> None:

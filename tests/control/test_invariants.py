@@ -64,6 +64,10 @@ FORGERIES: Final[dict[str, LiteralString]] = {
     "what traffic was charged is what moved for it": (
         "update instances set up_bytes_posted = 1000000000000 where id = 1"
     ),
+    "the house pays nobody for traffic": (
+        "insert into transfers (cause, debit, credit, amount, kind, at_ms, about)"
+        " values ('bytes:1:up:0:goodwill', 'fees', 'funding', 5, 'goodwill', 5, '{}')"
+    ),
     "an on-demand contract has the terms of the listing that was seen": (
         "update contracts set gpu_rate = gpu_rate - 1 where id = 1"
     ),

@@ -74,13 +74,15 @@ def test_a_listing_with_every_price(host: Official, renter: Official, two: int) 
     assert row["duration"] == pytest.approx(10 * DAY_S, abs=60)
     host.ok(f"set min-bid {two} --price 0.4")
     offered(renter, two, min_bid=0.8)
-    host.ok(f"--raw list machine {two} -g 0.5 -l '3 months'")
-    rows = offered(renter, two, min_bid=1.0)
+    host.ok(f"--raw list machine {two} -g 0.6 -l '3 months'")
+    rows = offered(renter, two, dph_base=1.2)
     assert rows[0]["duration"] == pytest.approx(90 * DAY_S, abs=60)
     assert [row["num_gpus"] for row in rows] == [2, 1, 1]
-    # Without a price it stays as it is.
-    host.ok(f"--raw list machine {two} -m 2")
-    offered(renter, two, dph_base=1.0, end_date=None)
+    # What is not said stays as it is, but for the smallest slice.
+    assert (rows[0]["min_bid"], rows[0]["storage_cost"]) == (0.8, 0.2)
+    host.ok(f"--raw list machine {two} -s 0.3 -m 2")
+    (row,) = offered(renter, two, storage_cost=0.3)
+    assert (row["dph_base"], row["end_date"]) == (1.2, rows[0]["end_date"])
 
 
 def test_unlisted_it_is_offered_to_nobody(host: Official, renter: Official, two: int) -> None:

@@ -99,8 +99,10 @@ class Model:
             contract=contract.id,
             platform_fee_ppm=self.fee_ppm,
             about={},
+            made_good=not isinstance(use, Moved),
         )
         in_purse = self.books.balance(payer)
+        self.charged.setdefault(contract.renter, 0)
         for transfer in shared_out(owed, in_purse, self.now_ms):
             assert self.books.move(transfer)
             sign = -1 if transfer.kind == "goodwill" else 1

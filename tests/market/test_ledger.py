@@ -5,8 +5,18 @@ from random import Random
 
 import pytest
 
-from mercato.market.ids import AccountId, Cause
-from mercato.market.ledger import FEES, FUNDING, UNDER_WAY, Books, Overdrawn, Transfer, credit_of
+from mercato.market.ids import AccountId, Cause, ContractId
+from mercato.market.ledger import (
+    FEES,
+    FUNDING,
+    UNDER_WAY,
+    Books,
+    Charge,
+    Overdrawn,
+    Transfer,
+    credit_of,
+    shared_out,
+)
 from mercato.market.money import NanoUsd
 from tests.market.ledger_model import Model
 
@@ -53,3 +63,28 @@ def test_a_cause_moves_money_once_and_no_purse_is_overdrawn() -> None:
     with pytest.raises(Overdrawn):
         books.move(transfer(6, debit="credit:1", credit="credit:2", cause="b"))
     assert books.purses == {FUNDING: -5, "credit:1": 5}
+
+
+@pytest.mark.parametrize("made_good", [True, False])
+def test_the_house_adds_what_is_missing_only_where_it_makes_good(*, made_good: bool) -> None:
+    charge = Charge(
+        cause=Cause("a"),
+        amount=NanoUsd(1_000),
+        payer=credit_of(AccountId(1)),
+        renter=AccountId(1),
+        host=AccountId(2),
+        contract=ContractId(3),
+        platform_fee_ppm=100_000,
+        about={},
+        allowed=NanoUsd(400),
+        made_good=made_good,
+    )
+    for in_purse, borne in ((0, 0), (7, 7), (400, 400), (5_000, 400)):
+        books = Books()
+        books.purses = {charge.payer: in_purse}
+        for transfer in shared_out(charge, NanoUsd(in_purse), 0):
+            assert books.move(transfer)
+        paid = 1_000 if made_good else borne
+        assert in_purse - books.balance(charge.payer) == borne
+        assert books.balance("earnings:2") == paid - paid // 10
+        assert books.balance(FEES) == borne - books.balance("earnings:2")

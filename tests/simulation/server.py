@@ -179,6 +179,7 @@ class Server:
             if fault == "server-killed":
                 self.die()
         else:
+            assert "failed" not in report, f"loop {name} failed at something: {report}"
             changed = any(report.values())
             did = " ".join(f"{what}={times}" for what, times in report.items() if times)
             self.world.note(f"loop-{name}", f"did {did}" if changed else "rested")

@@ -27,6 +27,7 @@ _SPELLINGS: Final = {
     "=": "eq", "==": "eq", "!=": "neq", ">": "gt", ">=": "gte", "<": "lt", "<=": "lte",
     "noteq": "neq", "not eq": "neq", "nin": "notin", "not in": "notin",
 }  # fmt: skip
+_SIGNS: Final = {"eq": "=", "neq": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _COMPARISON: Final = re.compile(
     r"\s*(?P<field>[A-Za-z0-9_]+)"
     r"(?:\s*(?P<sign>==|!=|>=|<=|=|>|<)"
@@ -149,10 +150,43 @@ def parse_text(text: str, schema: Schema) -> dict[str, object]:
     return found
 
 
+def written(query: Mapping[str, object], schema: Schema) -> str:
+    """The one-line text that `parse_text` reads as this JSON form of a query.
+
+    Raises:
+        InvalidQuery: when it compares in a way that there is no text for.
+    """
+    clauses: list[str] = []
+    for name, asked in query.items():
+        if asked is None:
+            continue  # clients send null for what they leave out
+        unit = schema.text_units.get(schema.aliases.get(name, name), 1.0)
+        operations = asked if isinstance(asked, Mapping) else {_plain(asked): asked}
+        for operator, value in operations.items():
+            values = value if isinstance(value, list | tuple) else [value]
+            words = [_word(name, one, unit) for one in values]
+            if operator in {"in", "notin"}:
+                clauses.append(f"{name} {operator} [{','.join(words)}]")
+            elif operator in _SIGNS and len(words) == 1:
+                clauses.append(f"{name}{_SIGNS[operator]}{words[0]}")
+            else:
+                raise InvalidQuery(f"{name!r} cannot be compared by {operator!r}.")
+    return " ".join(clauses)
+
+
+def _word(name: str, value: object, unit: float) -> str:
+    text = str(value)
+    if unit != 1 and text not in ANY:
+        number = _number(name, value) / unit
+        text = f"{number:.0f}" if number.is_integer() else repr(number)
+    return text.replace(" ", "_")
+
+
 def _typed(name: str, raw: str, schema: Schema) -> Scalar:
     text = raw.strip().replace('"', "").replace("_", " ")
     if name in schema.text_units:
-        return _number(name, text) * schema.text_units[name]
+        # Rounded, so that 24.564 GB are 24,564 MB and no fraction of one more.
+        return round(_number(name, text) * schema.text_units[name], 6)
     if text in {"None", "null"}:
         return None
     return text

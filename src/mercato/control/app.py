@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 import psycopg
-import psycopg_pool
 import structlog
 import uvicorn
 from prometheus_client import generate_latest
@@ -24,7 +23,7 @@ from starlette.websockets import WebSocket
 
 from mercato.control import logs
 from mercato.control.api import documentation, openapi
-from mercato.control.api.agents import FRAME_BYTES_MAX, Agents
+from mercato.control.api.agents import Agents
 from mercato.control.api.auth import KeyRing
 from mercato.control.api.fleet import Recruiter
 from mercato.control.api.limits import RateLimits
@@ -38,8 +37,8 @@ from mercato.control.blobs.blobs import Blobs
 from mercato.control.blobs.directory import Directory
 from mercato.control.blobs.s3 import S3, Bucket
 from mercato.control.clock import Clock, SystemClock
-from mercato.control.db import Database
-from mercato.control.flows import ordering
+from mercato.control.db import AWAY, Database
+from mercato.control.flows import ordering, serving
 from mercato.control.flows.house import House
 from mercato.control.flows.observing import observe
 from mercato.control.loops.all import loops
@@ -54,6 +53,7 @@ from mercato.control.secrets_box import SecretsBox
 from mercato.control.settings import Settings
 from mercato.control.store import views
 from mercato.market.ids import MachineId
+from mercato.wire.agent import FRAME_BYTES_MAX
 
 STOP_GRACE_S: Final = 5
 """Requests at work when the server stops get this long."""
@@ -145,7 +145,7 @@ class ControlPlane:
     def _open(self) -> None:
         try:
             self.db.open()
-        except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as problem:
+        except AWAY as problem:
             reason = (str(problem).strip().splitlines() or ["no answer"])[0]
             raise CannotStart(f"the database cannot be reached: {reason}") from None
 
@@ -183,6 +183,7 @@ class ControlPlane:
         self.services.agents.poke_everyone()
         self.services.orders.poke()
         self.services.keys.forget()
+        self.also_hears(["keys", serving.TOPIC])
 
 
 def _providers(settings: Settings) -> Providers:

@@ -24,7 +24,7 @@ import msgspec
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +35,10 @@ RETRIES_MAX: Final = 50
 
 CONNECTION_WAIT_S: Final = 60.0
 """How long a transaction waits for a free connection before it fails."""
+
+AWAY: Final = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction, PoolTimeout)
+"""What a transaction raises while the database cannot be reached, or can only be read because its
+place is being taken by another."""
 
 _EVERYBODY: Final[LiteralString] = "hashtextextended('everybody', 0)"
 """The lock that all who queue share, and that who lost a race has for itself."""

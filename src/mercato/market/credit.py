@@ -11,7 +11,7 @@ from enum import Enum
 import msgspec
 
 from mercato.market.ids import ContractId
-from mercato.market.meter import DISK, Segment, last_covered_ms
+from mercato.market.meter import DISK, FOREVER_MS, Segment, last_covered_ms
 from mercato.market.money import MS_PER_HOUR, NanoUsd, NanoUsdPerHour, accrued
 
 
@@ -41,13 +41,15 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     """The deposits that are drawn on."""
 
     def falls_to_ms(self, level: int) -> int | None:
-        """When no more than `level` will be left at the present burn; None when it costs nothing.
+        """When no more than `level` will be left at the present burn.
 
-        Right to a nano-dollar for each open meter, as each rounds down.
+        None when it costs nothing, or so little that no calendar reaches that far. Right to a
+        nano-dollar for each open meter, as each rounds down.
         """
         if self.burn == 0:
             return None
-        return self.at_ms + max(0, self.spendable - level) * MS_PER_HOUR // self.burn
+        falls_ms = self.at_ms + max(0, self.spendable - level) * MS_PER_HOUR // self.burn
+        return falls_ms if falls_ms < FOREVER_MS else None
 
     def fell_to_ms(self, level: int) -> int:
         """When it fell to `level`, at the present burn; the present when it has not."""

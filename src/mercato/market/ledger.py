@@ -75,9 +75,11 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     """What it is for, so that its amount can be recomputed."""
     allowed: NanoUsd | None = None
     """The most that the renter may be charged for it; None: all of it."""
+    made_good: bool = True
+    """Whether the house pays the host what the renter does not: not for what only the host saw."""
 
     def borne(self, in_purse: NanoUsd) -> NanoUsd:
-        """The part that the renter pays, given what is in the purse; the rest the house gives."""
+        """The part that the renter pays, given what is in the purse."""
         return NanoUsd(
             min(self.amount, in_purse, self.amount if self.allowed is None else self.allowed)
         )
@@ -86,15 +88,17 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 def shared_out(charge: Charge, in_purse: NanoUsd, at_ms: int) -> list[Transfer]:
     """The transfers of a charge: to the host, to the house, and what the house must add.
 
-    What the payer lacks, or need not pay, the house gives as goodwill: the host is paid for what
-    was delivered, and no purse falls below zero.
+    What the payer lacks, or need not pay, the house gives as goodwill where it makes good: the host
+    is paid for what was delivered. Else the host goes without. No purse falls below zero.
     """
     assert charge.amount > 0, charge
-    short = charge.amount - charge.borne(in_purse)
-    fee = fee_of(charge.amount, charge.platform_fee_ppm)
+    borne = charge.borne(in_purse)
+    due = charge.amount if charge.made_good else borne
+    short = NanoUsd(due - borne)
+    fee = fee_of(due, charge.platform_fee_ppm)
     moves = (
         (f"{charge.cause}:goodwill", FEES, charge.payer, short, "goodwill"),
-        (charge.cause, charge.payer, earnings_of(charge.host), charge.amount - fee, "charge"),
+        (charge.cause, charge.payer, earnings_of(charge.host), due - fee, "charge"),
         (f"{charge.cause}:fee", charge.payer, FEES, fee, "fee"),
     )
     return [

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from mercato.market.ids import AccountId
+from mercato.market.meter import FOREVER_MS
 from mercato.market.money import MS_PER_HOUR, NanoUsd, NanoUsdPerHour, accrued, dollars
 
 MS_PER_DAY: Final = 24 * MS_PER_HOUR
@@ -155,7 +156,7 @@ def acts_at_ms(limit: Limit, now: Spending, at_ms: int, care: Care) -> int | Non
 def reached_at_ms(limit: Limit, now: Spending, at_ms: int, care: Care) -> int | None:
     """When a limit is reached at the present burn; before `at_ms` when it was passed.
 
-    None when it is not reached in this window.
+    None when it is not reached in this window, or so late that no calendar reaches that far.
     """
     within = limit.window(at_ms)
     left, drawn = limit.amount - now.spent, int(now.burn)
@@ -168,7 +169,7 @@ def reached_at_ms(limit: Limit, now: Spending, at_ms: int, care: Care) -> int | 
     if drawn == 0:
         return None
     reached_ms = at_ms + left * MS_PER_HOUR // drawn
-    return reached_ms if within.to_ms is None or reached_ms < within.to_ms else None
+    return reached_ms if reached_ms < (within.to_ms or FOREVER_MS) else None
 
 
 def told(limit: Limit) -> str:

@@ -5,7 +5,7 @@ covers them all, node n has the children 2n and 2n + 1. Every node whose GPUs al
 so is the whole machine, as node 255, when its count is no power of two.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Final
 
 import msgspec
@@ -17,6 +17,9 @@ from mercato.market.money import NanoUsdPerGb, NanoUsdPerGbMonth, NanoUsdPerHour
 
 NODES: Final = 256
 WHOLE: Final = 255
+
+NUMBER_MAX: Final = 10**12
+"""No count, size, speed or price of any machine comes near this."""
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +40,22 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     end_at_ms: int | None
 
 
+def lettable(hardware: Hardware) -> bool:
+    """Whether offers can be made of it: it has GPUs, and no number that no machine has."""
+    return hardware.gpu_count > 0 and all(abs(one) <= NUMBER_MAX for one in _numbers(hardware))
+
+
+def _numbers(of: object) -> Iterator[float]:
+    if isinstance(of, int | float):
+        yield of
+    elif isinstance(of, tuple):
+        for one in of:
+            yield from _numbers(one)
+    elif isinstance(of, msgspec.Struct):
+        for name in of.__struct_fields__:
+            yield from _numbers(getattr(of, name))
+
+
 def parse_offer_id(offer: OfferId) -> tuple[ListingId, int] | None:
     """Listing and node of an offer id; None when it cannot be one."""
     listing, node = divmod(offer, NODES)
@@ -55,8 +74,10 @@ def find_offer(
 def offers(
     listing: Listing, hardware: Hardware, held: Container[int], disk_free_mb: int
 ) -> list[Offer]:
-    """Every slice that the listing sells, taken ones too, largest first."""
+    """Every slice that the listing sells, taken ones too, largest first; none without GPUs."""
     total = hardware.gpu_count
+    if total == 0:
+        return []
     size = 1 << max(0, total - 1).bit_length()
     slices: list[tuple[int, tuple[int, ...]]] = []
     if size != total:

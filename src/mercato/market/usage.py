@@ -19,11 +19,14 @@ from mercato.market.money import (
     NanoUsdPerGb,
     NanoUsdPerHour,
     accrued,
+    nano,
     transfer_cost,
 )
 from mercato.market.reserving import forfeited
 
 FORMAT: Final = "mercato-usage-1"
+TRAFFIC_MAX: Final = NanoUsd(nano(1_000_000_000))
+"""The most that one count of bytes comes to, so that no figure of a host passes 64 bits."""
 GENESIS: Final = "0" * 64
 """The hash before the first record of a chain."""
 
@@ -44,7 +47,10 @@ class Metered(msgspec.Struct, frozen=True, kw_only=True, tag_field="use", tag="m
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True, tag_field="use", tag="traffic"):
-    """Bytes in one direction, from the number already charged to the number counted."""
+    """Bytes in one direction, from the number already charged to the number counted.
+
+    Only the host counts them: what the renter's credit and limits do not bear it is not paid.
+    """
 
     item: str
     """`up` or `down`."""
@@ -70,9 +76,10 @@ def cost(use: Use) -> NanoUsd:
         case Metered():
             return NanoUsd(accrued(use.rate, use.to_ms - use.from_ms) - use.posted_before)
         case Moved():
-            return NanoUsd(
-                transfer_cost(use.price, use.to_bytes) - transfer_cost(use.price, use.from_bytes)
+            moved = transfer_cost(use.price, use.to_bytes) - transfer_cost(
+                use.price, use.from_bytes
             )
+            return NanoUsd(min(moved, TRAFFIC_MAX))
         case EndedEarly():
             return forfeited(use.left, use.saved)
 
@@ -90,7 +97,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     use: Use
     amount: NanoUsd
     goodwill: NanoUsd
-    """The part that the house bore."""
+    """The part that the renter was not charged: the house bore it, or of traffic the host."""
     prepaid: bool
     """Whether a deposit paid it; otherwise the credit."""
     issued_at_ms: int

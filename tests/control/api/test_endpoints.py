@@ -410,3 +410,16 @@ def test_a_query_comes_as_text_list_or_object() -> None:
     for bad in ("num_gpus>>2", {"num_gpus": {"like": 2}}):
         with pytest.raises(errors.InvalidQuery):
             search_text(bad)
+
+
+def test_a_group_whose_query_is_an_object_looks_where_the_search_does(
+    vast: VastAI, server: Served, machine: int
+) -> None:
+    query = {"gpu_ram": {"gte": 24_564}, "duration": {"gte": 86_400}, "num_gpus": [1, 2]}
+    endpoint, _ = group_of(vast)
+    asked = {"endpoint_id": endpoint, "template_hash": template(vast), "search_params": query}
+    made = server.call("POST", "/api/v0/workergroups/", "renter", asked).json()["id"]
+    found = eventually(lambda: asyncio.run(recruiter(server).candidates(GroupId(made))))
+    offers = server.call("POST", "/api/v0/bundles/", None, query).json()["offers"]
+    assert {one.machine for one in found} == {machine}
+    assert {one.offer for one in found} == {one["id"] for one in offers}

@@ -1,12 +1,17 @@
 """Refusals as clients need them: the right status, a code, words, the headers that belong to it."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from tests.control.api.serving import Served, served
+from tests.control.api.test_endpoints import recruiter
+from tests.control.api.test_journey import eventually
 
 # Method, path, body → status, code, words: what the official documentation promises.
 REFUSALS: list[tuple[str, str, Any, int, str, str]] = [
@@ -166,3 +171,33 @@ def test_whoever_asks_too_often_is_told_when_to_come_back(
         # Each key and each route counts for itself.
         assert slow.call("GET", path, "host").status_code == 200
         assert slow.call("GET", "/api/v0/ssh/", "renter").status_code == 200
+
+
+def test_a_database_that_can_only_be_read_is_away_not_a_fault(
+    database_url: str, tmp_path: Path
+) -> None:
+    with served(database_url, tmp_path) as server, psycopg.connect(database_url) as conn:
+        conn.autocommit = True
+        name = sql.Identifier(conn.info.dbname)
+        switch = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}")
+        conn.execute(switch.format(name, sql.Literal("on")))
+        conn.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+        def told() -> tuple[int, str]:
+            answer = server.call("POST", "/api/v0/secrets/", "renter", {"key": "A", "value": "1"})
+            return answer.status_code, str(answer.json().get("msg"))
+
+        answers = {told() for _ in range(5)}
+        assert {status for status, _ in answers} == {503}, answers
+        assert all("Try again" in words for _, words in answers)
+        with pytest.raises(ConnectionError):
+            asyncio.run(recruiter(server).stand("one", ""))
+        conn.execute(switch.format(name, sql.Literal("off")))
+        conn.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        eventually(lambda: told()[0] == 200)

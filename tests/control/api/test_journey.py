@@ -1,5 +1,6 @@
 """A renter's whole journey with the official SDK against a live server and an agent."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from vastai import VastAI
 
+from mercato.control.store.sales import Sale
 from tests.control.api.scripted import ScriptedAgent, join
 from tests.control.api.serving import Served
 from tests.control.market import hardware
@@ -85,3 +87,26 @@ def test_an_offer_that_is_taken_answers_no_such_ask(server: Served) -> None:
     other = server.call("PUT", f"/api/v0/asks/{offer}/", "renter", {**body, "label": "x"})
     assert other.status_code == 404
     assert other.json()["error"] == "no_such_ask"
+
+
+@pytest.mark.usefixtures("machine")
+def test_who_rents_does_not_find_the_offer_in_its_next_search(server: Served) -> None:
+    book = server.plane.services.offers
+    take = book._take
+
+    async def late(found: list[Sale]) -> None:
+        await asyncio.sleep(0.05)  # a slow machine
+        await take(found)
+
+    def offers() -> list[int]:
+        query = {"num_gpus": {"eq": 1}, "rentable": {"eq": True}}
+        found = server.call("POST", "/api/v0/bundles/", None, query).json()["offers"]
+        return [row["id"] for row in found]
+
+    eventually(offers)
+    book._take = late  # type: ignore[method-assign]
+    while there := offers():
+        body = {"image": "debian:12", "disk": 1}
+        rented = server.call("PUT", f"/api/v0/asks/{there[0]}/", "renter", body)
+        assert rented.status_code == 200, rented.text
+        assert there[0] not in offers()

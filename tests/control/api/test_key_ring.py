@@ -1,6 +1,7 @@
 """Whose a key is, as it is remembered for a moment."""
 
 import asyncio
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -10,6 +11,8 @@ from mercato.control.clock import SystemClock
 from mercato.control.db import Database
 from mercato.control.store import api_keys
 from mercato.market import errors
+from tests.control.api.serving import served
+from tests.control.api.test_journey import eventually
 from tests.control.market import T0, open_market
 
 
@@ -41,3 +44,17 @@ async def _waits(database_url: str) -> bool:
     )
     async with await psycopg.AsyncConnection.connect(database_url) as conn:
         return await (await conn.execute(asked)).fetchone() is not None
+
+
+def test_who_was_deaf_has_its_engine_forget_keys_too(database_url: str, tmp_path: Path) -> None:
+    with served(database_url, tmp_path, engine=True) as server:
+
+        def status() -> int:
+            return server.call("GET", "/v1/models", "renter").status_code
+
+        eventually(lambda: status() == 200)
+        with psycopg.connect(database_url) as conn:  # as through another server, unheard here
+            conn.execute("update api_keys set deleted_at_ms = %s", (T0,))
+        assert status() == 200
+        server.plane._was_deaf()
+        eventually(lambda: status() == 401)

@@ -1,5 +1,7 @@
 """Standing orders over HTTP: filled at once, on a match later, in the order of their prices."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,6 +67,26 @@ def test_an_order_rests_until_an_offer_matches_and_rents_it_once(
     assert [row["id"] for row in rows] == [filled["instance_id"]]
     assert rows[0]["dph_total"] <= 0.40
     assert ["SECRET", "hush"] in rows[0]["extra_env"]
+
+
+def test_an_offer_that_comes_while_orders_are_read_is_shown_to_the_new_one(
+    server: Served, machine: int
+) -> None:
+    desk = server.plane.services.orders
+    read, is_reading, go_on = desk._read, threading.Event(), threading.Event()
+
+    async def slowly() -> None:
+        is_reading.set()
+        await asyncio.to_thread(go_on.wait, 10)
+        await read()
+
+    desk._read = slowly  # type: ignore[method-assign]
+    placed = order(server, 0.40)
+    assert is_reading.wait(10)
+    listed(server, machine, 0.36)
+    eventually(lambda: len(server.plane.services.offers))
+    go_on.set()
+    eventually(lambda: shown(server, placed["id"])["state"] == "filled")
 
 
 def test_what_is_on_sale_fills_at_once_and_what_is_too_dear_does_not(

@@ -1,7 +1,15 @@
 """Spending limits through the API: set, shown, changed, taken away, and not by whom they bind."""
 
+from typing import Any, Final
+
+from mercato.control.clock import SystemClock
 from mercato.sdk import Mercato
+from tests.control.api.scripted import ScriptedAgent, join
 from tests.control.api.serving import Served
+from tests.control.api.test_quirks import eventually, offers, ok
+from tests.control.market import hardware
+
+RENTAL: Final = {"client_id": "me", "image": "debian", "disk": 1}
 
 
 def test_limits_are_set_shown_changed_and_taken_away(server: Served) -> None:
@@ -47,3 +55,68 @@ def test_a_key_with_a_limit_cannot_lift_it_nor_go_around_it(server: Served) -> N
     ):
         answer = server.call(method, path, key.key, body)
         assert (answer.status_code, answer.json()["error"]) == (403, "not_authorized")
+
+
+def test_a_limited_key_makes_nothing_dearer_that_does_not_count_towards_its_limit(
+    server: Served,
+) -> None:
+    with Mercato(server.url, server.keys["renter"]) as market:
+        key = market.create_api_key("limited")
+        assert key.key is not None
+        market.set_limit(20, "total", scope="key", scope_id=key.id)
+    made = hardware()
+    machine = join(server, of=made)
+    with ScriptedAgent(server, machine, made).working():
+        listing = {"machine": machine.machine, "price_gpu": 0.36, "price_min_bid": 0.1}
+        ok(server, "PUT", "/machines/create_asks/", listing, key="host")
+        first, second, third, *_ = [row["id"] for row in eventually(lambda: offers(server))]
+
+        def rent(offer: int, by: str, **asked: Any) -> int:
+            made = ok(server, "PUT", f"/asks/{offer}/", RENTAL | asked, key=by)
+            return int(made["new_contract"])
+
+        theirs = rent(first, "renter", target_state="stopped")
+        bid = rent(second, "renter", price=0.3)
+        own = rent(third, key.key, target_state="stopped")
+        dearer: tuple[tuple[str, str, dict[str, Any]], ...] = (
+            ("PUT", f"/instances/{theirs}/", {"state": "running"}),
+            ("PUT", f"/instances/recycle/{theirs}/", {}),
+            ("PUT", f"/instances/update_template/{theirs}/", {"image": "ubuntu"}),
+            ("PUT", f"/instances/prepay/{theirs}/", {"amount": 1}),
+            ("PUT", f"/instances/bid_price/{bid}/", {"price": 0.4}),
+        )
+        for method, path, body in dearer:
+            refused = server.call(method, f"/api/v0{path}", key.key, body)
+            assert (refused.status_code, refused.json()["error"]) == (403, "not_authorized"), path
+            assert f"spending limit on key {key.id}" in refused.json()["msg"]
+        gone = server.call("PUT", "/api/v0/instances/999/", key.key, {"state": "running"})
+        assert gone.json()["error"] == "no_such_instance"
+        ok(server, "PUT", f"/instances/bid_price/{bid}/", {"price": 0.2}, key=key.key)
+        ok(server, "PUT", f"/instances/{own}/", {"state": "running"}, key=key.key)
+        for method, path, body in dearer[:4]:
+            ok(server, method, path, body)
+
+
+def test_a_limited_key_accepts_no_higher_price_for_what_is_not_its_own(server: Served) -> None:
+    with Mercato(server.url, server.keys["renter"]) as market:
+        key = market.create_api_key("limited")
+        assert key.key is not None
+        market.set_limit(20, "total", scope="key", scope_id=key.id)
+    made = hardware()
+    machine = join(server, of=made)
+    with ScriptedAgent(server, machine, made).working():
+        listing = {"machine": machine.machine, "price_gpu": 0.36}
+        ends_s = SystemClock().now_ms() / 1_000 + 86_400
+        sale = listing | {"end_date": ends_s}
+        ok(server, "PUT", "/machines/create_asks/", sale, key="host")
+        offer = eventually(lambda: offers(server))[0]["id"]
+        ok(server, "PUT", f"/asks/{offer}/", RENTAL)
+        dearer = listing | {"price_gpu": 0.72, "end_date": ends_s + 86_400}
+        ok(server, "PUT", "/machines/create_asks/", dearer, key="host")
+        asked = ok(server, "GET", "/instances/pending-price-increases/")
+        [number] = [row["pending_price_increase_id"] for row in asked["pending_price_increases"]]
+        which = {"pending_price_increase_id": number}
+        path = "/api/v0/instances/accept-price-increase/"
+        refused = server.call("PUT", path, key.key, which)
+        assert (refused.status_code, refused.json()["error"]) == (403, "not_authorized")
+        ok(server, "PUT", "/instances/reject-price-increase/", which, key=key.key)

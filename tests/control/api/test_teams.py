@@ -371,6 +371,19 @@ def test_who_is_limited_cannot_lift_it_but_the_owner_can(server: Served) -> None
         ok(server, "DELETE", f"/limits/{limit}/", {}, key=owner)
 
 
+def test_a_limited_manager_gives_the_teams_credit_to_nobody(server: Served) -> None:
+    team, owner = founded(server, 50)
+    number, manager = joined(server, team, owner, "manager")
+    gift = {"recipient": number, "amount": 5}
+    ok(server, "PUT", "/commands/transfer_credit/", gift, key=manager)
+    body = {"amount": 5, "period": "day", "scope": "member", "scope_id": number}
+    ok(server, "POST", "/limits/", body, key=owner)
+    refused = server.call("PUT", "/api/v0/commands/transfer_credit/", manager, gift)
+    assert (refused.status_code, refused.json()["error"]) == (403, "not_authorized")
+    assert refused.json()["msg"].startswith("You have a spending limit")
+    assert ok(server, "GET", "/users/current", key=owner)["credit"] == 45.0
+
+
 def test_an_engine_believes_a_members_key_no_longer_than_the_market(
     database_url: str, tmp_path: Path
 ) -> None:

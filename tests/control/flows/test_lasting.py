@@ -7,13 +7,22 @@ import pytest
 from msgspec.structs import replace
 
 from mercato.control.db import Database
-from mercato.control.flows import hosting, lapsing, lasting, renting
-from mercato.control.store import contracts, events, listings, maintenances, price_increases
+from mercato.control.flows import bidding, hosting, lapsing, lasting, metering, renting
+from mercato.control.store import (
+    contracts,
+    events,
+    listings,
+    maintenances,
+    price_increases,
+    segments,
+)
 from mercato.control.store.maintenances import Window
 from mercato.market import errors
 from mercato.market.contract import Contract
-from mercato.market.money import NanoUsdPerHour, accrued, nano
+from mercato.market.listing import BidTerms
+from mercato.market.money import NanoUsdPerGbMonth, NanoUsdPerHour, accrued, nano
 from tests.control.market import HOUR, PRICES, T0, Agent, Market, open_market
+from tests.invariants import broken
 
 END = T0 + 10 * HOUR
 LATER = T0 + 20 * HOUR
@@ -95,6 +104,59 @@ def test_a_higher_price_is_asked_and_holds_from_the_old_end_on_once_accepted(
     storage = accrued(contract.terms.storage, 11 * HOUR)
     assert abs(paid - storage - 10 * nano("0.36") - nano("0.72")) <= 1
     market.audit()
+
+
+@pytest.mark.parametrize("uniform", [False, True])
+def test_a_bid_that_accepts_a_dearer_disk_keeps_its_bid_and_its_gpus(
+    market: Market, *, uniform: bool
+) -> None:
+    agent = market.machine(1, end_at_ms=END, bids=BidTerms(uniform=uniform))
+    bids = [
+        market.rent(
+            market.offer(agent, 1), bid=NanoUsdPerHour(nano(bid)), cancel_unavailable=False
+        ).contract
+        for bid in ("0.50", "0.30")
+    ]
+    agent.settle(T0)
+    dearer_disk = replace(PRICES, disk=NanoUsdPerGbMonth(2 * PRICES.disk))
+    relist(market, agent, prices=dearer_disk)
+    for increase in asked(market):
+        if increase.contract_id == bids[0].id:
+            market.db.run_now(lasting.answer, market.renter, increase.id, "accepted", T0 + HOUR)
+    agent.report(END - 1_000)
+    assert lapsing_report(market, bids[0], END + 100)["went_on"] == 1
+    agent.report(END + 200)
+    assert market.held(agent.machine) == {0: bids[0].id}
+    assert market.db.run_now(contracts.get, bids[0].id).terms.gpu == nano("0.50")
+    assert market.db.run_now(lambda tx: broken(tx.conn)) == {}
+    meter = market.db.run_now(segments.running, bids[0].id, metering.GPU)
+    assert meter is not None
+    assert (meter.rate, meter.from_ms) == (nano("0.30" if uniform else "0.50"), END)
+
+
+def test_a_bid_that_was_changed_after_the_word_was_given_stays_changed(market: Market) -> None:
+    agent = market.machine(1, end_at_ms=END)
+    contract = market.rent(market.offer(agent, 1), bid=NanoUsdPerHour(nano("0.50"))).contract
+    agent.settle(T0)
+    relist(market, agent, prices=replace(PRICES, disk=NanoUsdPerGbMonth(2 * PRICES.disk)))
+    market.db.run_now(lasting.answer, market.renter, asked(market)[0].id, "accepted", T0 + HOUR)
+    lower = NanoUsdPerHour(nano("0.40"))
+    market.db.run_now(bidding.change_bid, market.renter, contract.id, lower, T0 + 2 * HOUR)
+    agent.report(END - 1_000)
+    lapsing_report(market, contract, END + 100)
+    assert market.db.run_now(contracts.get, contract.id).terms.gpu == lower
+
+
+def test_a_bid_below_a_new_floor_is_raised_to_it_from_its_end_on(market: Market) -> None:
+    agent = market.machine(1, end_at_ms=END)
+    contract = market.rent(market.offer(agent, 1), bid=NanoUsdPerHour(nano("0.20"))).contract
+    agent.settle(T0)
+    relist(market, agent, prices=replace(PRICES, bid_floor=NanoUsdPerHour(nano("0.25"))))
+    market.db.run_now(lasting.answer, market.renter, asked(market)[0].id, "accepted", T0 + HOUR)
+    agent.report(END - 1_000)
+    lapsing_report(market, contract, END + 100)
+    meters = market.db.run_now(segments.between, market.renter, END, END + HOUR)
+    assert {meter.rate for meter in meters if meter.kind == metering.GPU} == {nano("0.25")}
 
 
 @pytest.mark.parametrize("word", ["rejected", None])

@@ -242,13 +242,15 @@ def test_only_a_member_can_have_a_members_limit(market: Market) -> None:
         limited(market, "7", Period.DAY, scope=Scope.MEMBER, scope_id=77)
 
 
-def test_traffic_that_passes_a_limit_is_borne_by_the_house(market: Market) -> None:
+def test_traffic_that_passes_a_limit_is_paid_by_nobody(market: Market) -> None:
     agent = market.machine(1, prices=FREE_DISK)
     limited(market, "2", Period.TOTAL)
     contract = running(market, agent)
     agent.moved(contract.id, T0 + HOUR, up=500 * 10**9)  # five dollars' worth
     market.db.run_now(lapsing.settle, contract.id, T0 + HOUR)
     assert market.spendable(T0 + HOUR) == nano(98)
+    assert market.db.run_now(metering.balance, market.host, T0 + HOUR).earnings == nano(2)
+    assert spent(market, T0 + HOUR) == nano(2)
     run_loop(market, T0 + HOUR)
     assert market.instance(contract.id).intended is Intended.STOPPED
     market.audit()

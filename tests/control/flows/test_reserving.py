@@ -18,6 +18,7 @@ from mercato.control.store import contracts, purses
 from mercato.market import errors
 from mercato.market.contract import Contract, Kind
 from mercato.market.ids import ContractId
+from mercato.market.instance import Intended
 from mercato.market.ledger import deposit_of
 from mercato.market.money import NANO, PPM, NanoUsd, NanoUsdPerGbMonth, NanoUsdPerHour, nano
 from tests.control.market import HOUR, T0, Agent, Market, open_market
@@ -225,3 +226,42 @@ def test_the_silent_part_of_a_reservation_is_not_drawn_from_its_deposit(market: 
     market.db.run_now(renting.destroy, market.renter, contract.id, T0 + 9 * HOUR)
     assert market.spendable(T0 + 9 * HOUR) == nano(100) - rate, "in full: its host is silent"
     market.audit()
+
+
+@pytest.mark.parametrize("silent_s", [0, 40])
+def test_the_discount_counts_from_the_last_proof_at_which_it_began(
+    market: Market, silent_s: int
+) -> None:
+    agent, contract = rented(market)
+    market.db.run_now(paying.add_credit, market.renter, nano(1_000), "more", T0)
+    agent.report(T0 + HOUR)
+    at_ms = T0 + HOUR + silent_s * 1_000
+    prepay(market, contract.id, "576", at_ms)
+    agent.report(at_ms + 1_000)
+    end_ms = at_ms + MONTH // 2
+    agent.report(end_ms)
+    before = market.spendable(end_ms)
+    market.db.run_now(renting.destroy, market.renter, contract.id, end_ms)
+    late = nano("0.8") * silent_s * 1_000 // HOUR  # discounted from the last proof on, and saved
+    taken = late + late // 4 * 105 // 100
+    assert abs(market.spendable(end_ms) - before - nano("212.4") + taken) <= 2
+    market.audit()
+
+
+def test_what_a_deposit_pays_for_starts_though_the_account_has_little_credit(
+    market: Market,
+) -> None:
+    prices = {"gpu": NanoUsdPerHour(nano(1)), "disk": NanoUsdPerGbMonth(nano("7.2"))}
+    agent = market.machine(2, prices=prices)
+    kept = market.rent(market.offer(agent, 2)).contract
+    market.rent(market.offer(agent, 3), running=False)  # 0.1 dollars an hour for its disk
+    agent.settle(T0)
+    prepay(market, kept.id, "95", T0)
+    market.db.run_now(renting.stop, market.renter, kept.id, T0 + 1_000)
+    agent.settle(T0 + 2_000)
+    now_ms = T0 + 30 * HOUR
+    agent.report(now_ms)
+    assert market.spendable(now_ms) < nano("2.4"), "less than a day of the other's disk"
+    market.db.run_now(renting.start, market.renter, kept.id, now_ms)
+    agent.settle(now_ms)
+    assert market.instance(kept.id).intended is Intended.RUNNING

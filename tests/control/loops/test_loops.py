@@ -20,6 +20,7 @@ def run(market: Market, name: str, now_ms: int) -> Report:
     """Run one loop twice; the first report. The second is all zeros."""
     loop = next(one for one in loops(market.db, market.house, T0) if one.name == name)
     report = loop.activate(now_ms)
+    assert "failed" not in report
     assert not any(loop.activate(now_ms).values())
     market.audit()
     return report

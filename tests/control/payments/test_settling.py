@@ -10,7 +10,7 @@ from mercato.control.flows import crediting, metering, renting, settling
 from mercato.control.loops.loop import Report
 from mercato.control.loops.money import money_loops
 from mercato.control.payments.manual import Manual
-from mercato.control.payments.provider import NotFromProvider, Outcome
+from mercato.control.payments.provider import NoAnswer, NotFromProvider, Outcome
 from mercato.control.payments.providers import BY_HAND, Providers
 from mercato.control.payments.stripe import Stripe
 from mercato.control.store import events, payments, purses
@@ -137,6 +137,52 @@ def test_a_crash_after_the_answer_and_before_it_was_written_charges_once(
     for _ in range(2):
         market.db.run_now(settling.end, payment.id, outcome, T0 + 61_000)
     assert market.spendable(T0 + 61_000) == nano(125)
+
+
+def test_a_payment_whose_answer_was_lost_is_asked_for_in_the_same_words(
+    market: Market, fake: FakeStripe
+) -> None:
+    with_card(market)
+    payment = paid_in(market, "25")
+    fake.troubles.append("lost")
+    run(market, "payments", T0, through(fake))
+    with_card(market, DECLINED)  # another card, saved meanwhile
+    run(market, "payments", T0 + 60_000, through(fake))
+    assert state(market, payment.id).state is State.SUCCEEDED
+    assert [intent["payment_method"] for intent in fake.of("payment_intent")] == ["pm_good"]
+    assert market.spendable(T0 + 60_000) == nano(125)
+    row = market.db.run_now(lambda tx: tx.one("select asked from payments"))
+    assert row is not None
+    assert b"pm_good" not in row["asked"], "it is sealed"
+
+
+def test_a_checkout_that_is_asked_for_again_leads_back_to_the_same_page(
+    market: Market, fake: FakeStripe
+) -> None:
+    payment = paid_in(market, "50", Purpose.CHECKOUT)
+    begun = market.db.run_now(
+        settling.begin, payment.id, T0, market.house, early=True, return_url="http://market/paid"
+    )
+    assert begun is not None
+    fake.troubles.append("lost")
+    with pytest.raises(NoAnswer):
+        through(fake).ask("stripe", begun.ask, makes=True)
+    assert run(market, "payments", T0 + 60_000, through(fake)) == {"asked": 1, "unanswered": 0}
+    assert state(market, payment.id).state is State.WAITING
+    assert len(fake.of("checkout.session")) == 1
+
+
+def test_a_key_that_was_used_for_another_form_says_nothing_of_the_payment(
+    market: Market, fake: FakeStripe
+) -> None:
+    with_card(market)
+    payment = paid_in(market, "25")
+    begun = market.db.run_now(settling.begin, payment.id, T0, market.house)
+    assert begun is not None
+    through(fake).ask("stripe", begun.ask, makes=True)
+    other = replace(begun.ask, method=replace(begun.ask.method, card="pm_other"))
+    with pytest.raises(NoAnswer, match="Keys can only be used"):
+        through(fake).ask("stripe", other, makes=True)
 
 
 def test_a_declined_card_says_why_and_gives_nothing(market: Market, fake: FakeStripe) -> None:
@@ -289,6 +335,22 @@ def test_a_payout_that_fails_comes_back(market: Market, fake: FakeStripe) -> Non
     run(market, "payments", FRIDAY + 7 * DAY, through(fake))
     assert market.db.run_now(purses.balance, earnings_of(market.host)) == nano(30)
     assert told(market, market.host)[0] == "payment_failed"
+
+
+def test_a_payout_whose_answer_was_lost_goes_where_it_was_sent(
+    market: Market, fake: FakeStripe
+) -> None:
+    earned(market, "30")
+    pays_to(market, "acct_1")
+    run(market, "payouts", FRIDAY, through(fake))
+    fake.troubles.append("lost")
+    at_ms = FRIDAY + 7 * DAY
+    run(market, "payments", at_ms, through(fake))
+    pays_to(market, "acct_2")
+    run(market, "payments", at_ms + 60_000, through(fake))
+    assert [one["destination"] for one in fake.of("transfer")] == ["acct_1"]
+    assert market.db.run_now(purses.balance, earnings_of(market.host)) == 0
+    assert told(market, market.host)[0] == "payout_paid"
 
 
 def test_by_hand_the_operator_says_what_became_of_it(market: Market) -> None:

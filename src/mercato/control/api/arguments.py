@@ -14,6 +14,11 @@ from mercato.market import errors
 
 LARGEST: Final = 1e15
 
+DEPTH_MAX: Final = 100
+"""So many lists and objects may be in one another: what is asked is still to be walked through,
+last of all after it was done, for the audit log."""
+TOO_DEEP: Final = f"Lists and objects may be in one another at most {DEPTH_MAX} deep."
+
 
 def merged(
     path: Mapping[str, Any],
@@ -25,6 +30,9 @@ def merged(
 
     Clients put some arguments in the query of a POST and some in the body of a GET; both are read
     everywhere. The body wins over the query and the path over both.
+
+    Raises:
+        InvalidRequest: when lists and objects are in one another, too many deep.
     """
     texts = _text_fields(takes)
     arguments: dict[str, Any] = {
@@ -34,7 +42,23 @@ def merged(
         arguments.update(body)
     arguments.update(path)
     arguments.pop("api_key", None)
+    if _is_too_deep(arguments):
+        raise errors.InvalidRequest(TOO_DEEP)
     return arguments
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def read(takes: Any, arguments: Mapping[str, Any]) -> Any:

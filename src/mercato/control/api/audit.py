@@ -18,6 +18,7 @@ SECRET: Final = frozenset(
         "extra",
         "image_login",
         "key_params",
+        "launch_args",
         "password",
         "backup_code",
         "payout_to",

@@ -7,7 +7,7 @@ import msgspec
 from mercato.control.api.call import Call, Done
 from mercato.control.api.creating import BID_MAX
 from mercato.control.api.times import seconds
-from mercato.control.flows import bidding, trying
+from mercato.control.flows import bidding, limiting, trying
 from mercato.control.flows.trying import Trial
 from mercato.control.store import clearings, machines
 from mercato.control.store.clearings import Clearing
@@ -52,7 +52,7 @@ def bid_of(price: float) -> NanoUsdPerHour:
 async def change_bid(call: Call, asked: NewBid) -> Bid:
     """Bid another price for an interruptible instance."""
     price, outcome = await call.services.db.run(
-        bidding.change_bid,
+        limiting.on_behalf(call.who.scopes, bidding.change_bid),
         call.account,
         ContractId(asked.id),
         None if asked.price is None else bid_of(asked.price),
@@ -79,7 +79,7 @@ class Reschedule(msgspec.Struct, frozen=True, kw_only=True):
 async def reschedule(call: Call, asked: Reschedule) -> Done:
     """Say whether an instance may come back on any equal GPUs of its machine."""
     await call.services.db.run(
-        bidding.reschedule,
+        limiting.on_behalf(call.who.scopes, bidding.reschedule),
         call.account,
         ContractId(asked.id),
         call.now_ms,

@@ -8,12 +8,13 @@ import msgspec
 
 from mercato.control.api.auth import new_secret
 from mercato.control.api.call import Call
+from mercato.control.api.caller import Caller
 from mercato.control.api.launching import LaunchRequest, changed_launch, launch_of
 from mercato.control.api.offers import offer_ids
 from mercato.control.api.shapes import InstanceRow, instance_row
 from mercato.control.api.volumes import SIZE_GB_DEFAULT, checked_size_mb
 from mercato.control.db import Tx
-from mercato.control.flows import renting, templating
+from mercato.control.flows import limiting, renting, templating
 from mercato.control.flows.desired import unsealed
 from mercato.control.flows.house import House
 from mercato.control.flows.renting import Minted, RentRequest
@@ -305,9 +306,7 @@ async def update(call: Call, asked: Update) -> Updated:
     """Make an instance anew from other settings or another template, keeping its GPUs."""
     template = await template_of(call, asked)
     house = call.services.house
-    view = await call.services.db.run(
-        _update, call.account, asked, template, call.now_ms, house=house
-    )
+    view = await call.services.db.run(_update, call.who, asked, template, call.now_ms, house=house)
     return Updated(
         updated_instance=instance_row(view, house.box, call.now_ms),
         msg=f"Instance {asked.id} will be made anew; its data is lost.",
@@ -316,13 +315,14 @@ async def update(call: Call, asked: Update) -> Updated:
 
 def _update(
     tx: Tx,
-    renter: AccountId,
+    who: Caller,
     asked: Update,
     template: StoredTemplate | None,
     now_ms: int,
     *,
     house: House,
 ) -> views.InstanceView:
+    renter = who.account
     instance = instances.get(tx, ContractId(asked.id))
     if instance is None or instance.renter_id != renter:
         raise errors.NoSuchInstance(f"You have no instance {asked.id}.")
@@ -331,7 +331,8 @@ def _update(
     named = (instance.template_id, instance.template_hash)
     kept = (named[0], named[1]) if named[0] is not None and named[1] is not None else None
     origin = (TemplateId(template.id), template.hash_id) if template else kept
-    renting.update(tx, renter, instance.id, launch, origin, now_ms, house=house)
+    update = limiting.on_behalf(who.scopes, renting.update)
+    update(tx, renter, instance.id, launch, origin, now_ms, house=house)
     view = views.instance(tx, renter, instance.id)
     assert view is not None, "a destroyed one was refused above"
     return view

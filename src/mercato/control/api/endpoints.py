@@ -1,11 +1,10 @@
 """Serverless endpoints and worker groups, in the API's own names."""
 
-import re
 from typing import Any, Final
 
 import msgspec
 
-from mercato.catalog.language import parse, parse_text
+from mercato.catalog.language import parse, parse_text, written
 from mercato.control.api.auth import new_secret
 from mercato.control.api.call import Call, Done, Nothing
 from mercato.control.api.caller import Caller
@@ -373,36 +372,11 @@ def search_text(given: str | dict[str, Any] | list[Any]) -> str:
     if isinstance(given, list):
         text = " ".join(str(part) for part in given)
     elif isinstance(given, dict):
-        text = " ".join(_clauses(given))
+        text = written(given, OFFERS)
     else:
         text = given
     parse(parse_text(_checked_text(text, "search_params"), OFFERS), OFFERS)
     return text
-
-
-_SIGNS: Final = {"eq": "=", "neq": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-_PLAIN = re.compile(r"[\w.+-]+")
-
-
-def _clauses(query: dict[str, Any]) -> list[str]:
-    clauses: list[str] = []
-    for name, conditions in query.items():
-        asked = conditions if isinstance(conditions, dict) else {"eq": conditions}
-        for operator, value in asked.items():
-            values = value if isinstance(value, list) else [value]
-            written = [_written(one) for one in values]
-            if operator in {"in", "notin"}:
-                clauses.append(f"{name} {operator} [{','.join(written)}]")
-            elif operator in _SIGNS and len(written) == 1:
-                clauses.append(f"{name}{_SIGNS[operator]}{written[0]}")
-            else:
-                raise errors.InvalidQuery(f"{name!r} cannot be compared by {operator!r}.")
-    return clauses
-
-
-def _written(value: object) -> str:
-    text = str(value)
-    return text if _PLAIN.fullmatch(text) else text.replace(" ", "_")
 
 
 async def change_group(call: Call, asked: GroupOf) -> Done:

@@ -11,8 +11,6 @@ from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
-import psycopg
-import psycopg_pool
 
 from mercato.control.api import rolling
 from mercato.control.api.auth import KeyRing, new_secret
@@ -27,7 +25,7 @@ from mercato.control.api.offer_book import OfferBook
 from mercato.control.api.shapes import UNPROVEN_RELIABILITY
 from mercato.control.blobs.blobs import Blobs, BlobsTrouble
 from mercato.control.clock import Clock
-from mercato.control.db import Database, Tx
+from mercato.control.db import AWAY, Database, Tx
 from mercato.control.flows import deploying, owning, serving, templating
 from mercato.control.flows.house import House
 from mercato.control.flows.renting import Minted, RentRequest
@@ -105,7 +103,7 @@ class Recruiter:
         """Run a flow; a database that cannot be reached is a lost connection to the engine."""
         try:
             return await self.db.run(flow, *args, **kwargs)
-        except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as lost:
+        except AWAY as lost:
             raise ConnectionError(f"the market's database cannot be reached: {lost}") from lost
 
     async def fleet(self) -> Fleet:

@@ -12,8 +12,10 @@ from mercato.control.api.times import seconds
 from mercato.control.db import Tx
 from mercato.control.flows import hosting, lasting, volumes
 from mercato.control.flows.house import Rules
-from mercato.control.store import contracts, listings, machine_views, machines, volume_listings
+from mercato.control.store import contracts, listings, machine_views, volume_listings
+from mercato.control.store.listings import StoredListing
 from mercato.control.store.machine_views import MachineView
+from mercato.control.store.machines import Machine
 from mercato.market import errors
 from mercato.market.hardware import Hardware
 from mercato.market.ids import AccountId, MachineId
@@ -26,7 +28,7 @@ from mercato.market.money import (
     dollars,
     nano,
 )
-from mercato.market.volume import default_listing_mb
+from mercato.market.volume import VolumeListing, default_listing_mb
 from mercato.wire import agent as wire
 
 _PRICING: Final = {False: "bid", True: "uniform"}
@@ -36,6 +38,7 @@ OCCUPANCY: Final = {"ondemand": "D", "reserved": "R", "bid": "I"}
 GPU_PRICE_MAX: Final = 1_000.0
 """Dollars for a GPU and hour: more is a slip of the keyboard."""
 OTHER_PRICE_MAX: Final = 100.0
+DISK_PRICE_DEFAULT: Final = nano(0.10)
 DISCOUNT_DEFAULT: Final = 0.4
 
 
@@ -209,28 +212,35 @@ async def show_machine(call: Call, asked: ById) -> list[MachineRow]:
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host asks for a machine; dollars per GPU and hour, GB and month, GB."""
+    """What a host asks for a machine; dollars per GPU and hour, GB and month, GB.
+
+    What is left out of a machine that is on sale stays as it is, but for `min_chunk`.
+    """
 
     machine: int
     price_gpu: float | None = None
-    """As it is now when left out."""
+    """Needed unless the machine is on sale."""
     price_disk: float | None = None
+    """0.10 when left out."""
     price_inetu: float | None = None
+    """0 when left out, as is the next."""
     price_inetd: float | None = None
     price_min_bid: float | None = None
+    """`price_gpu` when left out; one that is the same as `price_gpu` stays the same as it."""
     bid_notice: float | None = None
-    """Seconds that a bid is warned before it is displaced; this and the next two are our own, and
-    stay as they are when left out."""
+    """Seconds that a bid is warned before it is displaced; this and the next two are our own."""
     bid_min_run: float | None = None
     """Seconds for which no other bid displaces one that won."""
     bid_pricing: Literal["bid", "uniform"] | None = None
     """Whether winners pay what they bid or what they had to beat."""
     min_chunk: int | None = None
+    """1 when left out, always: the official client cannot leave it out."""
     end_date: float | None = None
-    """Seconds since the epoch."""
+    """Seconds since the epoch; never when left out."""
     credit_discount_max: float | None = None
+    """0.4 when left out."""
     duration: str | int | float | None = None
-    """Like `3 months`, or seconds; the end date then moves with the days."""
+    """Like `3 months`, or seconds, instead of an end date, which then moves with the days."""
     vol_size: float | None = None
     """Gigabytes that may be let as volumes; half of what is free when left out, 0 for none."""
     vol_price: float | None = None
@@ -249,60 +259,79 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 async def list_machine(call: Call, asked: Asking) -> Listed:
     """Put a machine on sale, or change its terms."""
-    discount = DISCOUNT_DEFAULT if asked.credit_discount_max is None else asked.credit_discount_max
-    duration = None if asked.duration in {None, ""} else str(asked.duration)
-    end_at_ms = None if asked.end_date is None else int(asked.end_date * MS_PER_S)
-    if end_at_ms is None and duration is not None:
-        end_at_ms = call.now_ms + duration_ms(duration)
-    gpu = asked.price_gpu
-    if gpu is None:
-        gpu = (await show_machine(call, ById(id=asked.machine)))[0].listed_gpu_cost
-    if gpu is None:
-        raise errors.InvalidPrice("Say what a GPU costs an hour: price_gpu.")
-    asking = hosting.Asking(
-        prices=_prices(asked, gpu),
-        min_chunk=1 if asked.min_chunk is None else asked.min_chunk,
-        end_at_ms=end_at_ms,
-        duration=duration,
-        credit_discount_max=discount,
-    )
     listing, extended = await call.services.db.run(
-        _list, call.account, asked, asking, call.now_ms, call.services.house.rules
+        _list, call.account, asked, call.now_ms, call.services.house.rules
     )
     return Listed(
         msg=f"Machine {asked.machine} is on sale.", extended=extended, listing_id=listing.id
     )
 
 
-def _list(
-    tx: Tx, host: AccountId, asked: Asking, asking: hosting.Asking, now_ms: int, rules: Rules
-) -> tuple[Listing, int]:
-    """List the machine, and its volumes unless their size is 0; how many contracts go on."""
-    machine = MachineId(asked.machine)
-    asking = msgspec.structs.replace(asking, bids=_bid_terms(tx, machine, asked, rules))
-    listing = hosting.list_machine(tx, host, machine, asking, now_ms, rules)
+def _list(tx: Tx, host: AccountId, asked: Asking, now_ms: int, rules: Rules) -> tuple[Listing, int]:
+    """List the machine, and its volumes unless they are not let; how many contracts go on."""
+    machine = hosting.mine(tx, host, MachineId(asked.machine))
+    stands, lets = listings.on_sale(tx, machine.id), volume_listings.on_sale(tx, machine.id)
+    asking = _terms(asked, stands, rules, now_ms)
+    listing = hosting.list_machine(tx, host, machine.id, asking, now_ms, rules)
     extended = lasting.extend(tx, listing, now_ms)
-    if asked.vol_size == 0:
-        volume_listings.close(tx, machine, now_ms)
+    size_mb = _volumes_mb(tx, machine, asked, stands, lets)
+    if size_mb == 0:
+        volume_listings.close(tx, machine.id, now_ms)
         return listing, extended
-    stored = machines.get(tx, machine)
-    assert stored is not None, machine
-    free_mb = int(stored.hardware.disk.size_gb * MB_PER_GB) - contracts.disk_mb_on(tx, machine)
-    size_mb = (
-        default_listing_mb(free_mb) if asked.vol_size is None else int(asked.vol_size * MB_PER_GB)
-    )
-    price = asking.prices.disk
+    price = asking.prices.disk if lets is None else lets.price
     if asked.vol_price is not None:
         price = NanoUsdPerGbMonth(checked_price("vol_price", asked.vol_price, OTHER_PRICE_MAX))
-    if size_mb > 0:
-        volumes.list_volumes(tx, host, machine, size_mb, price, now_ms, rules)
+    volumes.list_volumes(tx, host, machine.id, size_mb, price, now_ms, rules)
     return listing, extended
 
 
-def _bid_terms(tx: Tx, machine: MachineId, asked: Asking, rules: Rules) -> BidTerms:
+def _volumes_mb(
+    tx: Tx,
+    machine: Machine,
+    asked: Asking,
+    stands: StoredListing | None,
+    lets: VolumeListing | None,
+) -> int:
+    """How much may be let as volumes: as asked, or as now, or else half of what is free."""
+    if asked.vol_size is not None:
+        return int(asked.vol_size * MB_PER_GB)
+    disk_mb = int(machine.hardware.disk.size_gb * MB_PER_GB)
+    if stands is not None:
+        return 0 if lets is None else min(lets.size_mb, disk_mb)
+    return max(0, default_listing_mb(disk_mb - contracts.disk_mb_on(tx, machine.id)))
+
+
+def _terms(
+    asked: Asking, stands: StoredListing | None, rules: Rules, now_ms: int
+) -> hosting.Asking:
+    """What is asked from now on: what the request says, else what stands, else the defaults."""
+    now = None if stands is None else stands.listing
+    end_at_ms, duration = _end(asked, stands, now_ms)
+    discount = asked.credit_discount_max
+    if discount is None:
+        discount = DISCOUNT_DEFAULT if now is None else now.credit_discount_max
+    return hosting.Asking(
+        prices=_prices(asked, None if now is None else now.prices),
+        min_chunk=1 if asked.min_chunk is None else asked.min_chunk,
+        end_at_ms=end_at_ms,
+        duration=duration,
+        credit_discount_max=discount,
+        bids=_bid_terms(asked, rules.bids if now is None else now.bids),
+    )
+
+
+def _end(asked: Asking, stands: StoredListing | None, now_ms: int) -> tuple[int | None, str | None]:
+    """When it ends, and after how long when that moves with the days."""
+    duration = None if asked.duration in {None, ""} else str(asked.duration)
+    if asked.end_date is not None:
+        return int(asked.end_date * MS_PER_S), duration
+    if duration is not None:
+        return now_ms + duration_ms(duration), duration
+    return (None, None) if stands is None else (stands.listing.end_at_ms, stands.duration)
+
+
+def _bid_terms(asked: Asking, now: BidTerms) -> BidTerms:
     """On what terms bids are taken: those of now, but for what is asked."""
-    stands = listings.on_sale(tx, machine)
-    now = rules.bids if stands is None else stands.listing.bids
     notice, run, pricing = asked.bid_notice, asked.bid_min_run, asked.bid_pricing
     return BidTerms(
         notice_ms=now.notice_ms if notice is None else int(notice * MS_PER_S),
@@ -311,26 +340,27 @@ def _bid_terms(tx: Tx, machine: MachineId, asked: Asking, rules: Rules) -> BidTe
     )
 
 
-def _prices(asked: Asking, price_gpu: float) -> Prices:
-    gpu = checked_price("price_gpu", price_gpu, GPU_PRICE_MAX)
-    least = asked.price_min_bid
+def _prices(asked: Asking, now: Prices | None) -> Prices:
+    """The prices that are asked, each where it is not said as it is now, or as is usual."""
+
+    def price(name: str, most: float, otherwise: int) -> int:
+        said: float | None = getattr(asked, name)
+        return otherwise if said is None else checked_price(name, said, most)
+
+    if asked.price_gpu is None and now is None:
+        raise errors.InvalidPrice("Say what a GPU costs an hour: price_gpu.")
+    gpu = price("price_gpu", GPU_PRICE_MAX, now.gpu if now else 0)
+    # Who never said what a bid is at least, wants no less of one than of anybody.
+    floor = gpu if now is None or now.bid_floor == now.gpu else now.bid_floor
     return Prices(
         gpu=NanoUsdPerHour(gpu),
         disk=NanoUsdPerGbMonth(
-            checked_price("price_disk", _or(asked.price_disk, 0.10), OTHER_PRICE_MAX)
+            price("price_disk", OTHER_PRICE_MAX, now.disk if now else DISK_PRICE_DEFAULT)
         ),
-        up=NanoUsdPerGb(checked_price("price_inetu", _or(asked.price_inetu, 0.0), OTHER_PRICE_MAX)),
-        down=NanoUsdPerGb(
-            checked_price("price_inetd", _or(asked.price_inetd, 0.0), OTHER_PRICE_MAX)
-        ),
-        bid_floor=NanoUsdPerHour(
-            gpu if least is None else checked_price("price_min_bid", least, GPU_PRICE_MAX)
-        ),
+        up=NanoUsdPerGb(price("price_inetu", OTHER_PRICE_MAX, now.up if now else 0)),
+        down=NanoUsdPerGb(price("price_inetd", OTHER_PRICE_MAX, now.down if now else 0)),
+        bid_floor=NanoUsdPerHour(price("price_min_bid", GPU_PRICE_MAX, floor)),
     )
-
-
-def _or(price: float | None, default: float) -> float:
-    return default if price is None else price
 
 
 def checked_price(name: str, price: float, most: float) -> int:

@@ -12,7 +12,7 @@ from mercato.control.api.call import Call, Done, Nothing
 from mercato.control.api.keys import ById, ShownSshKey, checked_public_key, shown_ssh_key
 from mercato.control.api.shapes import FIELDS, InstanceRow, instance_row
 from mercato.control.db import Tx
-from mercato.control.flows import renting
+from mercato.control.flows import limiting, renting
 from mercato.control.store import instances as stored
 from mercato.control.store import ssh_keys, views
 from mercato.market import errors
@@ -60,14 +60,14 @@ async def list_page(call: Call, asked: InstancesQuery) -> InstancesPage:
     order = selecting.order_of(asked.order_by, FIELDS)
     everything = [msgspec.structs.asdict(row) for row in await _rows(call)]
     found = [row for row in everything if selecting.matches(row, conditions)]
-    rest = selecting.after(selecting.ordered(found, order), asked.after_token)
+    rest = selecting.after(selecting.ordered(found, order), asked.after_token, order)
     page = rest[:limit]
     columns = asked.select_cols if asked.select_cols and asked.select_cols != ["*"] else None
     shown = page if columns is None else [{name: row.get(name) for name in columns} for row in page]
     return InstancesPage(
         instances=list(shown),
         instances_found=len(page),
-        next_token=selecting.token_after(page[-1]) if len(rest) > limit else None,
+        next_token=selecting.token_after(page[-1], order) if len(rest) > limit else None,
         total_instances=len(found),
         label_counts=dict(Counter(row["label"] or "" for row in everything)),
     )
@@ -154,8 +154,9 @@ Flow = Callable[[Tx, AccountId, ContractId, int], None]
 
 
 def _start(call: Call) -> Flow:
-    """Starting asks for credit by the house's rules."""
-    return partial(renting.start, rules=call.services.house.rules)
+    """Starting asks for credit by the house's rules, and for the limits on who asks."""
+    start = partial(renting.start, rules=call.services.house.rules)
+    return limiting.on_behalf(call.who.scopes, start)
 
 
 class ChangeMany(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,7 +230,8 @@ async def reboot(call: Call, asked: ById) -> Done:
 
 async def recycle(call: Call, asked: ById) -> Done:
     """Make an instance's container anew from its image, keeping its GPUs."""
-    await call.services.db.run(renting.recycle, call.account, ContractId(asked.id), call.now_ms)
+    recycle = limiting.on_behalf(call.who.scopes, renting.recycle)
+    await call.services.db.run(recycle, call.account, ContractId(asked.id), call.now_ms)
     return Done(msg=f"Instance {asked.id} will be made anew from its image.")
 
 

@@ -18,6 +18,7 @@ from mercato.control.store.ssh_keys import SshKey
 from mercato.market import errors
 from mercato.market.access import GRANTABLE, SCOPES, Permission, within
 from mercato.market.ids import AccountId, ApiKeyId, SshKeyId
+from mercato.market.limits import Scope
 
 NAME_MAX: Final = 256
 PUBLIC_KEY_MAX: Final = 16_384
@@ -184,7 +185,7 @@ def _create_api_key(  # noqa: PLR0913 - who asks, and each part of the key
     *,
     by: ApiKeyId,
 ) -> ApiKeyId:
-    limiting.require_unlimited(tx, by)
+    limiting.require_unlimited(tx, account, {Scope.KEY: int(by)})
     if member is not None and teams.role_of(tx, account, member) is None:
         raise errors.NotFound(f"You are not a member of a team {account}.")
     if len(api_keys.of_account(tx, account)) >= KEYS_MAX:
@@ -253,7 +254,7 @@ async def reset_api_key(call: Call, asked: Nothing) -> ResetKey:  # noqa: ARG001
 
 
 def _reset(tx: Tx, account: AccountId, old: ApiKeyId, secret: str, now_ms: int) -> None:
-    limiting.require_unlimited(tx, old)
+    limiting.require_unlimited(tx, account, {Scope.KEY: int(old)})
     kept = {key.id: key for key in api_keys.of_account(tx, account)}
     if old not in kept:
         raise errors.NotAuthenticated("Invalid user key")

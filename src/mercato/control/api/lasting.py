@@ -5,14 +5,15 @@ from typing import Any
 import msgspec
 
 from mercato.control.api.call import Call, Done
+from mercato.control.api.caller import Caller
 from mercato.control.api.times import seconds
 from mercato.control.db import Tx
-from mercato.control.flows import lasting
+from mercato.control.flows import lasting, limiting
 from mercato.control.store import contracts, machines, maintenances, price_increases
 from mercato.control.store.maintenances import Maintenance, Window
 from mercato.control.store.price_increases import PriceIncrease
 from mercato.market.contract import Contract
-from mercato.market.ids import AccountId, MachineId
+from mercato.market.ids import AccountId, ContractId, MachineId
 from mercato.market.money import MS_PER_HOUR, MS_PER_S, PPM, dollars
 
 S_PER_HOUR = MS_PER_HOUR // MS_PER_S
@@ -138,11 +139,16 @@ async def reject_price_increase(call: Call, asked: WhichIncrease) -> Answered:
     return await _answer(call, asked, "rejected")
 
 
+def _said(tx: Tx, who: Caller, number: int, answered: str, now_ms: int) -> ContractId:
+    contract = lasting.answer(tx, who.account, number, answered, now_ms)
+    if answered == "accepted":
+        limiting.answers_for(tx, who.account, who.scopes, contract)
+    return contract
+
+
 async def _answer(call: Call, asked: WhichIncrease, answered: str) -> Answered:
     number = asked.pending_price_increase_id
-    contract = await call.services.db.run(
-        lasting.answer, call.account, number, answered, call.now_ms
-    )
+    contract = await call.services.db.run(_said, call.who, number, answered, call.now_ms)
     return Answered(
         pending_price_increase_id=number,
         contract_id=contract,

@@ -7,8 +7,11 @@ compared with those known here: a change that nobody told of is found then.
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final
 
 import psycopg
@@ -33,6 +36,8 @@ LOOK_EVERY_S: Final = 2.0
 AT_ONCE_MAX: Final = 500
 """Machines read in one transaction."""
 AGAIN_S: Final = 0.5
+SEEN_WITHIN_S: Final = 0.25
+"""No answer waits longer for the offers to follow what it did."""
 
 _log = structlog.get_logger("mercato.offers")
 
@@ -61,8 +66,12 @@ class OfferBook:
         self._known: dict[MachineId, tuple[int, bool]] = {}
         self._ids: dict[MachineId, frozenset[int]] = {}
         self._models: set[tuple[str, int]] = set()
-        self._dirty: set[MachineId] = set()
+        self._dirty: dict[MachineId, None] = {}
+        """Those to be read anew, in the order in which they were poked."""
         self._poked = asyncio.Event()
+        self._begun = self._taken = 0
+        """Batches of them, those that could not be read left out."""
+        self._took = asyncio.Condition()
         self._sorted_at_s = 0.0
         self.ready = False
         """False until the offers have been read once."""
@@ -73,8 +82,21 @@ class OfferBook:
 
     def poke(self, machines: Iterable[MachineId]) -> None:
         """Say that what is on sale on these machines may have changed."""
-        self._dirty.update(machines)
+        self._dirty.update(dict.fromkeys(machines))
         self._poked.set()
+
+    async def seen(self) -> None:
+        """Return once all that was said so far is in the offers.
+
+        So that whoever rents, lists or ends something finds that in its next search. A market too
+        busy for that answers after `SEEN_WITHIN_S`.
+        """
+        due = self._begun + math.ceil(len(self._dirty) / AT_ONCE_MAX)
+        if self._taken >= due:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SEEN_WITHIN_S), self._took:
+                await self._took.wait_for(lambda: self._taken >= due)
 
     def search(
         self, body: Mapping[str, Any], searcher: int, before: bytes = b"[", after: bytes = b"]"
@@ -130,17 +152,25 @@ class OfferBook:
             await asyncio.wait_for(self._poked.wait(), LOOK_EVERY_S)
         except TimeoutError:
             now = await self._db.run(sales.generations)
-            self._dirty.update(one for one, at in now.items() if self._known.get(one) != at)
+            changed = (one for one, at in now.items() if self._known.get(one) != at)
+            self._dirty.update(dict.fromkeys(changed))
 
     async def _catch_up(self) -> None:
         while self._dirty:
             self._poked.clear()
-            some = [self._dirty.pop() for _ in range(min(AT_ONCE_MAX, len(self._dirty)))]
+            some = list(islice(self._dirty, AT_ONCE_MAX))
+            for one in some:
+                del self._dirty[one]
+            self._begun += 1
             try:
                 await self._take(await self._db.run(sales.of_machines, some))
             except BaseException:
-                self._dirty.update(some)
+                self._begun -= 1
+                self._dirty.update(dict.fromkeys(some))
                 raise
+            async with self._took:
+                self._taken += 1
+                self._took.notify_all()
         self._poked.clear()
 
     async def _sort(self) -> None:
@@ -159,7 +189,7 @@ class OfferBook:
         upserted: dict[int, Mapping[str, object]] = {}
         removed: set[int] = set()
         for sale in found:
-            rows = rows_of(sale)
+            rows = _rows_or_none(sale)
             removed |= self._ids.get(sale.machine, frozenset()) - rows.keys()
             upserted.update(rows)
             self._ids[sale.machine] = frozenset(rows)
@@ -205,6 +235,15 @@ def rows_of(sale: Sale) -> dict[int, dict[str, object]]:
     return rows
 
 
+def _rows_or_none(sale: Sale) -> dict[int, dict[str, object]]:
+    """The rows of a machine; none of one whose report cannot be read, so that all others stay."""
+    try:
+        return rows_of(sale)
+    except Exception:  # noqa: BLE001 - whatever a host reported is told and logged
+        _log.exception("offers_of_machine_failed", machine=sale.machine)
+        return {}
+
+
 def _min_bid(sale: Sale, offer: Offer) -> float | None:
     """The least dollars an hour that win a slice now; None when no bid does."""
     if not offer.rentable:
@@ -214,10 +253,12 @@ def _min_bid(sale: Sale, offer: Offer) -> float | None:
 
 
 def volume_row(sale: Sale) -> dict[str, object] | None:
-    """A machine's volume offer as a row of the catalog; None when it lets none."""
+    """A machine's volume offer as a row of the catalog; None when nothing of it can be had."""
     if sale.listing is None or sale.volumes is None:
         return None
-    whole = next(iter(rows_of(sale).values()))
+    whole = next(iter(_rows_or_none(sale).values()), None)
+    if whole is None:  # it has fewer GPUs than its smallest slice
+        return None
     fields = _volume_fields(sale)
     return whole | {
         "id": sale.volumes.id,

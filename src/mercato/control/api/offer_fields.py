@@ -106,8 +106,9 @@ def _luck(of: Values, ask: Ask) -> Floats:
 
 
 def _duration(of: Values, ask: Ask) -> Floats:
-    end = np.nan_to_num(of("end_date"), nan=ask.now_ms / 1_000 + _OPEN_ENDED_S)
-    return np.asarray(np.maximum(0, end - ask.now_ms / 1_000), dtype=np.float64)
+    now_s = ask.now_ms / 1_000
+    end = np.where(np.isinf(of("end_date")), now_s + _OPEN_ENDED_S, of("end_date"))
+    return np.asarray(np.maximum(0, end - now_s), dtype=np.float64)
 
 
 def _one_space(text: str) -> str:
@@ -173,7 +174,6 @@ _FLOATS: Final = [
     "reliability_mult",
     "expected_reliability",
     "start_date",
-    "end_date",
     "platform_fee",
     "avail_vol_dph",
     "avail_vol_size",
@@ -308,6 +308,8 @@ OFFERS: Final = Schema(
         Column("gpu_name", Kind.STRING, fold=_one_space),
         Column("geolocation", Kind.STRING, fold=_country),
         Column("external", Kind.BOOL, missing=0.0),
+        # A listing without an end ends after any date that is asked for.
+        Column("end_date", Kind.FLOAT, missing=float("inf")),
         Column("verified", Kind.BOOL, read=lambda row: row.get("verification") == "verified"),
         Column("datacenter", Kind.BOOL, read=lambda row: row.get("hosting_type") == 1),
         Column(
@@ -406,8 +408,9 @@ def row_of(
     """An offer as a row of the catalog; prices in dollars, sizes in the API's units."""
     share = len(offer.gpus) / offer.gpus_total
     model, cpu = hardware.gpu_model, hardware.cpu
-    version = [int(part) if part.isdigit() else 0 for part in model.driver_version.split(".")]
-    major, minor, patch = (*version, 0, 0, 0)[:3]
+    parts = [*model.driver_version.split("."), "0", "0"][:3]
+    # The last of its digits, for Python refuses to read very many.
+    major, minor, patch = (int(one[-9:]) if one.isdecimal() else 0 for one in parts)
     up, down = dollars(offer.up), dollars(offer.down)
     return {
         "id": offer.id,

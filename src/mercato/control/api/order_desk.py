@@ -46,7 +46,13 @@ class OrderDesk:
         self._waiting = StandingQueries(OFFERS, cost_of)
         self._seen: deque[Mapping[str, object]] = deque()
         self._due = asyncio.Event()
-        self._stale = True
+        self._pokes = 1
+        self._read_at = 0
+        """How often it had been poked when what is read now was asked for."""
+
+    @property
+    def _stale(self) -> bool:
+        return self._read_at != self._pokes
 
     def offered(self, rows: Mapping[int, Mapping[str, object]]) -> None:
         """Say which offers came or changed."""
@@ -55,27 +61,24 @@ class OrderDesk:
             self._due.set()
 
     def poke(self) -> None:
-        """Say that orders were placed or closed elsewhere."""
-        self._stale = True
+        """Say that orders were placed or closed.
+
+        Every offer that comes from now on is shown to those placed before this was called.
+        """
+        self._pokes += 1
         self._due.set()
 
     async def run(self) -> None:
         """Fill what can be filled until cancelled."""
         while True:
+            self._due.clear()
             try:
-                if self._stale:
-                    self._stale = False
-                    await self._read()
-                while self._seen:
-                    await self._show(self._seen.popleft())
+                await self._catch_up()
             except (psycopg.Error, psycopg_pool.PoolTimeout) as problem:
-                self._stale = True
+                self.poke()
                 _log.warning("orders_behind", problem=str(problem))
                 await asyncio.sleep(AGAIN_S)
-                continue
-            self._due.clear()
-            if not self._seen and not self._stale:
-                await self._due.wait()
+            await self._due.wait()
 
     async def fill(self, order: int, offer: OfferId) -> ContractId | None:
         """Rent an offer for an order; None when it was taken, or the order waits no more."""
@@ -89,12 +92,23 @@ class OrderDesk:
             await self._db.run(ordering.fail, order, str(refusal), now_ms)
             return None
 
+    async def _catch_up(self) -> None:
+        """Show every offer to every order; none while orders were placed that are not read yet."""
+        while self._stale or self._seen:
+            if self._stale:
+                await self._read()
+            else:
+                await self._show(self._seen[0])
+                self._seen.popleft()
+
     async def _read(self) -> None:
+        asked_at = self._pokes
         orders = {order.id: order for order in await self._db.run(standing_orders.resting)}
         for gone in set(self._waiting.ids()) - orders.keys():
             self._waiting.remove(gone)
         for order in orders.values():
             self._waiting.add(_standing(order))
+        self._read_at = asked_at
 
     async def _show(self, row: Mapping[str, object]) -> None:
         for standing in self._waiting.answered_by(row, self._clock.now_ms()):

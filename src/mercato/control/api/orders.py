@@ -108,6 +108,7 @@ async def place(call: Call, asked: NewOrder) -> Placed:
         ),
         call.now_ms,
     )
+    call.services.orders.poke()  # first: an offer that the search is too early for is shown to it
     await _at_once(call, order)
     now = await call.services.db.run(standing_orders.get, order.id)
     assert now is not None

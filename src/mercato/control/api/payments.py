@@ -123,13 +123,14 @@ async def pay_in(call: Call, asked: PayIn) -> Checkout:
 
 async def _ask(call: Call, payment: int, return_url: str) -> Outcome:
     services = call.services
-    begun = await services.db.run(settling.begin, payment, call.now_ms, services.house, early=True)
+    begun = await services.db.run(
+        settling.begin, payment, call.now_ms, services.house, early=True, return_url=return_url
+    )
     if begun is None:
         raise errors.Conflict(f"Payment {payment} has ended; begin another.")
-    ask = msgspec.structs.replace(begun.ask, return_url=return_url)
     try:
         return await anyio.to_thread.run_sync(
-            lambda: services.providers.ask(begun.provider, ask, makes=begun.makes)
+            lambda: services.providers.ask(begun.provider, begun.ask, makes=begun.makes)
         )
     except NoAnswer:
         raise errors.HostUnavailable(

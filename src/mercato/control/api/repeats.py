@@ -39,9 +39,12 @@ KEY_MAX: Final = 255
 
 
 def digest_of(route: Route, call: Call) -> bytes:
-    """Names a request: the same method, path and arguments have the same digest."""
-    told = msgspec.json.encode((route.method, route.path, call.arguments), order="sorted")
-    return hashlib.sha256(told).digest()
+    """Names a request: the same key, method, path and arguments have the same digest.
+
+    Another key of the account may reach less far: what this one was answered is not its to read.
+    """
+    told = (call.who.key, route.method, route.path, call.arguments)
+    return hashlib.sha256(msgspec.json.encode(told, order="sorted")).digest()
 
 
 class OutcomeUnknown(errors.Conflict):
@@ -86,7 +89,7 @@ async def once(call: Call, route: Route, do: Callable[[Call], Awaitable[Response
     """Do it, or answer what it came to when this key did it before.
 
     Raises:
-        KeyReused: when the key came with another request before.
+        KeyReused: when the key came with another request, or by another API key, before.
         Conflict: when the first request of this key is still at work.
         OutcomeUnknown: when it changed something and its answer was lost.
     """
@@ -129,7 +132,10 @@ def _claim(
     known = replies.find(tx, account, key, now_ms - KEPT_MS)
     if known is not None:
         if known.digest != digest:
-            raise KeyReused("This Idempotency-Key was used for another request. Take a new one.")
+            raise KeyReused(
+                "This Idempotency-Key was used for another request, or with another API key. Take a"
+                " new one."
+            )
         if known.status is not None:
             return known
         if now_ms - known.at_ms < AT_WORK_MS:

@@ -8,7 +8,7 @@ from mercato.control.api.call import Call
 from mercato.control.api.errors import PrepayWithoutCredit
 from mercato.control.api.keys import ById
 from mercato.control.db import Tx
-from mercato.control.flows import reserving
+from mercato.control.flows import limiting, reserving
 from mercato.control.flows.reserving import Standing
 from mercato.control.store import instances
 from mercato.market import errors
@@ -44,7 +44,7 @@ async def prepay(call: Call, asked: Prepayment) -> Prepaid:
         raise errors.InvalidPrice(f"amount must be above 0 and at most {PREPAY_MAX:g} dollars.")
     try:
         deposit = await call.services.db.run(
-            reserving.prepay,
+            limiting.on_behalf(call.who.scopes, reserving.prepay),
             call.account,
             ContractId(asked.id),
             NanoUsd(nano(asked.amount)),

@@ -19,6 +19,7 @@ from mercato.control.api import (
     health,
     hosting,
     instances,
+    invoices,
     keys,
     lasting,
     later,
@@ -226,9 +227,9 @@ HOSTING: Final = (
 
 MONEY: Final = (
     Route("GET", f"{V0}/charges", P.BILLING_READ, money.list_charges),
-    Route("GET", f"{V1}/invoices", P.BILLING_READ, money.list_invoices),
-    Route("GET", f"{V0}/invoices", P.BILLING_READ, money.search_invoices),
-    Route("GET", f"{V0}/users/me/invoices", P.BILLING_READ, money.list_old_invoices),
+    Route("GET", f"{V1}/invoices", P.BILLING_READ, invoices.list_invoices),
+    Route("GET", f"{V0}/invoices", P.BILLING_READ, invoices.search_invoices),
+    Route("GET", f"{V0}/users/me/invoices", P.BILLING_READ, invoices.list_old_invoices),
     Route("GET", f"{V0}/users/me/machine-earnings", P.BILLING_READ, earnings.show_earnings),
     Route("GET", f"{V0}/payments", P.BILLING_READ, payments.list_payments),
     Route("POST", f"{V0}/payments", P.BILLING_WRITE, payments.pay_in),

@@ -4,7 +4,6 @@ Offers have their own engine in catalog/; a person's instances, templates and ch
 """
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
@@ -13,6 +12,9 @@ import msgspec
 from mercato.market import errors
 
 OPERATORS: Final = frozenset({"eq", "neq", "gt", "gte", "lt", "lte", "in", "notin"})
+
+SORTED_BY_MAX: Final = 256
+"""So many characters of a text decide its place: a token, which has them too, is part of a URL."""
 
 Row = Mapping[str, Any]
 Order = list[tuple[str, str]]
@@ -149,7 +151,7 @@ def order_of(asked: Any, columns: frozenset[str]) -> Order:
                 pass
             case _:
                 raise errors.InvalidQuery(f"{one!r} in order_by names no column.")
-        if column not in columns or direction not in {"asc", "desc"}:
+        if column not in columns or direction not in ("asc", "desc"):
             raise errors.InvalidQuery(f"Cannot order by {column!r} {direction!r}.")
         order.append((column, direction))
     if not any(column == "id" for column, _ in order):
@@ -171,32 +173,51 @@ def ordered(rows: Sequence[Row], order: Order) -> list[Row]:
 def _sortable(value: Any) -> tuple[int, Any]:
     if isinstance(value, int | float):
         return (0, value)
-    return (1, str(value))
+    return (1, str(value)[:SORTED_BY_MAX])
 
 
-def token_after(row: Row) -> str:
-    """A token that continues after `row`."""
-    return base64.urlsafe_b64encode(msgspec.json.encode({"values": {"id": row["id"]}})).decode()
+class _Last(msgspec.Struct, frozen=True):
+    """The row after which a page goes on, as it was: its id and what it was ordered by."""
+
+    values: dict[str, bool | int | float | str | None]
 
 
-def after(rows: Sequence[Row], token: str | None) -> Sequence[Row]:
-    """The rows that follow the one named by `token`.
+def token_after(row: Row, order: Order) -> str:
+    """A token that continues after `row` in this order."""
+    values = {
+        column: None if row[column] is None else _sortable(row[column])[1]
+        for column in ("id", *(column for column, _ in order))
+    }
+    return base64.urlsafe_b64encode(msgspec.json.encode(_Last(values))).decode()
 
-    A row that has gone since is no reason to begin again: the list then continues after the ids
-    below its own.
+
+def after(rows: Sequence[Row], token: str | None, order: Order) -> Sequence[Row]:
+    """The rows, which are in this order, that follow the one named by `token`.
+
+    A row that has gone since is no reason to begin again, nor to end: the list then goes on with
+    what would have come after it.
 
     Raises:
-        InvalidToken: when the token is not one of ours.
+        InvalidToken: when the token is not one of ours, or of another order.
     """
     if not token:
         return rows
     try:
-        last = msgspec.json.decode(base64.urlsafe_b64decode(token.encode()))["values"]["id"]
-    except (binascii.Error, ValueError, TypeError, KeyError, msgspec.DecodeError):
+        last = msgspec.json.decode(base64.urlsafe_b64decode(token.encode()), type=_Last).values
+        for index, row in enumerate(rows):
+            if row["id"] == last["id"]:
+                return rows[index + 1 :]
+        return [row for row in rows if _follows(row, last, order)]
+    except (ValueError, KeyError, RecursionError):
         raise InvalidToken("after_token is not a token that this server gave.") from None
-    for index, row in enumerate(rows):
-        if row["id"] == last:
-            return rows[index + 1 :]
-    if not isinstance(last, int):
-        raise InvalidToken("after_token is not a token that this server gave.")
-    return [row for row in rows if isinstance(row["id"], int) and row["id"] > last]
+
+
+def _follows(row: Row, last: Row, order: Order) -> bool:
+    """Whether a row comes after the last one, as `ordered` orders them."""
+    for column, direction in order:
+        value, before = row.get(column), last[column]
+        if (value is None) != (before is None):
+            return value is None
+        if value is not None and _sortable(value) != _sortable(before):
+            return (_sortable(value) > _sortable(before)) == (direction == "asc")
+    return False

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
-import psycopg_pool
 import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -35,6 +34,7 @@ from mercato.control.api.paths import Methods, Paths, normalised
 from mercato.control.api.route import Route
 from mercato.control.api.services import Services
 from mercato.control.blobs.blobs import BlobsTrouble
+from mercato.control.db import AWAY
 from mercato.market import errors
 from mercato.market.access import Permission
 
@@ -94,9 +94,9 @@ class Api:
         query = dict(request.query_params)
         now_ms = self._services.clock.now_ms()
         secret = key_of(request.headers, query, body)
-        caller = await self._caller(route, secret)
-        seen.caller = caller
         ip = request.client.host if request.client else ""
+        caller = await self._caller(route, secret, ip, now_ms)
+        seen.caller = caller
         self._limit(route, caller, ip, now_ms)
         given = arguments.merged(in_path, query, body, route.takes)
         authorize(route, caller, given)
@@ -126,8 +126,10 @@ class Api:
 
     async def _do(self, route: Route, call: Call, asked: object) -> Response:
         answer = await route.handle(call, asked)
-        if route.mutates and call.caller is not None:
-            await audit.record(call, route)
+        if route.mutates:
+            await self._services.offers.seen()
+            if call.caller is not None:
+                await audit.record(call, route)
         return as_response(answer)
 
     def _methods(self, path: str) -> tuple[Methods, Mapping[str, Any]]:
@@ -156,10 +158,17 @@ class Api:
                 raise too_large
         return bytes(raw)
 
-    async def _caller(self, route: Route, secret: str | None) -> Caller | None:
+    async def _caller(
+        self, route: Route, secret: str | None, ip: str, now_ms: int
+    ) -> Caller | None:
+        """Whose key came; who guesses keys is limited like whoever has none."""
         if secret is None or (route.permission is Permission.PUBLIC and not route.knows_caller):
             return None
-        return await self._services.keys.caller(secret)
+        try:
+            return await self._services.keys.caller(secret)
+        except errors.NotAuthenticated:
+            self._limit(route, None, ip, now_ms)
+            raise
 
     def _limit(self, route: Route, caller: Caller | None, ip: str, now_ms: int) -> None:
         who = f"key:{caller.key}" if caller else f"ip:{ip}"
@@ -238,11 +247,14 @@ def _refuse(problem: Exception, request_id: str, *, in_body: bool) -> Response:
             headers = _headers(problem)
             if in_body and status not in _READ_BY_STATUS:
                 return Response(error_body(code, message, also=True), 200, headers, JSON)
+        case RecursionError():
+            status, code = HTTPStatus.BAD_REQUEST, errors.InvalidRequest.code
+            message = arguments.TOO_DEEP
         case psycopg.DataError() | UnicodeEncodeError():
             # NUL bytes, lone surrogates, numbers past 64 bits: found by the database first.
             status, code = HTTPStatus.BAD_REQUEST, errors.InvalidRequest.code
             message = "An argument has a character or a number that cannot be stored."
-        case psycopg.OperationalError() | psycopg_pool.PoolTimeout():
+        case _ if isinstance(problem, AWAY):
             _log.error("database_unavailable", id=request_id, problem=str(problem))
             status, code = HTTPStatus.SERVICE_UNAVAILABLE, "database_unavailable"
             message = "The market's database cannot be reached now. Try again in a moment."

@@ -90,7 +90,7 @@ async def create_team(call: Call, asked: WantedTeam) -> MadeTeam:
 
 def _create(tx: Tx, who: Caller, wanted: NewTeam, now_ms: int, rules: Rules) -> AccountId:
     if wanted.credit > 0:
-        limiting.require_unlimited(tx, who.key)
+        limiting.require_unlimited(tx, who.account, who.scopes)
     return teaming.create(tx, who.account, wanted, now_ms, rules)
 
 

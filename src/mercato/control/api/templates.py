@@ -175,7 +175,7 @@ def _filters(given: dict[str, Any] | str | None) -> dict[str, Any]:
     if isinstance(given, str):
         try:
             given = msgspec.json.decode(given) if given.strip() else {}
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             given = None
         if not isinstance(given, dict):
             raise errors.InvalidRequest("extra_filters must be an object, or its JSON text.")

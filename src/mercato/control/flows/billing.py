@@ -3,13 +3,12 @@
 import msgspec
 
 from mercato.control.db import Tx
-from mercato.control.store import compensations, segments, transfers
+from mercato.control.store import compensations, segments, usage_records
 from mercato.control.store.compensations import Compensation
 from mercato.market.ids import AccountId, ContractId
-from mercato.market.ledger import Transfer
 from mercato.market.meter import Segment
-from mercato.market.money import MS_PER_HOUR, NanoUsd, accrued, transfer_cost
-from mercato.market.reserving import forfeited
+from mercato.market.money import MS_PER_HOUR, NanoUsd, accrued
+from mercato.market.usage import Metered, Moved, Record
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,17 +31,17 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def lines(tx: Tx, renter: AccountId, from_ms: int, to_ms: int, now_ms: int) -> list[Line]:
-    """A renter's bill for a time range, running meters up to now, oldest first."""
+    """A renter's bill for a time range, running meters up to now, oldest first.
+
+    What was not charged has a line of its own below zero, so that a bill sums to what was.
+    """
     until_ms = min(to_ms, now_ms)
     found = [
         _span(segment, from_ms, until_ms)
         for segment in segments.between(tx, renter, from_ms, until_ms)
     ]
-    for moved in transfers.charges(tx, renter, from_ms, to_ms):
-        if moved.about["item"] in {"up", "down"}:
-            found.append(_moved_bytes(moved))
-        elif moved.about["item"] == "early_end":
-            found.append(_early_end(moved))
+    for record in usage_records.between(tx, renter, from_ms, to_ms):
+        found += _recorded(record)
     for unproven in compensations.between(tx, renter, from_ms, to_ms):
         found += _compensated(unproven)
     return sorted(found, key=lambda line: (line.start_ms, line.contract, line.kind))
@@ -83,32 +82,31 @@ def _compensated(unproven: Compensation) -> list[Line]:
     return [line, back]
 
 
-def _early_end(moved: Transfer) -> Line:
-    assert moved.contract_id is not None
-    amount = forfeited(moved.about["left"], moved.about["saved"])
-    return Line(
-        contract=moved.contract_id,
-        kind="early_end",
-        start_ms=moved.at_ms,
-        end_ms=moved.at_ms,
-        quantity=1,
-        rate=amount,
-        amount=amount,
-    )
+def _recorded(record: Record) -> list[Line]:
+    """What a charge came to, when no meter's span says it, and what of it was not charged."""
+    line = _charged(record)
+    charged = [] if isinstance(record.use, Metered) else [line]
+    if record.goodwill == 0:
+        return charged
+    waived = isinstance(record.use, Moved)
+    note = "not charged: more than credit and limits bear" if waived else "borne by the house"
+    back = msgspec.structs.replace(line, amount=NanoUsd(-record.goodwill), note=note)
+    return [*charged, back]
 
 
-def _moved_bytes(moved: Transfer) -> Line:
-    assert moved.contract_id is not None
-    about = moved.about
-    price = about["price"]
+def _charged(record: Record) -> Line:
+    use = record.use
+    quantity, rate = 1.0, int(record.amount)
+    if isinstance(use, Metered):
+        quantity, rate = record.goodwill / max(1, use.rate), int(use.rate)
+    elif isinstance(use, Moved):
+        quantity, rate = use.to_bytes - use.from_bytes, int(use.price)
     return Line(
-        contract=moved.contract_id,
-        kind=about["item"],
-        start_ms=moved.at_ms,
-        end_ms=moved.at_ms,
-        quantity=about["to_bytes"] - about["from_bytes"],
-        rate=price,
-        amount=NanoUsd(
-            transfer_cost(price, about["to_bytes"]) - transfer_cost(price, about["from_bytes"])
-        ),
+        contract=record.contract,
+        kind=use.item,
+        start_ms=record.issued_at_ms,
+        end_ms=record.issued_at_ms,
+        quantity=quantity,
+        rate=rate,
+        amount=record.amount,
     )

@@ -8,7 +8,7 @@ from mercato.market.contract import Contract
 from mercato.market.ids import Cause
 from mercato.market.ledger import Charge, Transfer, credit_of, deposit_of, shared_out
 from mercato.market.money import NanoUsd
-from mercato.market.usage import Record, Use, cost
+from mercato.market.usage import Moved, Record, Use, cost
 
 
 def charge(
@@ -24,8 +24,9 @@ def charge(
     """Charge a contract's renter for a use, from its deposit or from the credit; how much.
 
     What the purse lacks (the server was down when it ran dry) and what is more than `allowed` (a
-    spending limit has room for no more) the house gives. The caller stands
-    in the renter's queue; a cause that was charged before charges nothing.
+    spending limit has room for no more) the house gives; of traffic, which is the host's word, the
+    host goes without. The caller stands in the renter's queue; a cause that was charged before
+    charges nothing.
     """
     amount = cost(use)
     if amount <= 0 or transfers.moved(tx, cause):
@@ -41,6 +42,7 @@ def charge(
         platform_fee_ppm=contract.terms.platform_fee_ppm,
         about=msgspec.to_builtins(use),
         allowed=allowed,
+        made_good=not isinstance(use, Moved),
     )
     in_purse = NanoUsd(purses.balance(tx, payer))
     for transfer in shared_out(owed, in_purse, now_ms):

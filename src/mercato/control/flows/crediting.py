@@ -151,8 +151,12 @@ def _long_warned(tx: Tx, account: AccountId, now_ms: int, rules: Rules) -> bool:
 
 
 def _stop(tx: Tx, account: AccountId, now: Position, rules: Rules) -> int:
-    """Stop what draws on credit, as of the moment at which only what disks need was left."""
-    dry_ms = now.fell_to_ms(kept_for_disks(now, rules.credit))
+    """Stop what draws on credit, as of the moment at which only what disks need was left.
+
+    Bytes take credit as they are counted, and no GPU time that was used before.
+    """
+    alone = metering.timed(tx, account, now.at_ms)
+    dry_ms = alone.fell_to_ms(kept_for_disks(alone, rules.credit))
     running = [one for one in _on_credit(tx, account) if one.intended is Intended.RUNNING]
     for one in running:
         end_meter(tx, contracts.get(tx, one.id), metering.GPU, dry_ms, now.at_ms, rules)
@@ -161,13 +165,19 @@ def _stop(tx: Tx, account: AccountId, now: Position, rules: Rules) -> int:
 
 
 def _destroy(tx: Tx, account: AccountId, now_ms: int) -> int:
-    live = _on_credit(tx, account)
-    for one in live:
-        renting.destroy(tx, account, one.id, now_ms, Reason.NO_CREDIT)
-    kept = stored_volumes.live_of(tx, account)
+    """End what credit pays for, and what mounts it; what was prepaid for that is credit again."""
+    kept = [
+        one.id
+        for one in stored_volumes.live_of(tx, account)
+        if contracts.get(tx, one.id).host != account
+    ]
+    ended = {one.id for one in _on_credit(tx, account)}
+    ended |= {mounting for one in kept for mounting in stored_volumes.used_by(tx, one)}
+    for instance in sorted(ended):
+        renting.destroy(tx, account, instance, now_ms, Reason.NO_CREDIT)
     for volume in kept:
-        volumes.delete(tx, account, volume.id, now_ms, Reason.NO_CREDIT)
-    return len(live) + len(kept)
+        volumes.delete(tx, account, volume, now_ms, Reason.NO_CREDIT)
+    return len(ended) + len(kept)
 
 
 def _on_credit(tx: Tx, account: AccountId) -> list[Instance]:

@@ -17,16 +17,19 @@ from mercato.market.money import NanoUsd, accrued
 def end_meter(
     tx: Tx, contract: Contract, kind: str, at_ms: int, now_ms: int, rules: Rules = STANDARD
 ) -> None:
-    """Charge a meter to the moment at which it had to end, and end it there."""
+    """Charge a meter to the moment at which it had to end, and end it there.
+
+    What was charged past that moment stays charged, and its host is not paid for it again.
+    """
     segment = segments.running(tx, contract.id, kind)
     if segment is None:
         return
     machine = machines.at_front(tx, contract.machine)
     proven_ms = proving.gpu_time_until(machine, now_ms, rules)
-    ended_ms = max(min(at_ms, proven_ms), segment.from_ms)
+    ended_ms = max(min(at_ms, proven_ms), segment.from_ms, segment.posted_until_ms)
     metering.close_meter(tx, contract, kind, ended_ms, now_ms)
     delivered = NanoUsd(
-        accrued(segment.rate, max(0, proven_ms - segment.from_ms))
+        accrued(segment.rate, max(ended_ms, proven_ms) - segment.from_ms)
         - accrued(segment.rate, ended_ms - segment.from_ms)
     )
     if delivered > 0:

@@ -1,7 +1,8 @@
 """What happens when a spending limit is reached: the account is told, or what runs is stopped.
 
 A limit is looked at as of the moment at which it had to be, however late somebody looks: GPU time
-is charged to that moment and no further, and what its host delivered after it the house pays.
+is charged to that moment and no further, and what its host delivered after it the house pays. What
+was used before a limit was set, or lowered, is not given back: the moment is then that of the deed.
 """
 
 from typing import Final
@@ -16,6 +17,7 @@ from mercato.control.store import (
     instances,
     limits,
 )
+from mercato.control.store import volumes as stored_volumes
 from mercato.control.store.events import Event
 from mercato.market.ids import ContractId
 from mercato.market.instance import Intended, Reason
@@ -45,8 +47,8 @@ def look(tx: Tx, limit_id: int, now_ms: int, rules: Rules = STANDARD) -> Report:
             limits.look_at(tx, limit_id, acts_at_ms(limit, now, at_ms, care))
             continue
         _tell(tx, limit, at_ms, now_ms, report)
-        if limit.action is Action.STOP and _stop(tx, limit, reached_ms, now_ms, rules, report):
-            continue  # looked at anew: every stop has written when
+        if limit.action is Action.STOP and _stop(tx, limit, at_ms, now_ms, rules, report):
+            continue  # looked at anew, with what is left
         limits.look_at(tx, limit_id, limit.window(at_ms).to_ms)
     return report
 
@@ -68,7 +70,7 @@ def _tell(tx: Tx, limit: Limit, at_ms: int, now_ms: int, report: Report) -> None
     report["told"] += 1
 
 
-def _stop(tx: Tx, limit: Limit, reached_ms: int, now_ms: int, rules: Rules, report: Report) -> bool:
+def _stop(tx: Tx, limit: Limit, at_ms: int, now_ms: int, rules: Rules, report: Report) -> bool:
     """Stop what runs; when nothing does and a total is used up, end what is left. Did anything?"""
     done = False
     covered = limits.contracts_of(tx, limit)
@@ -76,17 +78,29 @@ def _stop(tx: Tx, limit: Limit, reached_ms: int, now_ms: int, rules: Rules, repo
         instance, contract = instances.get(tx, one), contracts.get(tx, one)
         runs = instance is not None and instance.intended is Intended.RUNNING
         if runs and contract.terms.gpu > 0:
-            end_meter(tx, contract, metering.GPU, reached_ms, now_ms, rules)
+            end_meter(tx, contract, metering.GPU, at_ms, now_ms, rules)
             renting.stop(tx, limit.account_id, one, now_ms, Reason.SPENDING_LIMIT)
             report["stopped"] += 1
             done = True
     if not done and limit.period is Period.TOTAL:
-        for one in covered:
-            end_meter(tx, contracts.get(tx, one), metering.DISK, reached_ms, now_ms, rules)
+        for one in _endable(tx, covered):
+            end_meter(tx, contracts.get(tx, one), metering.DISK, at_ms, now_ms, rules)
             _destroy(tx, limit, one, now_ms)
             report["destroyed"] += 1
             done = True
     return done
+
+
+def _endable(tx: Tx, covered: list[ContractId]) -> list[ContractId]:
+    """What of it was not told to end yet: instances, then volumes that nothing else mounts."""
+    there, kept = [], []
+    for one in covered:
+        instance, volume = instances.get(tx, one), stored_volumes.get(tx, one)
+        if instance is not None and instance.intended is not Intended.DESTROYED:
+            there.append(one)
+        elif volume is not None and volume.deleted_at_ms is None:
+            kept.append(one)
+    return there + [one for one in kept if set(stored_volumes.used_by(tx, one)) <= set(there)]
 
 
 def _destroy(tx: Tx, limit: Limit, contract: ContractId, now_ms: int) -> None:

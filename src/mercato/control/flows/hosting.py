@@ -31,10 +31,13 @@ from mercato.market.hardware import Hardware
 from mercato.market.ids import AccountId, ListingId, MachineId
 from mercato.market.instance import Intended
 from mercato.market.listing import BidTerms, Listing, Prices
-from mercato.market.money import MS_PER_HOUR, NanoUsdPerHour, nano
+from mercato.market.money import MS_PER_HOUR, NanoUsdPerHour, dollars, nano
+from mercato.market.offer import lettable
 
 CREDIT_DISCOUNT_MAX: Final = 0.5
 PRICE_MAX: Final = nano(1_000_000)
+TRAFFIC_PRICE_MAX: Final = nano(10)
+"""Of a GB, which only the host counts; the dearest clouds ask a hundredth."""
 NOTICE_MS_MAX: Final = MS_PER_HOUR
 RUN_MS_MIN_MAX: Final = 24 * MS_PER_HOUR
 
@@ -89,6 +92,8 @@ def join(
         )
     if hardware.gpu_count == 0:
         raise errors.InvalidRequest("The machine has no GPUs to let; declare some, or add one.")
+    if not lettable(hardware):
+        raise errors.InvalidRequest("The machine says a number of itself that no machine has.")
     trusted = hardware.simulated and rules.simulated_verified
     machine = machines.create(tx, host, hardware, "verified" if trusted else "unverified", now_ms)
     join_tokens.use(tx, token, machine.id)
@@ -126,8 +131,9 @@ def list_machine(
         InvalidRequest: when the smallest slice, end date or discount cannot be.
     """
     machine = mine(tx, host, machine_id)
-    _check(machine, asking, now_ms)
     stands = listings.on_sale(tx, machine_id)
+    _check_prices(asking.prices, None if stands is None else stands.listing.prices)
+    _check(machine, asking, now_ms)
     bids = asking.bids or (stands.listing.bids if stands is not None else rules.bids)
     _check_bids(bids, rules)
     wanted = Listing(
@@ -259,10 +265,19 @@ def mine(tx: Tx, host: AccountId, machine_id: MachineId) -> Machine:
     return machines.at_front(tx, machine_id)
 
 
-def _check(machine: Machine, asking: Asking, now_ms: int) -> None:
+def _check_prices(prices: Prices, before: Prices | None) -> None:
+    """What it is on sale at already was allowed once, and stays so."""
     for name in Prices.__struct_fields__:
-        if not 0 <= getattr(asking.prices, name) <= PRICE_MAX:
-            raise errors.InvalidPrice(f"The price `{name}` must be from 0 to 1,000,000 dollars.")
+        asked = getattr(prices, name)
+        most = TRAFFIC_PRICE_MAX if name in {"up", "down"} else PRICE_MAX
+        stands = before is not None and asked == getattr(before, name)
+        if not 0 <= asked <= most and not stands:
+            raise errors.InvalidPrice(
+                f"The price `{name}` must be from 0 to {dollars(most):,.0f} dollars."
+            )
+
+
+def _check(machine: Machine, asking: Asking, now_ms: int) -> None:
     chunk = asking.min_chunk
     if chunk < 1 or chunk & (chunk - 1) or chunk > machine.hardware.gpu_count:
         raise errors.InvalidRequest(

@@ -12,6 +12,7 @@ from mercato.control.store import (
     compensations,
     contracts,
     instances,
+    limits,
     listings,
     machines,
     segments,
@@ -26,10 +27,16 @@ Report = dict[str, int]
 
 
 def settle(tx: Tx, contract: ContractId, now_ms: int) -> int:
-    """Post what a contract has run up; how many transfers it took."""
+    """Post what a contract has run up; how many transfers it took.
+
+    No further than its host can prove, nor than a spending limit at which it had to stop.
+    """
     signed = contracts.get(tx, contract)
+    tx.queue(f"account:{signed.renter}")
     machine = machines.at_front(tx, signed.machine)
     until_ms = now_ms if machine.proven_at_ms is None else min(now_ms, machine.proven_at_ms)
+    due_ms = limits.due_of(tx, signed, now_ms)
+    until_ms = until_ms if due_ms is None else min(until_ms, due_ms)
     posted = metering.settle(tx, signed, until_ms, now_ms)
     metering.forecast(tx, signed.renter, now_ms)
     return posted

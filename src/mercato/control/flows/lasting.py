@@ -19,6 +19,7 @@ from mercato.control.store import (
     machines,
     maintenances,
     price_increases,
+    standings,
 )
 from mercato.control.store.maintenances import Window
 from mercato.control.store.price_increases import PriceIncrease
@@ -65,16 +66,17 @@ def extend(tx: Tx, listing: Listing, now_ms: int) -> int:
 
 
 def _asked(listing: Listing, contract: Contract) -> Terms:
-    """The terms that a listing would sign this contract at now. A bid is held to its floor."""
+    """The terms that a listing would sign this contract at now. A bid is raised to its floor."""
     until = msgspec.structs.replace(contract.terms, end_at_ms=listing.end_at_ms)
     if not contract.gpus:
         return until  # a volume
     fee, prices = listing.platform_fee_ppm, listing.prices
     interruptible = contract.terms.kind is Kind.INTERRUPTIBLE
-    gpu = prices.bid_floor if interruptible else prices.gpu
+    listed = with_fee((prices.bid_floor if interruptible else prices.gpu) * len(contract.gpus), fee)
+    gpu = max(listed, contract.terms.gpu) if interruptible else listed
     return msgspec.structs.replace(
         until,
-        gpu=NanoUsdPerHour(with_fee(gpu * len(contract.gpus), fee)),
+        gpu=NanoUsdPerHour(gpu),
         disk=NanoUsdPerGbMonth(with_fee(prices.disk, fee)),
         up=NanoUsdPerGb(with_fee(prices.up, fee)),
         down=NanoUsdPerGb(with_fee(prices.down, fee)),
@@ -134,14 +136,32 @@ def go_on(tx: Tx, contract: Contract, now_ms: int) -> bool:
         return False
     end_at_ms = contract.terms.end_at_ms
     assert end_at_ms is not None
-    contracts.amend(tx, contract.id, increase.applied_to(contract.terms), "price_increase", now_ms)
+    contracts.amend(tx, contract.id, _agreed(tx, increase, contract), "price_increase", now_ms)
     price_increases.close(tx, contract.id, now_ms)
     after = contracts.get(tx, contract.id)
-    metering.reprice(tx, contract, after, end_at_ms, now_ms)
+    metering.reprice(tx, contract, _priced(tx, after), end_at_ms, now_ms)
     clearing.clear(tx, contract.machine, now_ms)
     tell(tx, contract, "contract_extended", None, _until(after.terms.end_at_ms), now_ms)
     machines.changed(tx, contract.machine)
     return True
+
+
+def _agreed(tx: Tx, increase: PriceIncrease, contract: Contract) -> Terms:
+    """The terms that were accepted; a bid is what its renter bids now, or the floor asked."""
+    terms = increase.applied_to(contract.terms)
+    if contract.terms.kind is not Kind.INTERRUPTIBLE:
+        return terms
+    stored = listings.get(tx, increase.listing_id)
+    assert stored is not None, increase
+    return msgspec.structs.replace(terms, gpu=_asked(stored.listing, contract).gpu)
+
+
+def _priced(tx: Tx, contract: Contract) -> Contract:
+    """The contract at what its GPUs cost: a bid under uniform pricing at what it paid last."""
+    bids = standings.bid_terms_on(tx, contract.machine).get(contract.id)
+    if bids is None or not bids.uniform:
+        return contract
+    return clearing.charged(contract, standings.on(tx, contract.machine).get(contract.id))
 
 
 def roll(tx: Tx, machine_id: MachineId, now_ms: int) -> int:

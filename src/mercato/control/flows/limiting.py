@@ -6,8 +6,8 @@ running or told to run. When a limit will be reached is written whenever a rate 
 moment at which credit runs dry (metering.forecast); flows/enforcing.py acts on it.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 
@@ -16,7 +16,7 @@ from mercato.control.flows.house import STANDARD, Rules
 from mercato.control.store import api_keys, contracts, limits, teams
 from mercato.market import errors
 from mercato.market.contract import Contract
-from mercato.market.ids import AccountId, ApiKeyId
+from mercato.market.ids import AccountId, ContractId
 from mercato.market.limits import (
     Action,
     Care,
@@ -29,6 +29,9 @@ from mercato.market.limits import (
     told,
 )
 from mercato.market.money import MS_PER_HOUR, NanoUsd, dollars, nano
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LIMITS_MAX: Final = 100
 """Of one account: every grant asks all that cover it."""
@@ -217,23 +220,69 @@ def require(
             )
 
 
-def require_unlimited(tx: Tx, key: ApiKeyId) -> None:
-    """See that a key may do what would let its holder spend more than the key's limits say.
+def require_unlimited(tx: Tx, account: AccountId, scopes: Mapping[Scope, int]) -> None:
+    """See that a caller may do what would let it spend more than the limits on it say.
+
+    `scopes`: on whose behalf it acts in the account.
 
     Raises:
-        NotPermitted: when it has one.
+        NotPermitted: when one of them has a limit.
     """
-    if limits.are_set(tx, Scope.KEY, key):
-        raise errors.NotPermitted(
-            "This API key has a spending limit: it makes no other key, nor itself anew, and gives"
-            " no credit away. Use another key of the account."
-        )
+    for limit in limits.of_account(tx, account):
+        if scopes.get(limit.scope) == limit.scope_id:
+            who = "This API key has" if limit.scope is Scope.KEY else "You have"
+            raise errors.NotPermitted(
+                f"{who} a spending limit: a limited key makes no other, nor itself anew, and who"
+                " is limited gives no credit away. Use another key, or ask who set it."
+            )
+
+
+def answers_for(
+    tx: Tx, account: AccountId, scopes: Mapping[Scope, int], contract: ContractId
+) -> None:
+    """See that what a contract costs counts towards every limit that a caller is under.
+
+    `scopes`: on whose behalf the caller acts.
+
+    Raises:
+        NotPermitted: when a limit that stops them would not be asked.
+    """
+    elsewhere = scopes.items() - limits.scopes_of(tx, contract).items()
+    for limit in limits.of_account(tx, account) if elsewhere else ():
+        if limit.action is Action.STOP and (limit.scope, limit.scope_id) in elsewhere:
+            raise errors.NotPermitted(
+                f"There is a spending limit on {limit.scope.value} {limit.scope_id}, and contract"
+                f" {contract} does not count towards it, as another signed it: rent one of your"
+                " own, or have it done by who is not limited."
+            )
+
+
+def on_behalf(
+    scopes: Mapping[Scope, int],
+    flow: Callable[Concatenate[Tx, AccountId, ContractId, P], T],
+) -> Callable[Concatenate[Tx, AccountId, ContractId, P], T]:
+    """A flow that can have a contract cost more, for a caller who must answer for what it costs.
+
+    `scopes`: on whose behalf the caller acts. A lower price anybody may ask for. What the flow
+    refuses it refuses first; it is undone when the caller may not (`answers_for`).
+    """
+
+    def answered(
+        tx: Tx, account: AccountId, contract: ContractId, /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        before = contracts.find(tx, contract)
+        done = flow(tx, account, contract, *args, **kwargs)
+        if before is None or contracts.get(tx, contract).terms.gpu >= before.terms.gpu:
+            answers_for(tx, account, scopes, contract)
+        return done
+
+    return answered
 
 
 def left(tx: Tx, contract: Contract, now_ms: int) -> NanoUsd | None:
     """What a contract may still be charged for traffic that has moved; None when all of it.
 
-    What passes a limit the house bears: nobody could stop bytes that nobody had counted.
+    What passes a limit its renter does not pay: nobody could stop bytes that nobody had counted.
     """
     standing = [one for one in limits.of_account(tx, contract.renter) if one.action is Action.STOP]
     if not standing:
@@ -248,8 +297,15 @@ def left(tx: Tx, contract: Contract, now_ms: int) -> NanoUsd | None:
 
 
 def forecast(tx: Tx, account: AccountId, now_ms: int, rules: Rules = STANDARD) -> None:
-    """Write when each of an account's limits must be looked at; called as metering.forecast is."""
+    """Write when each of an account's limits must be looked at; called as metering.forecast is.
+
+    One that is due stays so until somebody has looked: what it had to stop ends at that moment.
+    """
     for limit in limits.of_account(tx, account):
-        now = spending(tx, limit, now_ms)
-        limits.look_at(tx, limit.id, acts_at_ms(limit, now, now_ms, care(rules)))
+        due_ms = limits.looked_at_next(tx, limit.id)
+        if due_ms is None or due_ms > now_ms:
+            now = spending(tx, limit, now_ms)
+            at_ms = acts_at_ms(limit, now, now_ms, care(rules))
+            # What it would have stopped before it was so is not taken back.
+            limits.look_at(tx, limit.id, None if at_ms is None else max(at_ms, now_ms))
         tx.poke("loop:limits")

@@ -175,7 +175,7 @@ def end_deposit(tx: Tx, contract: Contract, now_ms: int) -> None:
 
 
 def post_bytes(tx: Tx, contract: Contract, now_ms: int) -> int:
-    """Charge for the bytes an instance moved since they were last charged."""
+    """Charge for the bytes an instance moved since they were last charged, what can be borne."""
     instance = instances.get(tx, contract.id)
     if instance is None:
         return 0
@@ -187,7 +187,7 @@ def post_bytes(tx: Tx, contract: Contract, now_ms: int) -> int:
         use = Moved(item=way, price=price, from_bytes=before, to_bytes=total)
         cause = f"bytes:{contract.id}:{way}:{before}"
         if cost(use) > 0:
-            allowed = limiting.left(tx, contract, now_ms)
+            allowed = _left_for_bytes(tx, contract, now_ms)
             charge(tx, contract, use, prepaid=False, cause=cause, now_ms=now_ms, allowed=allowed)
             posted += 1
     if (instance.up_bytes, instance.down_bytes) != (
@@ -196,6 +196,13 @@ def post_bytes(tx: Tx, contract: Contract, now_ms: int) -> int:
     ):
         instances.posted_bytes(tx, contract.id, instance.up_bytes, instance.down_bytes)
     return posted
+
+
+def _left_for_bytes(tx: Tx, contract: Contract, now_ms: int) -> NanoUsd:
+    """What a renter can be charged for bytes: neither past a limit, nor what meters have run up."""
+    free = max(0, timed(tx, contract.renter, now_ms).spendable)
+    allowed = limiting.left(tx, contract, now_ms)
+    return NanoUsd(free if allowed is None else min(free, allowed))
 
 
 def _close(tx: Tx, contract: Contract, kind: str, to_ms: int, now_ms: int) -> int | None:
@@ -242,9 +249,19 @@ def _post(tx: Tx, contract: Contract, segment: Segment, to_ms: int, now_ms: int)
 
 
 def position(tx: Tx, account: AccountId, now_ms: int) -> Position:
-    """What an account can spend at `now_ms`, what draws on it, and what soon will."""
+    """What an account can spend at `now_ms`, what draws on it, and what soon will.
+
+    Bytes that were not charged yet take what is left, and no more: nobody owes the rest.
+    """
+    now = timed(tx, account, now_ms)
+    bytes_take = min(_unposted_bytes(tx, account), max(0, now.spendable))
+    return msgspec.structs.replace(now, spendable=NanoUsd(now.spendable - bytes_take))
+
+
+def timed(tx: Tx, account: AccountId, now_ms: int) -> Position:
+    """The same but for bytes that were not charged yet: what time alone has come to."""
     running = segments.running_of(tx, account)
-    purse = purses.balance(tx, credit_of(account)) - _unposted_bytes(tx, account)
+    purse = purses.balance(tx, credit_of(account))
     left = deposits.left(tx, account) if any(meter.prepaid for meter in running) else {}
     return credit.position(purse, running, left, now_ms)
 
@@ -329,8 +346,12 @@ def uncommitted(tx: Tx, account: AccountId, now_ms: int, rules: Rules = STANDARD
 
 
 def unaffordable(tx: Tx, contract: Contract, now_ms: int, rules: Rules = STANDARD) -> Reason | None:
-    """Why a contract that was told to run cannot be given its GPUs now; None when it can."""
-    if uncommitted(tx, contract.renter, now_ms, rules) < 0:
+    """Why a contract that was told to run cannot be given its GPUs now; None when it can.
+
+    Credit is no question while a deposit pays for them.
+    """
+    draws = gpu_on_credit(tx, contract, rules) > 0
+    if draws and uncommitted(tx, contract.renter, now_ms, rules) < 0:
         return Reason.NO_CREDIT
     scopes = limits.scopes_of(tx, contract.id)
     try:

@@ -8,6 +8,8 @@ report of the wanted container running, and ends with the last report that saw i
 
 from typing import Final
 
+import msgspec
+
 from mercato.control.db import Tx
 from mercato.control.flows import clearing, metering, volumes
 from mercato.control.flows.desired import OnMachine, desired, look
@@ -21,7 +23,9 @@ from mercato.market import errors
 from mercato.market.contract import Contract
 from mercato.market.ids import ContractId, MachineId
 from mercato.market.instance import Actual, Intended, Reason
+from mercato.market.offer import lettable
 from mercato.market.standing import Standing
+from mercato.market.traffic import believed
 from mercato.wire.agent import Desired, Observed, ObservedInstance
 
 MESSAGE_MAX: Final = 4_000
@@ -63,6 +67,8 @@ def observe(
 def _take_hardware(tx: Tx, machine: Machine, observed: Observed, now_ms: int) -> None:
     """Write what it is made of; a verified machine that lost something is no longer verified."""
     before, after = machine.hardware, observed.hardware
+    if not lettable(after):  # of what it says no offer can be made: what is known of it stays
+        return
     machines.set_hardware(tx, machine.id, after)
     reduced = (
         after.gpu_count < before.gpu_count
@@ -102,7 +108,8 @@ def _take_instances(
     meters = segments.kinds_running(tx, ids) if ids else set()
     freed = False
     for instance in there.instances:
-        one = seen.get(instance.id) or _absent(instance)
+        said = seen.get(instance.id) or _absent(instance)
+        one = _believed(tx, machine, instance, said, now_ms)
         _write(tx, instance, one, now_ms)
         holder, standing = instance.id in there.holders, there.standings.get(instance.id)
         signed = there.contracts[instance.id]
@@ -133,6 +140,32 @@ def _absent(instance: Instance) -> ObservedInstance:
         boots=instance.actual_boots,
         actual=Actual.ABSENT,
     )
+
+
+def _believed(
+    tx: Tx, machine: Machine, instance: Instance, said: ObservedInstance, now_ms: int
+) -> ObservedInstance:
+    """What a report says of an instance, with no more bytes than a link can have carried."""
+    since_ms = machine.joined_at_ms if machine.proven_at_ms is None else machine.proven_at_ms
+    elapsed_ms = now_ms - since_ms
+    up = believed(instance.up_bytes, said.up_bytes, elapsed_ms)
+    down = believed(instance.down_bytes, said.down_bytes, elapsed_ms)
+    if (up < said.up_bytes or down < said.down_bytes) and not events.happened(
+        tx, instance.id, "traffic_not_believed"
+    ):
+        events.record(
+            tx,
+            Event(
+                account_id=machine.host_id,
+                contract_id=instance.id,
+                machine_id=machine.id,
+                kind="traffic_not_believed",
+                message=f"It counts more bytes for instance {instance.id} than a link of 100 Gbit/s"
+                " carries; what is more is not believed.",
+                at_ms=now_ms,
+            ),
+        )
+    return msgspec.structs.replace(said, up_bytes=up, down_bytes=down)
 
 
 def _write(tx: Tx, instance: Instance, one: ObservedInstance, now_ms: int) -> None:

@@ -101,7 +101,7 @@ def prepay(
         renter_id=renter,
         months_ppm=months,
         discount_ppb=reserving.discount_ppb(months, max_ppm),
-        since_ms=before.since_ms if before is not None else now_ms,
+        since_ms=before.since_ms if before is not None else at_ms,
         used_up_at_ms=None,
     )
     deposits.write(tx, deposit)

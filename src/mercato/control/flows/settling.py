@@ -2,7 +2,8 @@
 
 Nobody holds a transaction while a provider is asked. `want` writes the payment; the loop calls
 `begin`, asks the provider with what `begin` answers, and hands the outcome to `end`. When the
-answer was lost, the payment is asked for again under the same key. A payout's money leaves the
+answer was lost, the payment is asked for again under the same key and in the same words, whatever
+its account has changed since. A payout's money leaves the
 host's earnings when it is wanted, so that it cannot be spent while it is under way; so does a
 refund's. Both come back when the payment fails.
 """
@@ -175,11 +176,18 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def begin(
-    tx: Tx, payment_id: int, now_ms: int, house: House, *, early: bool = False
+    tx: Tx,
+    payment_id: int,
+    now_ms: int,
+    house: House,
+    *,
+    early: bool = False,
+    return_url: str = "",
 ) -> Begun | None:
     """What to ask a provider now; None when it need not be asked, or not yet and not `early`.
 
-    When it must be asked again, should this answer be lost, is written first.
+    When it must be asked again, should this answer be lost, is written first. `return_url`: where
+    a person comes back to, when it was not asked before.
     """
     tx.queue(f"payment:{payment_id}")
     found = payments.get(tx, payment_id)
@@ -194,10 +202,20 @@ def begin(
     payments.write(
         tx, msgspec.structs.replace(found, state=state, attempts=attempts, next_at_ms=again_ms)
     )
-    return Begun(provider=found.provider, ask=_ask(tx, found, house), makes=makes)
+    ask = _asked_before(tx, found, house)
+    if ask is None:
+        ask = _ask(tx, found, house, return_url)
+        payments.keep_asked(tx, found.id, house.box.seal(msgspec.json.encode(ask).decode()))
+    again = msgspec.structs.replace(ask, reference=found.reference or ask.reference)
+    return Begun(provider=found.provider, ask=again, makes=makes)
 
 
-def _ask(tx: Tx, payment: Payment, house: House) -> Ask:
+def _asked_before(tx: Tx, payment: Payment, house: House) -> Ask | None:
+    sealed = payments.asked(tx, payment.id)
+    return None if sealed is None else msgspec.json.decode(house.box.open(sealed), type=Ask)
+
+
+def _ask(tx: Tx, payment: Payment, house: House, return_url: str) -> Ask:
     stored = payments.method(tx, payment.account_id)
     account = accounts.get(tx, payment.account_id)
     taken = payments.get(tx, payment.of_payment) if payment.of_payment is not None else None
@@ -216,8 +234,9 @@ def _ask(tx: Tx, payment: Payment, house: House) -> Ask:
         purpose=payment.purpose,
         amount=payment.amount,
         method=method,
-        reference=payment.reference or (taken.reference if taken is not None else ""),
+        reference=taken.reference if taken is not None else "",
         email=account.email if account is not None else "",
+        return_url=return_url,
     )
 
 

@@ -44,6 +44,8 @@ def create(tx: Tx, creator: AccountId, body: dict[str, Any], now_ms: int) -> Sto
 def find(tx: Tx, reader: AccountId, template: int | None, hash_id: str | None) -> StoredTemplate:
     """A template by hash, which whoever knows it may use, or by id, when the reader may see it.
 
+    Its registry password is its creator's alone: whoever else launches it could read it.
+
     Raises:
         NotFound: when neither names one.
     """
@@ -59,7 +61,13 @@ def find(tx: Tx, reader: AccountId, template: int | None, hash_id: str | None) -
             f"There is no template {hash_id or template}. A change of a template gives it a new"
             " hash: search for it again."
         )
-    return found
+    return _without_login(found, reader)
+
+
+def _without_login(found: StoredTemplate, reader: AccountId) -> StoredTemplate:
+    if found.creator_id == reader:
+        return found
+    return msgspec.structs.replace(found, body={**found.body, "docker_login_pass": None})
 
 
 def of_group(tx: Tx, group: StoredGroup) -> StoredTemplate:
@@ -74,7 +82,7 @@ def of_group(tx: Tx, group: StoredGroup) -> StoredTemplate:
             f"The template {group.template_hash} of worker group {group.id} was changed or"
             " deleted by its owner; set the group's template_hash to take the new one."
         )
-    return found
+    return _without_login(found, group.account_id)
 
 
 def change(

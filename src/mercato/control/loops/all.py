@@ -5,11 +5,11 @@ from typing import Final
 from mercato.control.blobs.blobs import Blobs
 from mercato.control.db import Database, Tx
 from mercato.control.flows import clearing, lapsing, lasting, ordering, pricing
-from mercato.control.flows.house import House
+from mercato.control.flows.house import House, Rules
 from mercato.control.flows.volumes import expire as expire_volume
 from mercato.control.loops.deployments import deployment_loop
-from mercato.control.loops.loop import Loop, Report
-from mercato.control.loops.money import money_loops, summed
+from mercato.control.loops.loop import Each, Loop, Report, summed
+from mercato.control.loops.money import money_loops
 from mercato.control.loops.webhooks import webhook_loop
 from mercato.control.payments.providers import BY_HAND, Providers
 from mercato.control.store import (
@@ -32,6 +32,7 @@ from mercato.control.store import (
     webhooks,
 )
 from mercato.control.store import prices as price_hours
+from mercato.market.ids import ContractId, MachineId
 from mercato.market.money import MS_PER_HOUR
 
 REPLIES_KEPT_MS: Final = 24 * MS_PER_HOUR
@@ -50,37 +51,28 @@ def loops(
     """
     rules = house.rules
 
-    def expiry(now_ms: int) -> Report:
-        ended = db.run_now(contracts.ended, now_ms)
-        report = summed(db.run_now(lapsing.expire, one, now_ms, rules) for one in ended)
-        old = db.run_now(volumes.ended, now_ms)
-        purged = sum(db.run_now(expire_volume, one, now_ms, rules) for one in old)
-        report["purged"] = report.get("purged", 0) + purged
-        soon = db.run_now(end_warnings.ending, now_ms)
-        report["warned"] = sum(db.run_now(lasting.warn, one, now_ms) for one in soon)
-        rolling = db.run_now(listings.rolling)
-        report["rolled"] = sum(db.run_now(lasting.roll, one, now_ms) for one in rolling)
-        waited = db.run_now(standing_orders.past_end, now_ms)
-        report["orders"] = sum(db.run_now(ordering.expire, one, now_ms) for one in waited)
-        closed = db.run_now(listings.past_end, now_ms)
-        report["unlisted"] = sum(db.run_now(lapsing.unlist, one, now_ms) for one in closed)
-        return report
+    given_up, decided = Each("silence"), Each("auction")
 
     def silence(now_ms: int) -> Report:
         before_ms = now_ms - rules.offline_after_ms
         if booted_at_ms > before_ms:
             return {"offline": 0}
+
+        def give_up(machine: MachineId) -> Report:
+            return {"offline": db.run_now(lapsing.silent, machine, before_ms, now_ms)}
+
         silent = db.run_now(machines.silent, before_ms)
-        return {
-            "offline": sum(db.run_now(lapsing.silent, one, before_ms, now_ms) for one in silent)
-        }
+        return summed([{"offline": 0}, given_up(silent, give_up)])
 
     def sweep(now_ms: int) -> Report:
         return db.run_now(_sweep, now_ms, now_ms - rules.kept_ms)
 
+    def decide(machine: MachineId, now_ms: int) -> Report:
+        return {"decided": db.run_now(clearing.catch_up, machine, now_ms, rules)}
+
     def auction(now_ms: int) -> Report:
         due = db.run_now(standings.due, now_ms)
-        return {"decided": sum(db.run_now(clearing.catch_up, one, now_ms, rules) for one in due)}
+        return summed([{"decided": 0}, decided(due, lambda one: decide(one, now_ms))])
 
     def prices(now_ms: int) -> Report:
         return {"models": db.run_now(pricing.write_hour, now_ms)}
@@ -90,11 +82,49 @@ def loops(
         *money_loops(db, house, providers),
         *([deployment_loop(db, blobs)] if blobs is not None else []),
         Loop("auction", "Ends the notice of bids that were outbid.", 0.5, auction),
-        Loop("expiry", "Warns of ends, extends, stops what has ended, purges it.", 30, expiry),
+        _expiry_loop(db, rules),
         Loop("silence", "Gives up machines not heard; ends their meters.", 10, silence),
         Loop("prices", "Writes down what each GPU model costs, once an hour.", 300, prices),
         Loop("sweep", "Forgets what nobody may read any more.", 600, sweep),
     ]
+
+
+def _expiry_loop(db: Database, rules: Rules) -> Loop:
+    ended, purged, warned, rolled, waited, unlisted = (Each("expiry") for _ in range(6))
+
+    def expiry(now_ms: int) -> Report:
+        def expire(contract: ContractId) -> Report:
+            return db.run_now(lapsing.expire, contract, now_ms, rules)
+
+        def purge(volume: ContractId) -> Report:
+            return {"purged": db.run_now(expire_volume, volume, now_ms, rules)}
+
+        def warn(contract: ContractId) -> Report:
+            return {"warned": db.run_now(lasting.warn, contract, now_ms)}
+
+        def roll(machine: MachineId) -> Report:
+            return {"rolled": db.run_now(lasting.roll, machine, now_ms)}
+
+        def expire_order(order: int) -> Report:
+            return {"orders": db.run_now(ordering.expire, order, now_ms)}
+
+        def unlist(machine: MachineId) -> Report:
+            return {"unlisted": db.run_now(lapsing.unlist, machine, now_ms)}
+
+        return summed(
+            [
+                dict.fromkeys(("purged", "warned", "rolled", "orders", "unlisted"), 0),
+                ended(db.run_now(contracts.ended, now_ms), expire),
+                purged(db.run_now(volumes.ended, now_ms), purge),
+                warned(db.run_now(end_warnings.ending, now_ms), warn),
+                rolled(db.run_now(listings.rolling), roll),
+                waited(db.run_now(standing_orders.past_end, now_ms), expire_order),
+                unlisted(db.run_now(listings.past_end, now_ms), unlist),
+            ]
+        )
+
+    purpose = "Warns of ends, extends, stops what has ended, purges it."
+    return Loop("expiry", purpose, 30, expiry)
 
 
 def _sweep(tx: Tx, now_ms: int, kept_since_ms: int) -> Report:

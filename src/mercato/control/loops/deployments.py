@@ -3,26 +3,30 @@
 from mercato.control.blobs.blobs import Blobs
 from mercato.control.db import Database
 from mercato.control.flows import deploying
-from mercato.control.loops.loop import Loop, Report
+from mercato.control.loops.loop import Each, Loop, Report, summed
 from mercato.control.store import deployments
 
 
 def deployment_loop(db: Database, blobs: Blobs) -> Loop:
     """The one loop. Nobody is blamed for silence while it did not run."""
     runs_since_ms: int | None = None
+    ended = Each("deployments")
 
     def tend(now_ms: int) -> Report:
         nonlocal runs_since_ms
         runs_since_ms = now_ms if runs_since_ms is None else runs_since_ms
         silent = db.run_now(deployments.silent, now_ms)
-        ended = [db.run_now(deploying.expire, one, now_ms, runs_since_ms) for one in silent]
-        report = {"ended": sum(ended)}
+        since_ms = runs_since_ms
+        report = ended(
+            silent,
+            lambda one: {"ended": db.run_now(deploying.expire, one, now_ms, since_ms)},
+        )
         waste = db.run_now(deployments.waste)
         for version in waste:
             if not db.run_now(deployments.is_needed, version):
                 blobs.remove(version.blob, now_ms)
             db.run_now(deployments.removed, version.id, now_ms)
-        return report | {"removed": len(waste)}
+        return summed([{"ended": 0}, report, {"removed": len(waste)}])
 
     return Loop(
         "deployments", "Ends deployments past their time to live; forgets old code.", 5, tend

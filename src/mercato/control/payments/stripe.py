@@ -155,6 +155,10 @@ class Stripe:
         except (httpx2.HTTPError, ValueError) as problem:
             raise NoAnswer(f"{type(problem).__name__}: {problem}") from problem
         # 401 and 403 are the operator's trouble, 409 and 429 pass: no payment fails of them.
+        # That a key was used for another form does not say what became of that one.
+        error = said.get("error") if isinstance(said, dict) else None
+        if isinstance(error, dict) and error.get("type") == "idempotency_error":
+            raise NoAnswer(str(error.get("message")))
         if answer.status_code in {200, 400, 402, 404} and isinstance(said, dict):
             return said
         raise NoAnswer(f"HTTP {answer.status_code}")

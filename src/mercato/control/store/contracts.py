@@ -65,9 +65,15 @@ def amend(tx: Tx, contract: ContractId, terms: Terms, why: str, now_ms: int) -> 
 
 def get(tx: Tx, contract: ContractId) -> Contract:
     """A contract that exists, at its terms now."""
+    found = find(tx, contract)
+    assert found is not None, contract
+    return found
+
+
+def find(tx: Tx, contract: ContractId) -> Contract | None:
+    """A contract at its terms now; None when there never was one."""
     row = tx.one(f"select {_COLUMNS} from contracts_now where id = %s", contract)  # noqa: S608 - the columns are fixed above
-    assert row is not None, contract
-    return _contract(row)
+    return _contract(row) if row else None
 
 
 def live_on(tx: Tx, machine: MachineId) -> dict[ContractId, Contract]:

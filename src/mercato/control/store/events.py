@@ -52,6 +52,12 @@ def of_contract(tx: Tx, contract: ContractId) -> list[Event]:
     return [msgspec.convert(row, Event) for row in rows]
 
 
+def happened(tx: Tx, contract: ContractId, kind: str) -> bool:
+    """Whether something of a kind has happened to an instance."""
+    query = "select from events where contract_id = %s and kind = %s limit 1"
+    return tx.one(query, contract, kind) is not None
+
+
 class Recorded(Event, frozen=True, kw_only=True):
     """One thing that happened, with its number."""
 

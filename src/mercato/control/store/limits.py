@@ -6,9 +6,11 @@ from typing import Any, Final, LiteralString
 import msgspec
 
 from mercato.control.db import Tx
+from mercato.market.contract import Contract
 from mercato.market.ids import AccountId, ContractId
 from mercato.market.limits import Limit, Scope, Spending
 from mercato.market.money import NanoUsd, NanoUsdPerHour
+from mercato.market.usage import TRAFFIC_MAX
 
 _COLUMNS: Final[LiteralString] = (
     "id, account_id, scope, scope_id, period, amount, action, set_at_ms"
@@ -51,15 +53,23 @@ def of_account(tx: Tx, account: AccountId) -> list[Limit]:
     return [_limit(row) for row in rows]
 
 
-def are_set(tx: Tx, scope: Scope, number: int) -> bool:
-    """Whether any limit that stands is on this key, member, instance or endpoint."""
+def due_of(tx: Tx, contract: Contract, now_ms: int) -> int | None:
+    """The earliest moment, of those that have come, at which a limit that stops a contract is due.
+
+    None when none is.
+    """
     row = tx.one(
-        "select exists (select from limits where scope = %s and scope_id = %s"
-        " and deleted_at_ms is null) as found",
-        scope.value,
-        number,
+        "select min(l.act_at_ms) as at_ms from limits l where l.account_id = %s"
+        " and l.action = 'stop' and l.deleted_at_ms is null and l.act_at_ms <= %s"
+        " and (l.scope = 'account' or l.scope = 'instance' and l.scope_id = %s or exists"
+        " (select from contract_scopes m where m.contract_id = %s"
+        " and m.scope = l.scope and m.scope_id = l.scope_id))",
+        contract.renter,
+        now_ms,
+        contract.id,
+        contract.id,
     )
-    return row is not None and bool(row["found"])
+    return None if row is None or row["at_ms"] is None else int(row["at_ms"])
 
 
 def change(tx: Tx, limit: Limit) -> None:
@@ -222,17 +232,18 @@ with asked as (
     select coalesce(sum(case t.kind when 'goodwill' then -t.amount else t.amount end), 0)::bigint
                as moved
       from transfers t, asked a
-     where {moved} and t.at_ms between a.since_ms and a.now_ms and (t.kind = 'goodwill'
-           or t.kind in ('charge', 'fee') and t.cause not like 'segment:%%')
+     where {moved} and t.at_ms between a.since_ms and a.now_ms
+           and (t.kind = 'goodwill' and t.credit not like 'earnings:%%'
+                or t.kind in ('charge', 'fee') and t.cause not like 'segment:%%')
 ), waiting as (
     select coalesce(sum(c.gpu_rate) filter (where i.intended = 'running' and not exists (
                         select from segments s where s.contract_id = i.id and s.kind = 'gpu'
                            and s.to_ms is null)), 0)::bigint as promised,
-           coalesce(sum(div(c.up_price::numeric * i.up_bytes, 1000000000)
-                        - div(c.up_price::numeric * i.up_bytes_posted, 1000000000)
-                        + div(c.down_price::numeric * i.down_bytes, 1000000000)
-                        - div(c.down_price::numeric * i.down_bytes_posted, 1000000000)), 0)::bigint
-               as unposted
+           least(coalesce(sum(div(c.up_price::numeric * i.up_bytes, 1000000000)
+                              - div(c.up_price::numeric * i.up_bytes_posted, 1000000000)
+                              + div(c.down_price::numeric * i.down_bytes, 1000000000)
+                              - div(c.down_price::numeric * i.down_bytes_posted, 1000000000)), 0),
+                 {TRAFFIC_MAX})::bigint as unposted
       from instances i join contracts_now c on c.id = i.id
      where {there} and i.destroyed_at_ms is null and (i.intended = 'running'
            or (i.up_bytes, i.down_bytes) <> (i.up_bytes_posted, i.down_bytes_posted))

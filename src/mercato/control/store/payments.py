@@ -146,6 +146,17 @@ def write(tx: Tx, payment: Payment) -> None:
     )
 
 
+def asked(tx: Tx, payment: int) -> bytes | None:
+    """What a provider was asked first, sealed; None when none was yet."""
+    row = tx.one("select asked from payments where id = %s", payment)
+    return row["asked"] if row else None
+
+
+def keep_asked(tx: Tx, payment: int, sealed: bytes) -> None:
+    """Keep what a provider is asked first."""
+    tx.run("update payments set asked = %s where id = %s", sealed, payment)
+
+
 def _payment(row: dict[str, Any]) -> Payment:
     return msgspec.convert(row, Payment)
 

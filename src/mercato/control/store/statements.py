@@ -14,6 +14,9 @@ class BilledContract(msgspec.Struct, frozen=True, kw_only=True):
     machine_id: int
     image: str | None
     """What its instance runs; None for a volume."""
+    endpoint_id: int | None
+    """Whom it serves, when it is a worker."""
+    group_id: int | None
     signed_at_ms: int
     destroyed_at_ms: int | None
     up_price: int
@@ -45,13 +48,14 @@ def contracts(tx: Tx, renter: AccountId) -> dict[ContractId, BilledContract]:
     """Every contract that a renter ever signed, by id."""
     rows = tx.all(
         "select c.id, coalesce(i.label, v.name) as label, c.machine_id,"
-        " i.launch->>'image' as image, c.signed_at_ms,"
+        " i.launch->>'image' as image, g.endpoint_id, w.group_id, c.signed_at_ms,"
         " coalesce(i.destroyed_at_ms, v.gone_at_ms) as destroyed_at_ms, c.up_price, c.down_price,"
         " coalesce(i.up_bytes, 0) as up_bytes, coalesce(i.down_bytes, 0) as down_bytes,"
         " coalesce(i.up_bytes_posted, 0) as up_bytes_posted,"
         " coalesce(i.down_bytes_posted, 0) as down_bytes_posted"
         " from contracts_now c left join instances i on i.id = c.id"
-        " left join volumes v on v.id = c.id where c.renter_id = %s order by c.id",
+        " left join volumes v on v.id = c.id left join workers w on w.id = c.id"
+        " left join worker_groups g on g.id = w.group_id where c.renter_id = %s order by c.id",
         renter,
     )
     return {row["id"]: msgspec.convert(row, BilledContract) for row in rows}

@@ -1,11 +1,9 @@
 """The ledger: immutable transfers, each named by what caused it."""
 
-import msgspec
 from psycopg.types.json import Jsonb
 
 from mercato.control.db import Tx
 from mercato.control.store import purses
-from mercato.market.ids import AccountId
 from mercato.market.ledger import Transfer
 
 
@@ -35,19 +33,6 @@ def move(tx: Tx, transfer: Transfer) -> bool:
 def moved(tx: Tx, cause: str) -> bool:
     """Whether a cause has moved money."""
     return tx.one("select from transfers where cause = %s", cause) is not None
-
-
-def charges(tx: Tx, renter: AccountId, from_ms: int, to_ms: int) -> list[Transfer]:
-    """What a renter was charged in a time range, oldest first."""
-    rows = tx.all(
-        "select cause, debit, credit, amount, kind, account_id, contract_id, at_ms, about"
-        " from transfers where account_id = %s and kind = 'charge'"
-        " and at_ms >= %s and at_ms < %s order by at_ms, cause",
-        renter,
-        from_ms,
-        to_ms,
-    )
-    return [msgspec.convert(row, Transfer) for row in rows]
 
 
 def sums(tx: Tx) -> dict[str, int]:

@@ -79,6 +79,18 @@ def signed_after(tx: Tx, account: AccountId, after: int, limit: int) -> list[Sig
     ]
 
 
+def between(tx: Tx, account: AccountId, from_ms: int, to_ms: int) -> list[Record]:
+    """An account's records that were issued in a time range, in order."""
+    rows = tx.all(
+        "select record from usage_records where account_id = %s and issued_at_ms >= %s"
+        " and issued_at_ms < %s order by number",
+        account,
+        from_ms,
+        to_ms,
+    )
+    return [msgspec.json.decode(row["record"], type=Record) for row in rows]
+
+
 def last_before(tx: Tx, account: AccountId, issued_before_ms: int) -> int:
     """Number of an account's last record that was issued before a time; 0 when there is none."""
     row = tx.one(
