@@ -6,6 +6,7 @@ A driver of this test's own stands behind NVIDIA's library; no Docker Engine is 
 import asyncio
 import contextlib
 import json
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pynvml
 import pytest
 
+from mercato.agent import gpus as gpus_module
 from mercato.agent import main
 from mercato.agent.client import AgentTrouble
 from mercato.agent.docker import DockerEngine
@@ -137,6 +139,24 @@ async def test_no_machine_joins_with_a_gpu_that_cannot_be_read(
     async with serving(Market()) as url:
         with pytest.raises(AgentTrouble, match="GPU 2 of this machine cannot be read"):
             await joined(url, tmp_path / "data")
+
+
+@pytest.mark.usefixtures("driver")
+async def test_a_driver_that_hangs_takes_no_thread_that_others_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus_module, "DRIVER_S", 0.05)
+    engine, go_on = DockerEngine("test", MACHINE, UUIDS, "192.0.2.1", tmp_path), threading.Event()
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: go_on.wait(30))
+    before = threading.active_count()
+    for _ in range(5):
+        with pytest.raises(StepFailed, match="is gone"):
+            await engine.start(wanted(1, gpus=(0,)))
+    assert threading.active_count() <= before + 1
+    go_on.set()
+    async with asyncio.timeout(10):
+        while engine.trouble:
+            await engine.look_at_gpus()
 
 
 async def test_a_gpu_that_is_gone_is_replaced_by_no_other(driver: Driver, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mercato.agent.engine import Contained, StepFailed
 from mercato.agent.memory import Memory
 from mercato.agent.pretend import Behaviour
 from mercato.agent.pretend_engine import PretendEngine
-from mercato.agent.sync import Host
+from mercato.agent.sync import LOOKS_MAX, Host
 from mercato.market.instance import Actual
 from mercato.wire.agent import Ask, DesiredInstance, Execute, Logs, Observed, ObservedInstance
 from tests.agent.builders import MACHINE, OUTBID, desired, hardware, wanted
@@ -303,6 +304,44 @@ async def test_no_report_says_that_what_came_during_its_look_is_gone() -> None:
         report = await looking
         assert engine.runs(1)
         assert report.desired_generation < 2 or report.instances, report
+
+
+class ManyStarts(PretendEngine):
+    """Containers are made one after the other, and no look ends before another is made."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock(), QUICK)
+        self.made = asyncio.Condition()
+        self.looks: Counter[object] = Counter()
+
+    async def make(
+        self, desired: DesiredInstance, ports: Mapping[str, int], tell: Callable[[str], None]
+    ) -> None:
+        await asyncio.sleep(0.02 * desired.id)
+        await super().make(desired, ports, tell)
+        async with self.made:
+            self.made.notify_all()
+
+    async def contents(self) -> tuple[Contained, ...]:
+        self.looks[asyncio.current_task()] += 1
+        found = await super().contents()
+        async with self.made:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await self.made.wait()
+        await asyncio.sleep(0.01)  # its step ends too
+        return found
+
+
+async def test_a_report_comes_though_steps_end_all_the_time() -> None:
+    engine = ManyStarts()
+    async with living(engine, Memory()) as host:
+        host.take(desired(*(wanted(n, gpus=(), ssh=False) for n in range(1, 61))))
+        reporting = asyncio.create_task(host.observe())
+        report = await reporting
+        assert engine.looks[reporting] <= LOOKS_MAX
+        told = {one.actual for one in report.instances}
+        assert told <= {Actual.ABSENT, Actual.LOADING, Actual.RUNNING}, told
 
 
 async def test_stop_all_leaves_nothing() -> None:

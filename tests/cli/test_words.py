@@ -104,9 +104,18 @@ def test_no_part_of_a_secret_is_shown(text: str, seen: str) -> None:
 
 @given(st.text())
 def test_a_terminal_is_given_letters_only(text: str) -> None:
+    def is_shown(letter: str) -> bool:
+        return letter.isprintable() or letter.isspace() or letter == "\u200d"
+
     seen = printable(text)
-    assert all(each.isprintable() or each in "\n\t" for each in seen)
-    assert seen == text or not all(each.isprintable() or each in "\n\t" for each in text)
+    assert all(map(is_shown, seen))
+    assert not set(seen) & set("\x1b\r\x07\x0b\x0c\x1c\x85\u2028\u2029\u202e")
+    assert seen == text or not all(each.isprintable() for each in text)
+
+
+@pytest.mark.parametrize("text", ["日本語\u3000名前", "x\xa0y", "👩\u200d💻", "a\tb\n"])
+def test_what_people_write_stays_as_it_is(text: str) -> None:
+    assert printable(text) == text
 
 
 @given(st.lists(st.integers(), unique=True), st.data())

@@ -261,6 +261,30 @@ async def test_a_stream_may_take_longer_than_the_search_for_its_worker(
         assert "no worker became free" in said["error"]["message"]
 
 
+async def test_a_request_that_another_engine_broke_off_is_given_to_it_once() -> None:
+    async with served(furnished()) as house:
+        worked = 0
+
+        async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal worked
+            await reader.readuntil(b"\r\n\r\n")
+            worked += 1
+            writer.close()
+
+        async def take_nothing(*_: Any) -> None:
+            """The other engine's lease has not run out yet."""
+
+        other = await asyncio.start_server(break_off, "127.0.0.1", 0)
+        number, (_, port) = house.definition.id, other.sockets[0].getsockname()
+        house.engine._take = take_nothing  # type: ignore[assignment, method-assign]
+        await house.engine.refresh()
+        await house.engine.stations.pop(number).close()
+        house.engine.others = {number: f"http://127.0.0.1:{port}"}
+        status, _ = await house.said(CHAT, ASK, OWNER)
+        assert (status, worked) == (503, 1)
+        other.close()
+
+
 async def test_an_answer_that_breaks_off_is_broken_off_for_its_caller_too() -> None:
     async def breaks(call: Call) -> None:
         call.begin(200, (), None)

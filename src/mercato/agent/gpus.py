@@ -5,11 +5,16 @@ replaced by another, nor by none.
 """
 
 import asyncio
+import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, Final
 
 from mercato.agent.engine import StepFailed
 from mercato.agent.facts.gpu import read_uuids
+
+DRIVER_S: Final = 20.0
+"""A driver that has not said in this time which GPUs there are counts as having none."""
 
 
 class Gpus:
@@ -23,6 +28,7 @@ class Gpus:
         self._uuids = uuids
         self._none_may_be_had = none_may_be_had
         self._gone: frozenset[int] = frozenset()
+        self._asked: Future[frozenset[str]] | None = None
 
     @property
     def trouble(self) -> str:
@@ -33,10 +39,19 @@ class Gpus:
         return f"GPU {named} cannot be read: it or its driver has failed; nothing starts on it"
 
     async def look(self) -> None:
-        """See which of them are there."""
+        """See which of them are there: none while the driver does not answer."""
         if self._uuids:
-            here = await asyncio.to_thread(read_uuids)
+            here = await self._here()
             self._gone = frozenset(i for i, uuid in self._uuids.items() if uuid not in here)
+
+    async def _here(self) -> frozenset[str]:
+        if self._asked is None or self._asked.done():
+            self._asked = Future()
+            # In no thread that others need, nor that the agent's end waits for: it may hang.
+            threading.Thread(target=_ask_driver, args=(self._asked,), daemon=True).start()
+        asked = asyncio.wrap_future(self._asked)
+        done, _ = await asyncio.wait({asked}, timeout=DRIVER_S)
+        return asked.result() if done else frozenset()
 
     async def need(self, indices: Sequence[int]) -> None:
         """Refuse with StepFailed unless all of these can be given to a container."""
@@ -64,3 +79,10 @@ class Gpus:
         gone = [str(i) for i in indices if i not in self._uuids or i in self._gone]
         if gone:
             raise StepFailed(f"GPU {', '.join(gone)} of this machine is gone")
+
+
+def _ask_driver(asked: "Future[frozenset[str]]") -> None:
+    try:
+        asked.set_result(read_uuids())
+    except Exception as fault:  # noqa: BLE001 - told to who asked
+        asked.set_exception(fault)

@@ -20,6 +20,7 @@ from typing import Final
 
 import asyncssh
 import msgspec
+import structlog
 
 from mercato.agent import client
 from mercato.agent.client import AgentTrouble, OffMarket
@@ -40,8 +41,11 @@ from mercato.agent.toolkit import refusal
 from mercato.agent.way_home import WayHome
 from mercato.market.hardware import Gpu, GpuModel, Hardware
 
+_log = structlog.get_logger()
+
 PORT_FIRST: Final = 40_000
 PORT_LAST: Final = 40_199
+GPUS_LOOKED_AT_S: Final = 60.0
 
 _IDENTITY: Final = "machine.json"
 _MEMORY: Final = "agent.sqlite"
@@ -172,6 +176,8 @@ async def run(
             )
         ),
     ]
+    if isinstance(engine, DockerEngine):
+        work.append(asyncio.create_task(_watch_gpus(engine)))
     if ready is not None:
         ready()
     try:
@@ -215,6 +221,13 @@ async def _engine(
     )
     await engine.look_at_gpus()
     return engine, lambda data: _door(data, engine)
+
+
+async def _watch_gpus(engine: DockerEngine) -> None:
+    """Have the host told of a GPU that is lost, and of one that is back, though nothing starts."""
+    while True:
+        await asyncio.sleep(GPUS_LOOKED_AT_S)
+        await engine.look_at_gpus()
 
 
 def _no_gpus(hardware: Hardware) -> str:
@@ -269,6 +282,11 @@ def _learn_gpus(data: Path, identity: Identity, hardware: Hardware) -> None:
     learnt = _with_gpus(identity, hardware)
     if identity.gpu_model is None and learnt != identity and not read_unreadable():
         _keep(data, learnt)
+        _log.warning(
+            "kept the GPUs that are here now as this machine's; if one is missing, stop the agent, "
+            f"take `gpus` and `gpu_model` out of {data / _IDENTITY}, and put it right first",
+            gpus=" ".join(f"{gpu.index}={gpu.uuid}" for gpu in learnt.gpus),
+        )
 
 
 def _setup(identity: Identity) -> Setup:

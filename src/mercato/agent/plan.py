@@ -22,6 +22,11 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     memory: Mapping[int, InstanceMemory] = {}
     volumes: frozenset[int] = frozenset()
     """Those that can be mounted."""
+    generation: int = 0
+    """What should be, as it was known when this was seen."""
+    unsure: Mapping[int, str | None] = {}
+    """The instances whose steps ended while this was seen, so that it may be of before or after,
+    and what was told of these steps."""
 
 
 class Stop(msgspec.Struct, frozen=True):

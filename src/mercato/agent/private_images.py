@@ -34,10 +34,10 @@ class PrivateImages:
     @contextlib.asynccontextmanager
     async def coming(self, docker: aiodocker.Docker, name: str) -> AsyncIterator[None]:
         """Pull the image `name` by a login within this; it is marked at the end."""
-        self._under_way[name] += 1
+        before = sorted({str(each["Id"]) for each in await docker.images.list(all=True)})
         if self._memory.fact(_FACT + name) is None:
-            before = sorted({str(each["Id"]) for each in await docker.images.list(all=True)})
             self._memory.set_fact(_FACT + name, msgspec.json.encode(before).decode())
+        self._under_way[name] += 1
         try:
             yield
         except aiodocker.DockerError:

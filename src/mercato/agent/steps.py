@@ -4,7 +4,8 @@ A step that is cut off by a crash needs no undoing: the next plan sees how far i
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -47,10 +48,9 @@ class Steps:
         self._span = (network.port_first, network.port_last)
         self._port_is_free = port_is_free
         self._changed = changed
-        self.ended = 0
-        """How many have ended so far, whatever became of them."""
         self._tasks: dict[int, tuple[Action, asyncio.Task[bool]]] = {}
         self._progress: dict[int, str] = {}
+        self._noting: list[dict[int, str | None]] = []
         self._taken: set[int] = set()
         """Ports that looked free and were not, until this agent ends."""
 
@@ -62,6 +62,16 @@ class Steps:
     def busy(self) -> Collection[int]:
         """The instances that have a step under way."""
         return self._tasks.keys()
+
+    @contextlib.contextmanager
+    def endings(self) -> Iterator[Mapping[int, str | None]]:
+        """The instances whose steps end within this, and what `progress` said of each."""
+        noted: dict[int, str | None] = {}
+        self._noting.append(noted)
+        try:
+            yield noted
+        finally:
+            self._noting = [each for each in self._noting if each is not noted]
 
     def begin(self, actions: Sequence[Action], containers: Mapping[int, Contained]) -> None:
         """Begin every action whose instance has nothing under way.
@@ -103,8 +113,9 @@ class Steps:
 
     def _ended(self, instance: int, task: asyncio.Task[bool]) -> None:
         del self._tasks[instance]
-        self.ended += 1
-        self._progress.pop(instance, None)
+        said = self._progress.pop(instance, None)
+        for noted in self._noting:
+            noted[instance] = said
         # What came to nothing is tried again at the next look and not at once.
         if task.cancelled() or task.result():
             self._changed()

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import msgspec
 import structlog
 
 from mercato import __version__
@@ -21,7 +22,7 @@ from mercato.agent.memory import Memory
 from mercato.agent.plan import Seen, plan
 from mercato.agent.ports import SSH
 from mercato.agent.standing import observed_instance
-from mercato.agent.steps import Steps
+from mercato.agent.steps import Steps, instance_of
 from mercato.agent.volumes import Volumes
 from mercato.market.hardware import Hardware
 from mercato.wire.agent import (
@@ -44,6 +45,8 @@ REFUSALS_MAX: Final = 3
 """So often an SSH port is tried before another is taken: somebody may know it, and a connection of
 the machine's own may have it for a moment only."""
 
+LOOKS_MAX: Final = 3
+"""So often what is here is looked at for one report while steps end."""
 CHANGES_GATHERED_S: Final = 0.05
 """Changes this close together are told in one report."""
 
@@ -167,7 +170,8 @@ class Host:
         seen = await self._look()
         if seen.sees:
             self._volumes.begin()
-        self._steps.begin(plan(self._desired, seen), seen.containers)
+        actions = (it for it in plan(self._desired, seen) if instance_of(it) not in seen.unsure)
+        self._steps.begin(tuple(actions), seen.containers)
         await self._tend_doors(seen)
 
     async def observe(self) -> Observed:
@@ -177,7 +181,7 @@ class Host:
             agent=__version__,
             boot=self._boot,
             generation=self._memory.next_generation(),
-            desired_generation=self._desired_generation,
+            desired_generation=seen.generation,
             sees=seen.sees,
             trouble=self._trouble,
             hardware=self.hardware,
@@ -219,16 +223,21 @@ class Host:
         return Answer(id=ask.id, output=ran.output, exit_code=ran.exit_code)
 
     async def _look(self) -> Seen:
-        """What is here, all of one moment.
+        """What is here, all of one moment if there is such a moment.
 
         A look takes a while: when a step has ended meanwhile, or something else should be now, it
-        may have seen what was before, and is taken again.
+        may have seen what was before, and is taken again. Where steps end all the time the market
+        hears all the same, and of what is unsure that it is still being done.
         """
+        looks = 0
         while True:
-            before = (self._steps.ended, self._desired_generation)
-            seen = await self._look_once()
-            if before == (self._steps.ended, self._desired_generation):
-                return seen
+            generation = self._desired_generation
+            with self._steps.endings() as ended:
+                seen = await self._look_once()
+            looks += 1
+            is_of_one_moment = not ended and generation == self._desired_generation
+            if is_of_one_moment or looks == LOOKS_MAX:
+                return msgspec.structs.replace(seen, generation=generation, unsure=ended)
 
     async def _look_once(self) -> Seen:
         try:
@@ -259,7 +268,7 @@ class Host:
     async def _measure(self) -> None:
         """Read what the containers use, about as often as it is told."""
         while True:
-            await self._measuring.read((await self._look()).containers)
+            await self._measuring.read((await self._look_once()).containers)
             await asyncio.sleep(SYNC_PERIOD_S)
 
     def _instances(self, seen: Seen) -> tuple[ObservedInstance, ...]:
@@ -277,10 +286,11 @@ class Host:
 
     def _progress(self, instance: int, seen: Seen) -> str | None:
         """What is being done to bring an instance up, or what it waits for."""
-        wanted = self._desired.get(instance)
+        wanted, said = self._desired.get(instance), self._steps.progress(instance)
+        said = said or seen.unsure.get(instance)
         if wanted is None or not wanted.running or instance in seen.containers:
-            return self._steps.progress(instance)
-        return self._steps.progress(instance) or self._volumes.waiting_for(wanted)
+            return said
+        return said or self._volumes.waiting_for(wanted)
 
     async def _tend_doors(self, seen: Seen) -> None:
         """Open the way into what runs and should; close every other."""

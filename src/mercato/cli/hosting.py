@@ -147,7 +147,9 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each an option
     pricing: Annotated[
         Pricing | None, Option("--pricing", help="What bids that win pay: that, or what lost.")
     ] = None,
-    min_chunk: Annotated[int, Option("--min-chunk", help="The fewest GPUs let together.")] = 1,
+    min_chunk: Annotated[
+        int | None, Option("--min-chunk", help="The fewest GPUs let together, 1 at first.")
+    ] = None,
     duration: Annotated[
         str | None, Option("--for", help="How long contracts may run: '3 months'.")
     ] = None,
@@ -158,7 +160,7 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each an option
 ) -> None:
     """Put a machine on sale, or change its prices; signed contracts keep theirs.
 
-    What is not said stays as it is, but for the fewest GPUs let together.
+    What is not said stays as it is.
 
     Example: mercato list 3 --gpu 0.35 --disk 0.10 --min-bid 0.15 --min-chunk 2
     """

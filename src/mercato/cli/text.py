@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import unicodedata
 from datetime import UTC, datetime
 from typing import Final
 
@@ -87,9 +88,14 @@ def _shown_word(word: str) -> str:
 def printable(text: str) -> str:
     r"""Text of others as a terminal may have it: what is no letter to it stands as `\x1b`."""
     return "".join(
-        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode()
-        for each in text
+        each if _is_harmless(each) else each.encode("unicode_escape").decode() for each in text
     )
+
+
+def _is_harmless(letter: str) -> bool:
+    """Whether a terminal only shows it: letters, every width of space, and what joins emoji."""
+    is_space = unicodedata.category(letter) == "Zs"
+    return letter.isprintable() or is_space or letter in "\n\t\u200d"
 
 
 def _is_pair(value: object) -> bool:

@@ -42,13 +42,16 @@ class Peers:
         An endpoint that no engine has yet, or has any more, is waited for. Refuses with 503 when
         it stays nobody's.
         """
+        asked: set[str] = set()
         for _ in range(LOOKS_MAX):
             station = engine.stations.get(endpoint)
             if station is not None:
                 return station
             address = engine.others.get(endpoint)
-            if address and await self.pass_on(call, address):
-                return None
+            if address and address not in asked:
+                if await self.pass_on(call, address):
+                    return None
+                asked.add(address)  # it may have begun to work on it: not a second time
             with asking_the_market():
                 await engine.refresh_for_stranger()
         raise Refused(503, "the endpoint's engine is being replaced; try again in a moment")

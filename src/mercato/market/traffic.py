@@ -10,10 +10,14 @@ SLACK_MS: Final = 5_000
 """A report may have been on its way for so much longer than the one before it."""
 
 
-def believed(before: int, said: int, elapsed_ms: int) -> int:
+def believed(before: int, said: int, elapsed_ms: int, life_ms: int) -> int:
     """How many bytes are believed to have moved in all, of those that a host says.
 
-    Counts never fall, and rise no faster than a link carries in the time since they were `before`.
+    Counts never fall, and rise no faster than a link carries: neither in the time since they were
+    `before`, nor in all the time since the contract was signed.
     """
-    most = LINK_BYTES_PER_S * (max(0, elapsed_ms) + SLACK_MS) // MS_PER_S
-    return max(before, min(said, before + most))
+    return max(before, min(said, before + _carried(elapsed_ms), _carried(life_ms)))
+
+
+def _carried(span_ms: int) -> int:
+    return LINK_BYTES_PER_S * (max(0, span_ms) + SLACK_MS) // MS_PER_S

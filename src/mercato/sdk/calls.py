@@ -254,7 +254,7 @@ def list_machine(  # noqa: PLR0913 - a listing has these terms, each named
     notice_s: float | None = None,
     min_run_s: float | None = None,
     pricing: str | None = None,
-    min_chunk: int = 1,
+    min_chunk: int | None = None,
     end_date: float | None = None,
     duration: str | None = None,
     discount_max: float | None = None,

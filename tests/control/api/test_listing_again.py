@@ -96,6 +96,25 @@ def test_each_term_is_changed_alone(server: Served, machine: int) -> None:
         assert volumes_gb(server) == [100.0]
 
 
+def test_the_smallest_slice_stays_for_who_does_not_say_one(server: Served, machine: int) -> None:
+    ask(server, machine, price_gpu=0.4, min_chunk=2)
+    host = VastAI(api_key=server.keys["host"], server_url=server.url)
+    assert host.list_machine(id=machine, price_gpu=0.39)["success"]
+    assert shown(server, machine)["min_chunk"] == 2
+
+
+def test_after_the_end_of_a_listing_its_host_is_told_what_to_do(
+    server: Served, machine: int
+) -> None:
+    ask(server, machine, price_gpu=0.4, end_date=end_of(server))
+    server.plane.db.run_now(lambda tx: tx.run("update listings set end_at_ms = 1"))
+    asked = {"machine": machine, "price_gpu": 0.39}
+    refused = server.call("PUT", "/api/v0/machines/create_asks/", "host", asked)
+    assert refused.status_code == 400
+    assert "take it off sale" in refused.json()["msg"]
+    ask(server, machine, price_gpu=0.39, end_date=end_of(server))
+
+
 def test_volumes_are_let_only_by_who_says_so(server: Served, machine: int) -> None:
     ask(server, machine, price_gpu=0.4)
     assert volumes_gb(server) == [2_000.0]

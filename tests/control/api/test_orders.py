@@ -89,6 +89,41 @@ def test_an_offer_that_comes_while_orders_are_read_is_shown_to_the_new_one(
     eventually(lambda: shown(server, placed["id"])["state"] == "filled")
 
 
+def test_offers_are_shown_however_often_others_place_and_cancel(
+    server: Served, machine: int
+) -> None:
+    desk = server.plane.services.orders
+    read = desk._read
+
+    async def slowly() -> None:
+        desk.poke()  # somebody places or cancels while it is read
+        await read()
+
+    placed = order(server, 0.40)
+    desk._read = slowly  # type: ignore[method-assign]
+    listed(server, machine, 0.36)
+    eventually(lambda: shown(server, placed["id"])["state"] == "filled")
+
+
+def test_an_order_that_cannot_be_filled_keeps_no_other_from_its_offer(
+    server: Served, machine: int
+) -> None:
+    spoilt, honest = order(server, 0.90), order(server, 0.40)
+    box = server.plane.services.house.box
+    server.plane.db.run_now(
+        lambda tx: tx.run(
+            "update standing_orders set sealed_request = %s where id = %s",
+            box.seal("not even JSON"),
+            spoilt["id"],
+        )
+    )
+    listed(server, machine, 0.36)
+    eventually(lambda: shown(server, honest["id"])["state"] == "filled")
+    failed = shown(server, spoilt["id"])
+    assert failed["state"] == "failed"
+    assert f"order {spoilt['id']}" in failed["message"]
+
+
 def test_what_is_on_sale_fills_at_once_and_what_is_too_dear_does_not(
     server: Served, machine: int
 ) -> None:
@@ -144,7 +179,7 @@ def test_an_order_ends_at_its_time(server: Served) -> None:
 @pytest.mark.parametrize(
     "bad",
     [{"price": 0}, {"price": 1e9}, {"expires": 1}, {"expires": 9e12}, {"q": "no_field=1"},
-     {"image": None}, {"disk": -1}, {"q": 7}],
+     {"image": None}, {"disk": -1}, {"q": 7}, {"onstart": "a\x00b"}],
     ids=str,
 )  # fmt: skip
 def test_what_cannot_be_ordered_is_refused(server: Served, bad: dict[str, Any]) -> None:

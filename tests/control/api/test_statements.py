@@ -77,6 +77,14 @@ def test_invoices_are_chosen_by_any_condition_and_ordered(server: Served) -> Non
     assert amounts({"type": "transfer"}, order_by=[["id", "desc"]], limit=2) == [2, 1]
 
 
+def test_cents_are_whole(server: Served) -> None:
+    gift = {"recipient": "other@example.com", "amount": 0.29}
+    answer = server.call("PUT", "/api/v0/commands/transfer_credit/", "renter", gift)
+    assert answer.status_code == 200, answer.text
+    found = asked(server, "/api/v1/invoices/", "when", {"amount_cents": {"in": [29, -29]}})
+    assert [abs(row["amount"]) for row in found.json()["results"]] == [0.29]
+
+
 @pytest.mark.parametrize(
     ("conditions", "more"),
     [

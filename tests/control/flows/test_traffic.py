@@ -4,16 +4,25 @@ import pytest
 from msgspec.structs import replace
 
 from mercato.control.db import Database, Tx
-from mercato.control.flows import billing, hosting, lapsing, metering, paying, renting
+from mercato.control.flows import (
+    billing,
+    hosting,
+    lapsing,
+    metering,
+    paying,
+    renting,
+    reserving,
+)
 from mercato.control.flows.sealing import seal, statement
 from mercato.control.loops.money import money_loops
-from mercato.control.store import events, transfers
+from mercato.control.store import events, purses, transfers
 from mercato.market import errors
 from mercato.market.contract import Contract
 from mercato.market.ids import AccountId
 from mercato.market.instance import Intended, Reason
+from mercato.market.ledger import deposit_of
 from mercato.market.limits import Scope
-from mercato.market.money import NanoUsdPerGb, NanoUsdPerGbMonth, NanoUsdPerHour, nano
+from mercato.market.money import NanoUsd, NanoUsdPerGb, NanoUsdPerGbMonth, NanoUsdPerHour, nano
 from mercato.market.traffic import LINK_BYTES_PER_S
 from mercato.market.usage import checked
 from mercato.wire.sealing import Checker
@@ -159,12 +168,28 @@ def test_no_figure_of_a_host_stops_a_loop_or_an_end(market: Market) -> None:
     assert -house(market) <= nano("0.001"), "a minute of storage that was late, and nothing else"
 
 
+def test_who_prepaid_all_its_credit_pays_traffic_from_the_deposit(market: Market) -> None:
+    prices = {**DEAR, "up": NanoUsdPerGb(nano("0.1"))}
+    agent = market.machine(1, prices=prices, end_at_ms=T0 + 3_000 * HOUR)
+    renter = market.account("prepaid", "1000")
+    contract = rented(market, agent, renter)
+    credit = NanoUsd(market.spendable(T0, renter))
+    market.db.run_now(reserving.prepay, renter, contract.id, credit, "all", T0)
+    for hour in range(1, 20):
+        agent.moved(contract.id, T0 + hour * HOUR, up=1_000 * GB)
+        run(market, T0 + hour * HOUR, "meter", "credit", "limits")
+    assert market.db.run_now(purses.balance, deposit_of(contract.id)) == 0
+    assert market.instance(contract.id).intended is not Intended.RUNNING
+    assert earned(market) >= credit
+    assert -house(market) <= nano(1), "an hour of GPU time: the loops of this test look that often"
+
+
 def test_what_is_not_believed_is_said_once(market: Market) -> None:
     agent = market.machine(1)
     contract = rented(market, agent, market.renter)
     for seconds in (10, 20, 30):
         agent.moved(contract.id, T0 + 1_000 * seconds, up=TB)
-    most = LINK_BYTES_PER_S * (30 + 3 * 5)
+    most = LINK_BYTES_PER_S * (30 + 5)
     assert market.instance(contract.id).up_bytes == most
     told = [
         one.machine_id

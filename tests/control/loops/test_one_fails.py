@@ -1,14 +1,17 @@
 """What is the matter with one account keeps no loop from the others."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
 
+from mercato.control.clock import SystemClock
 from mercato.control.db import Database, Tx
 from mercato.control.flows import paying, renting, reserving, volumes
 from mercato.control.flows.volumes import VolumeRequest
-from mercato.control.loops.loop import Loop
+from mercato.control.loops.driver import Driver
+from mercato.control.loops.loop import Each, Loop, Report
 from mercato.control.loops.money import money_loops
 from mercato.control.store import volumes as stored_volumes
 from mercato.market.contract import Contract
@@ -147,3 +150,16 @@ def test_one_that_fails_is_counted_and_logged_once_and_the_others_go_on(market: 
     market.db.run_now(lambda tx: tx.run("alter table events drop constraint trouble"))
     assert "failed" not in credit.activate(T0 + 7 * HOUR)
     assert market.instance(contracts[0].id).intended is Intended.STOPPED
+
+
+def test_an_operator_is_told_by_the_failures_of_the_loop() -> None:
+    def step(_account: int) -> Report:
+        raise ValueError("its bill cannot be posted")
+
+    each = Each("meter")
+    loop = Loop("meter", "", 60, lambda _now_ms: each([1, 2], step))
+    driver = Driver([loop], SystemClock())
+    for _ in range(3):
+        asyncio.run(driver.once(loop))
+    assert loop.status.failures == 3
+    assert "2 of" in str(loop.status.failure)

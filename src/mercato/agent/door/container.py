@@ -1,6 +1,7 @@
 """Reaching into a running container: its network and its files, as its own processes see them."""
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import socket
@@ -44,9 +45,11 @@ async def opened(engine: KnowsPids, instance: int, what: str) -> int:
         raise NotReached(f"the container cannot be looked into: {error.strerror}") from error
     # The number may have gone to another process before it was opened: what was opened is right
     # only if the container's first process is the same after.
-    if await engine.pid(instance) != pid or _is_ours(descriptor, what):
-        os.close(descriptor)
-        raise NotReached(f"instance {instance} has just stopped")
+    with contextlib.ExitStack() as unless_right:
+        unless_right.callback(os.close, descriptor)
+        if await engine.pid(instance) != pid or _is_ours(descriptor, what):
+            raise NotReached(f"instance {instance} has just stopped")
+        unless_right.pop_all()
     return descriptor
 
 

@@ -234,7 +234,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     bid_pricing: Literal["bid", "uniform"] | None = None
     """Whether winners pay what they bid or what they had to beat."""
     min_chunk: int | None = None
-    """1 when left out, always: the official client cannot leave it out."""
+    """1 when left out; the official command line always says it."""
     end_date: float | None = None
     """Seconds since the epoch; never when left out."""
     credit_discount_max: float | None = None
@@ -307,12 +307,14 @@ def _terms(
     """What is asked from now on: what the request says, else what stands, else the defaults."""
     now = None if stands is None else stands.listing
     end_at_ms, duration = _end(asked, stands, now_ms)
-    discount = asked.credit_discount_max
+    chunk, discount = asked.min_chunk, asked.credit_discount_max
+    if chunk is None:
+        chunk = 1 if now is None else now.min_chunk
     if discount is None:
         discount = DISCOUNT_DEFAULT if now is None else now.credit_discount_max
     return hosting.Asking(
         prices=_prices(asked, None if now is None else now.prices),
-        min_chunk=1 if asked.min_chunk is None else asked.min_chunk,
+        min_chunk=chunk,
         end_at_ms=end_at_ms,
         duration=duration,
         credit_discount_max=discount,
@@ -327,7 +329,15 @@ def _end(asked: Asking, stands: StoredListing | None, now_ms: int) -> tuple[int 
         return int(asked.end_date * MS_PER_S), duration
     if duration is not None:
         return now_ms + duration_ms(duration), duration
-    return (None, None) if stands is None else (stands.listing.end_at_ms, stands.duration)
+    if stands is None:
+        return None, None
+    end_at_ms = stands.listing.end_at_ms
+    if end_at_ms is not None and end_at_ms <= now_ms:
+        raise errors.InvalidRequest(
+            "The machine's end date has passed: give a later one, or take it off sale and list it"
+            " anew to have none."
+        )
+    return end_at_ms, stands.duration
 
 
 def _bid_terms(asked: Asking, now: BidTerms) -> BidTerms:

@@ -56,7 +56,7 @@ async def list_invoices(call: Call, asked: InvoicesQuery) -> Charges:
             "start": row.start,
             "when": row.start,
             "paid_on": row.end,
-            "amount_cents": row.amount * 100,
+            "amount_cents": round(row.amount * 100),
             "type": row.type,
             "service": row.metadata["service"],
             "row": row,

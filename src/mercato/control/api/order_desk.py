@@ -19,7 +19,7 @@ from mercato.catalog.standing import Standing, StandingQueries
 from mercato.control.api.auth import new_secret
 from mercato.control.api.offer_fields import OFFERS, cost_of
 from mercato.control.clock import Clock
-from mercato.control.db import Database
+from mercato.control.db import AWAY, Database
 from mercato.control.flows import ordering
 from mercato.control.flows.house import House
 from mercato.control.flows.renting import Minted
@@ -44,7 +44,8 @@ class OrderDesk:
         self._clock = clock
         self._house = house
         self._waiting = StandingQueries(OFFERS, cost_of)
-        self._seen: deque[Mapping[str, object]] = deque()
+        self._seen: deque[tuple[int, Mapping[str, object]]] = deque()
+        """Offers, each with how often it had been poked when it came."""
         self._due = asyncio.Event()
         self._pokes = 1
         self._read_at = 0
@@ -57,7 +58,7 @@ class OrderDesk:
     def offered(self, rows: Mapping[int, Mapping[str, object]]) -> None:
         """Say which offers came or changed."""
         if len(self._waiting) or self._stale:
-            self._seen.extend(row for row in rows.values() if row.get("rentable"))
+            self._seen.extend((self._pokes, row) for row in rows.values() if row.get("rentable"))
             self._due.set()
 
     def poke(self) -> None:
@@ -78,6 +79,10 @@ class OrderDesk:
                 self.poke()
                 _log.warning("orders_behind", problem=str(problem))
                 await asyncio.sleep(AGAIN_S)
+            except Exception:  # noqa: BLE001 - the offers that are still to be shown are shown
+                self.poke()
+                _log.exception("orders_failed")
+                await asyncio.sleep(AGAIN_S)
             await self._due.wait()
 
     async def fill(self, order: int, offer: OfferId) -> ContractId | None:
@@ -88,17 +93,25 @@ class OrderDesk:
             return await self._db.run(ordering.fill, order, offer, minted, now_ms, self._house)
         except (errors.NoSuchOffer, errors.OfferTaken):
             return None
+        except AWAY:
+            raise
         except errors.Refusal as refusal:
-            await self._db.run(ordering.fail, order, str(refusal), now_ms)
-            return None
+            why = str(refusal)
+        except Exception:  # noqa: BLE001 - one order's fault keeps no other from its offer
+            _log.exception("order_failed", order=order)
+            why = (
+                f"No instance can be made of it: the market's operator finds why as order {order}."
+            )
+        await self._db.run(ordering.fail, order, why, now_ms)
+        return None
 
     async def _catch_up(self) -> None:
-        """Show every offer to every order; none while orders were placed that are not read yet."""
+        """Show every offer to all orders that were placed before it came."""
         while self._stale or self._seen:
-            if self._stale:
+            if not self._seen or self._read_at < self._seen[0][0]:
                 await self._read()
             else:
-                await self._show(self._seen[0])
+                await self._show(self._seen[0][1])
                 self._seen.popleft()
 
     async def _read(self) -> None:

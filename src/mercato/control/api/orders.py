@@ -11,6 +11,7 @@ from mercato.control.api.launching import LaunchRequest
 from mercato.control.api.offer_fields import OFFERS
 from mercato.control.api.times import seconds
 from mercato.control.flows import ordering
+from mercato.control.flows.renting import RentRequest
 from mercato.control.store import standing_orders
 from mercato.control.store.standing_orders import StoredOrder
 from mercato.market import errors
@@ -96,7 +97,7 @@ async def place(call: Call, asked: NewOrder) -> Placed:
             account_id=call.account,
             query=query,
             price_max=NanoUsdPerHour(nano(asked.price)),
-            sealed_request=call.services.house.box.seal(msgspec.json.encode(request).decode()),
+            sealed_request=call.services.house.box.seal(_kept(request)),
             label=request.label,
             image=request.launch.image,
             state=OrderState.RESTING.label,
@@ -113,6 +114,14 @@ async def place(call: Call, asked: NewOrder) -> Placed:
     now = await call.services.db.run(standing_orders.get, order.id)
     assert now is not None
     return Placed(order=_row(now), msg=now.message or f"Order {order.id} waits for an offer.")
+
+
+def _kept(request: RentRequest) -> str:
+    """The request as text; what no instance could be made of later is refused now."""
+    text = msgspec.json.encode(request).decode()
+    if "\\u0000" in text:
+        raise errors.InvalidRequest("An argument has a character that cannot be stored.")
+    return text
 
 
 async def _at_once(call: Call, order: StoredOrder) -> None:

@@ -187,8 +187,13 @@ def post_bytes(tx: Tx, contract: Contract, now_ms: int) -> int:
         use = Moved(item=way, price=price, from_bytes=before, to_bytes=total)
         cause = f"bytes:{contract.id}:{way}:{before}"
         if cost(use) > 0:
-            allowed = _left_for_bytes(tx, contract, now_ms)
-            charge(tx, contract, use, prepaid=False, cause=cause, now_ms=now_ms, allowed=allowed)
+            free = max(0, timed(tx, contract.renter, now_ms).spendable)
+            kept = _left_in_deposit(tx, contract, now_ms)
+            # Bytes are not what was prepaid, but who prepaid all its credit pays for them too.
+            prepaid = free < min(kept, cost(use))
+            room = limiting.left(tx, contract, now_ms)
+            allowed = NanoUsd(min(kept if prepaid else free, cost(use) if room is None else room))
+            charge(tx, contract, use, prepaid=prepaid, cause=cause, now_ms=now_ms, allowed=allowed)
             posted += 1
     if (instance.up_bytes, instance.down_bytes) != (
         instance.up_bytes_posted,
@@ -198,11 +203,13 @@ def post_bytes(tx: Tx, contract: Contract, now_ms: int) -> int:
     return posted
 
 
-def _left_for_bytes(tx: Tx, contract: Contract, now_ms: int) -> NanoUsd:
-    """What a renter can be charged for bytes: neither past a limit, nor what meters have run up."""
-    free = max(0, timed(tx, contract.renter, now_ms).spendable)
-    allowed = limiting.left(tx, contract, now_ms)
-    return NanoUsd(free if allowed is None else min(free, allowed))
+def _left_in_deposit(tx: Tx, contract: Contract, now_ms: int) -> NanoUsd:
+    """What of a contract's deposit its own meters have not run up; 0 when it has none."""
+    if deposits.of_contract(tx, contract.id) is None:
+        return NanoUsd(0)
+    meters = [segments.running(tx, contract.id, kind) for kind in (GPU, DISK)]
+    drawn = sum(one.unposted(now_ms) for one in meters if one is not None and one.prepaid)
+    return NanoUsd(max(0, purses.balance(tx, deposit_of(contract.id)) - drawn))
 
 
 def _close(tx: Tx, contract: Contract, kind: str, to_ms: int, now_ms: int) -> int | None:

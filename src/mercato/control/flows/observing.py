@@ -109,10 +109,10 @@ def _take_instances(
     freed = False
     for instance in there.instances:
         said = seen.get(instance.id) or _absent(instance)
-        one = _believed(tx, machine, instance, said, now_ms)
+        signed = there.contracts[instance.id]
+        one = _believed(tx, machine, instance, said, signed.signed_at_ms, now_ms)
         _write(tx, instance, one, now_ms)
         holder, standing = instance.id in there.holders, there.standings.get(instance.id)
-        signed = there.contracts[instance.id]
         contract = clearing.charged(signed, standing)
         pausing = standing is not None and standing.pausing
         may_run = holder and instance.intended is Intended.RUNNING and not pausing
@@ -143,13 +143,18 @@ def _absent(instance: Instance) -> ObservedInstance:
 
 
 def _believed(
-    tx: Tx, machine: Machine, instance: Instance, said: ObservedInstance, now_ms: int
+    tx: Tx,
+    machine: Machine,
+    instance: Instance,
+    said: ObservedInstance,
+    signed_at_ms: int,
+    now_ms: int,
 ) -> ObservedInstance:
     """What a report says of an instance, with no more bytes than a link can have carried."""
     since_ms = machine.joined_at_ms if machine.proven_at_ms is None else machine.proven_at_ms
-    elapsed_ms = now_ms - since_ms
-    up = believed(instance.up_bytes, said.up_bytes, elapsed_ms)
-    down = believed(instance.down_bytes, said.down_bytes, elapsed_ms)
+    spans = (now_ms - since_ms, now_ms - signed_at_ms)
+    up = believed(instance.up_bytes, said.up_bytes, *spans)
+    down = believed(instance.down_bytes, said.down_bytes, *spans)
     if (up < said.up_bytes or down < said.down_bytes) and not events.happened(
         tx, instance.id, "traffic_not_believed"
     ):

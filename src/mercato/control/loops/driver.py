@@ -49,7 +49,9 @@ class Driver:
         status.runs += 1
         try:
             status.report = await anyio.to_thread.run_sync(loop.activate, status.began_at_ms)
-            status.failure = None
+            failed = status.report.get("failed", 0)
+            status.failures += failed > 0
+            status.failure = f"{failed} of what it looks at failed; see the log" if failed else None
         except Exception as problem:  # noqa: BLE001 - a failed run is reported; the next is the retry
             status.failures += 1
             status.failure = f"{type(problem).__name__}: {problem}"
