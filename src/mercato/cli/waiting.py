@@ -1,10 +1,12 @@
 """Waiting, with its progress shown on stderr."""
 
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from mercato.cli.errors import INTERRUPTED, Trouble
@@ -26,13 +28,16 @@ def until_running(market: "Mercato", instance: int, timeout_s: float) -> "Instan
             wait, for the instance goes on.
     """
     try:
-        with saying(f"instance {instance}: asked for") as say:
-            return _follow(market, instance, timeout_s, say)
+        with _ctrl_c() as pressed, saying(f"instance {instance}: asked for") as say:
+            row = _follow(market, instance, timeout_s, say, pressed)
     except KeyboardInterrupt:
+        row = None
+    if row is None:
         raise Trouble(
             f"instance {instance} is yours and goes on without being waited for; see: mercato ps",
             exit_code=INTERRUPTED,
-        ) from None
+        )
+    return row
 
 
 def state_of(instance: "Instance") -> str:
@@ -77,9 +82,34 @@ def _lines() -> Callable[[str], None]:
     return say
 
 
+@contextmanager
+def _ctrl_c() -> Iterator[Callable[[], bool]]:
+    """Tells whether Ctrl-C was pressed; pressed again it interrupts at once.
+
+    An interruption anywhere could leave a lock taken, of the line that is shown or of the client.
+    """
+    was_pressed = False
+
+    def press(_number: int, _frame: FrameType | None) -> None:
+        nonlocal was_pressed
+        was_pressed = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: was_pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _follow(
-    market: "Mercato", instance: int, timeout_s: float, say: Callable[[str], None]
-) -> "Instance":
+    market: "Mercato",
+    instance: int,
+    timeout_s: float,
+    say: Callable[[str], None],
+    pressed: Callable[[], bool],
+) -> "Instance | None":
+    """The instance once it runs; None when that is waited for no more."""
     until = time.monotonic() + timeout_s
     pause = threading.Event()
     while time.monotonic() < until:
@@ -91,4 +121,6 @@ def _follow(
             return row
         need_hope(row)
         pause.wait(EVERY_S)
+        if pressed():
+            return None
     raise Trouble(f"instance {instance} did not run within {timeout_s:.0f} s; see: mercato ps")

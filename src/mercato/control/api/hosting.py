@@ -214,7 +214,8 @@ async def show_machine(call: Call, asked: ById) -> list[MachineRow]:
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
     """What a host asks for a machine; dollars per GPU and hour, GB and month, GB.
 
-    What is left out of a machine that is on sale stays as it is, but for `min_chunk`.
+    What is left out of a machine that is on sale stays as it is; the defaults below are
+    those of one that is not.
     """
 
     machine: int
