@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from mercato.control.clock import SystemClock
 from mercato.sdk import Mercato
+from mercato.sdk.shapes import Limit
 from tests.control.api.scripted import ScriptedAgent, join
 from tests.control.api.serving import Served
 from tests.control.api.test_quirks import eventually, offers, ok
@@ -39,11 +40,16 @@ def test_what_cannot_be_a_limit_is_refused(server: Served) -> None:
         assert answer.json()["msg"]
 
 
-def test_a_key_with_a_limit_cannot_lift_it_nor_go_around_it(server: Served) -> None:
+def limited_key(server: Served, dollars: float) -> tuple[str, Limit]:
+    """A key of the renter's that may spend so much in all, and its limit."""
     with Mercato(server.url, server.keys["renter"]) as market:
-        key = market.create_api_key("limited")
-        assert key.key is not None
-        limit = market.set_limit(1, "total", scope="key", scope_id=key.id)
+        made = market.create_api_key("limited")
+        assert made.key is not None
+        return made.key, market.set_limit(dollars, "total", scope="key", scope_id=made.id)
+
+
+def test_a_key_with_a_limit_cannot_lift_it_nor_go_around_it(server: Served) -> None:
+    key, limit = limited_key(server, 1)
     for method, path, body in (
         ("DELETE", f"/api/v0/limits/{limit.id}/", {}),
         ("PUT", f"/api/v0/limits/{limit.id}/", {"amount": 900}),
@@ -53,17 +59,14 @@ def test_a_key_with_a_limit_cannot_lift_it_nor_go_around_it(server: Served) -> N
         ("PUT", "/api/v0/commands/transfer_credit/", {"recipient": "other", "amount": 5}),
         ("POST", "/api/v0/team/", {"team_name": "purse", "transfer_credit": 5}),
     ):
-        answer = server.call(method, path, key.key, body)
+        answer = server.call(method, path, key, body)
         assert (answer.status_code, answer.json()["error"]) == (403, "not_authorized")
 
 
 def test_a_limited_key_makes_nothing_dearer_that_does_not_count_towards_its_limit(
     server: Served,
 ) -> None:
-    with Mercato(server.url, server.keys["renter"]) as market:
-        key = market.create_api_key("limited")
-        assert key.key is not None
-        market.set_limit(20, "total", scope="key", scope_id=key.id)
+    key, limit = limited_key(server, 20)
     made = hardware()
     machine = join(server, of=made)
     with ScriptedAgent(server, machine, made).working():
@@ -77,7 +80,7 @@ def test_a_limited_key_makes_nothing_dearer_that_does_not_count_towards_its_limi
 
         theirs = rent(first, "renter", target_state="stopped")
         bid = rent(second, "renter", price=0.3)
-        own = rent(third, key.key, target_state="stopped")
+        own = rent(third, key, target_state="stopped")
         dearer: tuple[tuple[str, str, dict[str, Any]], ...] = (
             ("PUT", f"/instances/{theirs}/", {"state": "running"}),
             ("PUT", f"/instances/recycle/{theirs}/", {}),
@@ -86,22 +89,19 @@ def test_a_limited_key_makes_nothing_dearer_that_does_not_count_towards_its_limi
             ("PUT", f"/instances/bid_price/{bid}/", {"price": 0.4}),
         )
         for method, path, body in dearer:
-            refused = server.call(method, f"/api/v0{path}", key.key, body)
+            refused = server.call(method, f"/api/v0{path}", key, body)
             assert (refused.status_code, refused.json()["error"]) == (403, "not_authorized"), path
-            assert f"spending limit on key {key.id}" in refused.json()["msg"]
-        gone = server.call("PUT", "/api/v0/instances/999/", key.key, {"state": "running"})
+            assert f"spending limit on key {limit.scope_id}" in refused.json()["msg"]
+        gone = server.call("PUT", "/api/v0/instances/999/", key, {"state": "running"})
         assert gone.json()["error"] == "no_such_instance"
-        ok(server, "PUT", f"/instances/bid_price/{bid}/", {"price": 0.2}, key=key.key)
-        ok(server, "PUT", f"/instances/{own}/", {"state": "running"}, key=key.key)
+        ok(server, "PUT", f"/instances/bid_price/{bid}/", {"price": 0.2}, key=key)
+        ok(server, "PUT", f"/instances/{own}/", {"state": "running"}, key=key)
         for method, path, body in dearer[:4]:
             ok(server, method, path, body)
 
 
 def test_a_limited_key_accepts_no_higher_price_for_what_is_not_its_own(server: Served) -> None:
-    with Mercato(server.url, server.keys["renter"]) as market:
-        key = market.create_api_key("limited")
-        assert key.key is not None
-        market.set_limit(20, "total", scope="key", scope_id=key.id)
+    key, _ = limited_key(server, 20)
     made = hardware()
     machine = join(server, of=made)
     with ScriptedAgent(server, machine, made).working():
@@ -117,6 +117,6 @@ def test_a_limited_key_accepts_no_higher_price_for_what_is_not_its_own(server: S
         [number] = [row["pending_price_increase_id"] for row in asked["pending_price_increases"]]
         which = {"pending_price_increase_id": number}
         path = "/api/v0/instances/accept-price-increase/"
-        refused = server.call("PUT", path, key.key, which)
+        refused = server.call("PUT", path, key, which)
         assert (refused.status_code, refused.json()["error"]) == (403, "not_authorized")
-        ok(server, "PUT", "/instances/reject-price-increase/", which, key=key.key)
+        ok(server, "PUT", "/instances/reject-price-increase/", which, key=key)

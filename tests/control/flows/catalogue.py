@@ -35,6 +35,7 @@ INSIDE: Final = {
     "limiting.forecast": "wherever money moves",
     "limiting.left": "only reads",
     "limiting.mine": "only reads",
+    "limiting.not_counted": "only reads",
     "limiting.require": "only reads",
     "limiting.require_unlimited": "only reads",
     "limiting.spending": "only reads",

@@ -247,14 +247,26 @@ def answers_for(
     Raises:
         NotPermitted: when a limit that stops them would not be asked.
     """
-    elsewhere = scopes.items() - limits.scopes_of(tx, contract).items()
-    for limit in limits.of_account(tx, account) if elsewhere else ():
-        if limit.action is Action.STOP and (limit.scope, limit.scope_id) in elsewhere:
-            raise errors.NotPermitted(
-                f"There is a spending limit on {limit.scope.value} {limit.scope_id}, and contract"
-                f" {contract} does not count towards it, as another signed it: rent one of your"
-                " own, or have it done by who is not limited."
-            )
+    limit = not_counted(tx, account, scopes, limits.scopes_of(tx, contract))
+    if limit is not None:
+        raise errors.NotPermitted(
+            f"There is a spending limit on {limit.scope.value} {limit.scope_id}, and contract"
+            f" {contract} does not count towards it, as another signed it: rent one of your"
+            " own, or have it done by who is not limited."
+        )
+
+
+def not_counted(
+    tx: Tx, account: AccountId, scopes: Mapping[Scope, int], counted: Mapping[Scope, int]
+) -> Limit | None:
+    """A limit that stops a caller, and that what counts towards `counted` does not count towards.
+
+    `scopes`: on whose behalf the caller acts. None when there is no such limit.
+    """
+    elsewhere = scopes.items() - counted.items()
+    found = limits.of_account(tx, account) if elsewhere else ()
+    stopping = (one for one in found if one.action is Action.STOP)
+    return next((one for one in stopping if (one.scope, one.scope_id) in elsewhere), None)
 
 
 def on_behalf(

@@ -186,13 +186,14 @@ def post_bytes(tx: Tx, contract: Contract, now_ms: int) -> int:
     ):
         use = Moved(item=way, price=price, from_bytes=before, to_bytes=total)
         cause = f"bytes:{contract.id}:{way}:{before}"
-        if cost(use) > 0:
+        owed = cost(use)
+        if owed > 0:
             free = max(0, timed(tx, contract.renter, now_ms).spendable)
             kept = _left_in_deposit(tx, contract, now_ms)
             # Bytes are not what was prepaid, but who prepaid all its credit pays for them too.
-            prepaid = free < min(kept, cost(use))
+            prepaid = free < min(kept, owed)
             room = limiting.left(tx, contract, now_ms)
-            allowed = NanoUsd(min(kept if prepaid else free, cost(use) if room is None else room))
+            allowed = NanoUsd(min(kept if prepaid else free, owed if room is None else room))
             charge(tx, contract, use, prepaid=prepaid, cause=cause, now_ms=now_ms, allowed=allowed)
             posted += 1
     if (instance.up_bytes, instance.down_bytes) != (

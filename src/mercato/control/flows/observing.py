@@ -155,21 +155,13 @@ def _believed(
     spans = (now_ms - since_ms, now_ms - signed_at_ms)
     up = believed(instance.up_bytes, said.up_bytes, *spans)
     down = believed(instance.down_bytes, said.down_bytes, *spans)
-    if (up < said.up_bytes or down < said.down_bytes) and not events.happened(
-        tx, instance.id, "traffic_not_believed"
-    ):
-        events.record(
-            tx,
-            Event(
-                account_id=machine.host_id,
-                contract_id=instance.id,
-                machine_id=machine.id,
-                kind="traffic_not_believed",
-                message=f"It counts more bytes for instance {instance.id} than a link of 100 Gbit/s"
-                " carries; what is more is not believed.",
-                at_ms=now_ms,
-            ),
+    kind, too_many = "traffic_not_believed", up < said.up_bytes or down < said.down_bytes
+    if too_many and not events.happened(tx, instance.id, kind):
+        message = (
+            f"It counts more bytes for instance {instance.id} than a link of 100 Gbit/s carries;"
+            " what is more is not believed."
         )
+        tell_host(tx, machine, kind, message, now_ms, instance.id)
     return msgspec.structs.replace(said, up_bytes=up, down_bytes=down)
 
 

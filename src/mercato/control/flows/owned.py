@@ -50,12 +50,20 @@ def tell(
     )
 
 
-def tell_host(tx: Tx, machine: Machine, kind: str, message: str, now_ms: int) -> None:
-    """Tell a host what happened to a machine."""
+def tell_host(
+    tx: Tx,
+    machine: Machine,
+    kind: str,
+    message: str,
+    now_ms: int,
+    contract: ContractId | None = None,
+) -> None:
+    """Tell a host what happened to a machine, or to what is rented of it."""
     events.record(
         tx,
         Event(
             account_id=machine.host_id,
+            contract_id=contract,
             machine_id=machine.id,
             kind=kind,
             message=message,

@@ -11,13 +11,12 @@ from typing import Final
 import msgspec
 
 from mercato.control.db import Tx
-from mercato.control.flows import renting
+from mercato.control.flows import limiting, renting
 from mercato.control.flows.house import House
 from mercato.control.flows.renting import Minted, RentRequest, Signed
 from mercato.control.store import (
     endpoints,
     instances,
-    limits,
     templates,
     worker_groups,
     workers,
@@ -29,7 +28,7 @@ from mercato.market import errors
 from mercato.market.ids import AccountId, ContractId, OfferId
 from mercato.market.instance import Reason
 from mercato.market.launch import Launch
-from mercato.market.limits import Action, Scope
+from mercato.market.limits import Scope
 from mercato.serverless.endpoint import Endpoint, EndpointState, GroupId
 from mercato.wire.naming import out_of_bounds
 
@@ -131,15 +130,13 @@ def answers_for(tx: Tx, scopes: Mapping[Scope, int], endpoint: StoredEndpoint) -
     Raises:
         NotPermitted: when a limit that stops them would not be asked.
     """
-    elsewhere = scopes.items() - endpoint.scopes.items()
-    for limit in limits.of_account(tx, endpoint.account_id) if elsewhere else ():
-        if limit.action is Action.STOP and (limit.scope, limit.scope_id) in elsewhere:
-            raise errors.NotPermitted(
-                f"There is a spending limit on {limit.scope.value} {limit.scope_id}, and the"
-                f" workers of endpoint {endpoint.id} do not count towards it, as another made it:"
-                " make one of your own (deploy under another name or tag), or have it done by who"
-                " is not limited."
-            )
+    limit = limiting.not_counted(tx, endpoint.account_id, scopes, endpoint.scopes)
+    if limit is not None:
+        raise errors.NotPermitted(
+            f"There is a spending limit on {limit.scope.value} {limit.scope_id}, and the workers of"
+            f" endpoint {endpoint.id} do not count towards it, as another made it: make one of your"
+            " own (deploy under another name or tag), or have it done by who is not limited."
+        )
 
 
 def _checked(name: str, endpoint: Endpoint) -> Endpoint:
