@@ -10,6 +10,8 @@ import pytest
 
 from mercato.cli.table import COMMANDS
 from mercato.cli.tree import tree
+from mercato.control.api import openapi
+from mercato.control.api.routes import ROUTES
 from scripts import behaviours, write_docs
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +49,11 @@ def code(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("name", sorted(write_docs.PAGES))
 def test_a_drawn_page_is_what_the_code_says(name: str) -> None:
     assert (write_docs.DOCS / name).read_text() == write_docs.PAGES[name](), "run `make docs`"
+
+
+def test_the_kept_openapi_is_what_the_code_says() -> None:
+    kept = ROOT / "openapi" / "control.json"
+    assert kept.read_bytes() == openapi.encoded(ROUTES), "run `make openapi`"
 
 
 def test_each_behaviour_of_the_engine_is_shown_by_a_test_of_its_number() -> None:
