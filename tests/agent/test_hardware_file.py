@@ -54,6 +54,10 @@ def test_the_recipes_example_is_a_machine() -> None:
             '[gpu]\nmodel = "RTX 4090"\ncount = 1\n[location]\ncountry = "Germany"\n',
             "two capital letters",
         ),
+        *(
+            (f'[gpu]\nmodel = "RTX 4090"\ncount = 1\n[network]\n{ports}\n', "must be a range")
+            for ports in ("port_first = 0", "port_first = 40100", "port_last = 65536")
+        ),
     ],
 )
 def test_a_mistake_is_explained(tmp_path: Path, text: str, complaint: str) -> None:

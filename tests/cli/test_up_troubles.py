@@ -102,11 +102,20 @@ def test_a_docker_engine_that_dies_at_once(mercato: Run, tmp_path: Path, free_po
     assert_one_clear_line(done, *words)
 
 
-def test_a_hardware_file_that_is_wrong(mercato: Run, tmp_path: Path, free_port: int) -> None:
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("gpus = 'many'", "gpus"),
+        ("[gpu]\nmodel = 'RTX 4090'\ncount = 1\n[network]\nport_last = 39999", "40000 to 39999"),
+    ],
+)
+def test_a_hardware_file_that_is_wrong(
+    mercato: Run, tmp_path: Path, free_port: int, text: str, words: str
+) -> None:
     file = tmp_path / "machine.toml"
-    file.write_text("gpus = 'many'")
+    file.write_text(text)
     done = mercato(
         *("up", "--pretend", "--data", tmp_path / "data", "--port", str(free_port)),
         *("--hardware", file),
     )
-    assert_one_clear_line(done, "machine.toml")
+    assert_one_clear_line(done, "machine.toml", words)

@@ -13,7 +13,7 @@ import msgspec
 
 from mercato.agent.facts.machine import pretend_gpus
 from mercato.agent.facts.models import KNOWN, canonical_name
-from mercato.market.hardware import Cpu, Disk, GpuModel, Hardware, Network, Place
+from mercato.market.hardware import PORT_MAX, Cpu, Disk, GpuModel, Hardware, Network, Place
 
 
 class BadHardwareFile(Exception):  # noqa: N818 - one line for whoever wrote the file
@@ -115,21 +115,37 @@ def read_hardware_file(path: Path, reached: Network) -> Hardware:
         raise BadHardwareFile(f"{path}: is not TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise BadHardwareFile(f"{path}: {_with_hint(str(error))}") from error
-    trouble = _nonsense(declared)
+    network = _network(declared.network, reached)
+    trouble = _nonsense(declared, network)
     if trouble:
         raise BadHardwareFile(f"{path}: {trouble}")
-    return _hardware(declared, reached)
+    return _hardware(declared, network)
 
 
-def _nonsense(declared: HardwareFile) -> str:
+def _network(declared: NetworkTable, reached: Network) -> Network:
+    first, last = declared.port_first, declared.port_last
+    return Network(
+        down_mbps=declared.down_mbps,
+        up_mbps=declared.up_mbps,
+        public_ip=declared.public_ip or reached.public_ip,
+        static_ip=declared.static_ip,
+        port_first=reached.port_first if first is None else first,
+        port_last=reached.port_last if last is None else last,
+    )
+
+
+def _nonsense(declared: HardwareFile, network: Network) -> str:
     """What no machine can have; empty when all is well."""
-    ports = declared.network.port_first or 1, declared.network.port_last or 65_535
+    first, last = network.port_first, network.port_last
     checks = (
         (1 <= declared.gpu.count <= 64, "gpu.count must be from 1 to 64"),
         (declared.cpu.cores >= 1, "cpu.cores must be at least 1"),
         (declared.cpu.ram_gb > 0, "cpu.ram_gb must be above 0"),
         (declared.disk.size_gb > 0, "disk.size_gb must be above 0"),
-        (1 <= ports[0] <= ports[1] <= 65_535, "network.port_first to port_last must be a range"),
+        (
+            1 <= first <= last <= PORT_MAX,
+            f"network.port_first to port_last must be a range to {PORT_MAX}, not {first} to {last}",
+        ),
         (
             re.fullmatch("[A-Z]{2}", declared.location.country) is not None,
             "location.country must be two capital letters, such as DE",
@@ -150,9 +166,8 @@ def _model_name(gpu: GpuTable) -> str:
     return canonical_name(gpu.model.replace("_", " "))
 
 
-def _hardware(declared: HardwareFile, reached: Network) -> Hardware:
+def _hardware(declared: HardwareFile, network: Network) -> Hardware:
     known = KNOWN.get(_model_name(declared.gpu))
-    network = declared.network
     dlperf = declared.score.dlperf
     if dlperf is None:
         dlperf = known.dlperf * declared.gpu.count if known else 0.0
@@ -172,14 +187,7 @@ def _hardware(declared: HardwareFile, reached: Network) -> Hardware:
             size_gb=declared.disk.size_gb,
             read_mbps=declared.disk.read_mbps,
         ),
-        network=Network(
-            down_mbps=network.down_mbps,
-            up_mbps=network.up_mbps,
-            public_ip=network.public_ip or reached.public_ip,
-            static_ip=network.static_ip,
-            port_first=network.port_first or reached.port_first,
-            port_last=network.port_last or reached.port_last,
-        ),
+        network=network,
         place=Place(region=declared.location.region, country=declared.location.country),
         os_version=declared.os_version,
         mobo_name=declared.mobo_name,

@@ -5,21 +5,17 @@ import signal
 from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated
 
 from mercato.cli.command import Argument, Option, command, group
 from mercato.cli.errors import Trouble
 from mercato.cli.session import print_json, print_line
-
-if TYPE_CHECKING:
-    from mercato.market.hardware import Network
 
 app = group("mercato")
 agent = group("agent", "Join this machine to a market, and be its agent.", below=app)
 
 Data = Annotated[Path, Option("--data", help="Where the agent keeps its key and journal.")]
 DEFAULT = Path("/var/lib/mercato-agent")
-PORT_MAX: Final = 65_535
 
 
 @command(agent, "join")
@@ -50,12 +46,16 @@ def join(  # noqa: PLR0913 - how a machine presents itself, each an option
     """
     from mercato.agent import main
     from mercato.agent.client import AgentTrouble
+    from mercato.market.hardware import PORT_MAX
 
-    _need_ports("--port-first to --port-last", port_first, port_last)
+    if not 1 <= port_first <= port_last <= PORT_MAX:
+        raise Trouble(
+            f"--port-first to --port-last must be a range within 1 to {PORT_MAX},"
+            f" not {port_first} to {port_last}",
+            exit_code=2,
+        )
     if hardware is not None:
-        network = _network(hardware, port_first, port_last)
-        named = f"{hardware}: network.port_first to port_last"
-        _need_ports(named, network.port_first, network.port_last)
+        _check(hardware, port_first, port_last)
     setup = main.Setup(
         pretend=pretend,
         hardware_file=hardware,
@@ -70,21 +70,13 @@ def join(  # noqa: PLR0913 - how a machine presents itself, each an option
     print_line(f"Joined as machine {machine}. Next: mercato agent run --data {data}")
 
 
-def _need_ports(named: str, first: int, last: int) -> None:
-    if not 1 <= first <= last <= PORT_MAX:
-        raise Trouble(
-            f"{named} must be a range within 1 to {PORT_MAX}, not {first} to {last}", exit_code=2
-        )
-
-
-def _network(hardware: Path, port_first: int, port_last: int) -> "Network":
-    """What a hardware file says of the network, with these ports where it says nothing."""
+def _check(hardware: Path, port_first: int, port_last: int) -> None:
+    """See that a hardware file can be used, with these ports where it says nothing."""
     from mercato.agent.hardware_file import BadHardwareFile, read_hardware_file
     from mercato.market.hardware import Network
 
     try:
-        reached = Network(port_first=port_first, port_last=port_last)
-        return read_hardware_file(hardware, reached).network
+        read_hardware_file(hardware, Network(port_first=port_first, port_last=port_last))
     except BadHardwareFile as bad:
         raise Trouble(str(bad), exit_code=2) from bad
 

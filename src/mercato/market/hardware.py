@@ -1,6 +1,10 @@
 """What a machine is made of, as its agent reports it."""
 
+from typing import Final
+
 import msgspec
+
+PORT_MAX: Final = 65_535
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):

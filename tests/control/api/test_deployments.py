@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mercato.control.blobs.blobs import LINK_S
 from mercato.control.blobs.directory import Directory
 from mercato.control.flows import deploying
 from mercato.control.loops.deployments import deployment_loop
@@ -193,6 +194,20 @@ def test_it_stops_starts_and_is_deleted_by_id_and_by_name(server: Served) -> Non
     assert put(server, wish())["action"] == "created"
 
 
+def test_its_workers_serve_no_other_endpoint(server: Served) -> None:
+    told, other = put(server, wish()), put(server, wish(name="other"))
+    path = f"/api/v0/autojobs/{told['workergroup_id']}/"
+    there = {"endpoint_id": other["endpoint_id"]}
+    moved = server.call("PUT", path, "renter", there)
+    assert (moved.status_code, "ends with endpoint" in moved.json()["msg"]) == (409, True)
+    here = {"endpoint_id": told["endpoint_id"], "gpu_ram": 8}
+    assert server.call("PUT", path, "renter", here).status_code == 200
+    gone = server.call("DELETE", f"/api/v0/deployment/{told['deployment_id']}/", "renter")
+    assert gone.status_code == 200
+    left = server.call("GET", "/api/v0/autojobs/", "renter").json()["results"]
+    assert [row["id"] for row in left] == [other["workergroup_id"]]
+
+
 def test_one_that_nobody_speaks_of_ends_and_its_code_goes(server: Served, tmp_path: Path) -> None:
     told = deployed(server, wish(ttl=60))
     lasting = put(server, wish(name="lasting"))
@@ -205,11 +220,26 @@ def test_one_that_nobody_speaks_of_ends_and_its_code_goes(server: Served, tmp_pa
     assert server.call("POST", beat, "renter").status_code == 200
     assert tend(int(seen_s * 1_000) + 59_000) == {"ended": 0, "removed": 0}
     now_ms = services.clock.now_ms() + 61_000
-    assert tend(now_ms) == {"ended": 1, "removed": 1}
-    assert tend(now_ms) == {"ended": 0, "removed": 0}
+    assert tend(now_ms) == {"ended": 1, "removed": 0}
+    assert tend(now_ms + LINK_S * 1_000 - 1) == {"ended": 0, "removed": 0}
+    assert tend(now_ms + LINK_S * 1_000) == {"ended": 0, "removed": 1}
+    assert tend(now_ms + LINK_S * 1_000) == {"ended": 0, "removed": 0}
     assert list(root.iterdir()) == []
     left = server.call("GET", DEPLOYMENTS, "renter").json()["deployments"]
     assert [row["id"] for row in left] == [lasting["deployment_id"]]
+
+
+def test_code_that_comes_after_it_was_given_up_goes_too(server: Served, tmp_path: Path) -> None:
+    told = put(server, wish())
+    path = f"/api/v0/deployment/{told['deployment_id']}/"
+    assert server.call("DELETE", path, "renter").status_code == 200
+    services, root = server.plane.services, tmp_path / "uploads"
+    tend = deployment_loop(services.db, services.blobs).activate
+    assert tend(services.clock.now_ms()) == {"ended": 0, "removed": 0}
+    assert upload(server, told).status_code == 200, "its link is good for a while yet"
+    assert len(list(root.iterdir())) == 1
+    assert tend(services.clock.now_ms() + LINK_S * 1_000) == {"ended": 0, "removed": 1}
+    assert list(root.iterdir()) == []
 
 
 def test_who_could_not_be_heard_while_nobody_listened_has_time_to_return(server: Served) -> None:

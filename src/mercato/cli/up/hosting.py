@@ -73,13 +73,13 @@ class Machines:
         self, number: int, file: Path | None, host: AsyncMercato, *, pretend: bool
     ) -> int:
         directory = self._place.machine(number)
-        first = PORTS_FIRST + PORTS_EACH * (number - 1)
+        first, last = _ports(number)
         setup = agent.Setup(
             pretend=pretend,
             hardware_file=file,
             public_ip=self._public_ip,
             port_first=first,
-            port_last=first + PORTS_EACH - 1,
+            port_last=last,
         )
         try:
             known = agent.joined_machine(directory)
@@ -142,8 +142,15 @@ def check(files: Sequence[Path]) -> None:
     Raises:
         Trouble: when one cannot be used.
     """
-    for file in files:
+    for number, file in enumerate(files, start=1):
+        first, last = _ports(number)
         try:
-            read_hardware_file(file, Network())
+            read_hardware_file(file, Network(port_first=first, port_last=last))
         except BadHardwareFile as bad:
             raise Trouble(str(bad)) from bad
+
+
+def _ports(number: int) -> tuple[int, int]:
+    """The first and the last port of the machine of a number, unless its file says other ones."""
+    first = PORTS_FIRST + PORTS_EACH * (number - 1)
+    return first, first + PORTS_EACH - 1

@@ -15,6 +15,7 @@ from mercato.control.flows import limiting, renting
 from mercato.control.flows.house import House
 from mercato.control.flows.renting import Minted, RentRequest, Signed
 from mercato.control.store import (
+    deployments,
     endpoints,
     instances,
     templates,
@@ -167,9 +168,19 @@ def create_group(tx: Tx, group: StoredGroup) -> StoredGroup:
 
 
 def change_group(tx: Tx, wanted: StoredGroup, now_ms: int) -> StoredGroup:
-    """Write a group anew; its workers are updated one after another when what they run changed."""
+    """Write a group anew; its workers are updated one after another when what they run changed.
+
+    Raises:
+        NotFound: when the account has no such group, or not the endpoint that it is to serve.
+        Conflict: when a deployment's would serve another endpoint.
+    """
     before = my_group(tx, wanted.account_id, wanted.id)
     my_endpoint(tx, wanted.account_id, wanted.endpoint_id)
+    if wanted.endpoint_id != before.endpoint_id and deployments.of_group(tx, before.id) is not None:
+        raise errors.Conflict(
+            f"Worker group {before.id} runs a deployment, which ends with endpoint"
+            f" {before.endpoint_id}: it serves no other."
+        )
     runs = (before.template_hash, before.launch_args)
     version = before.version + (runs != (wanted.template_hash, wanted.launch_args))
     after = msgspec.structs.replace(wanted, version=version, updated_at_ms=now_ms)

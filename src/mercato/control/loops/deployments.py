@@ -1,6 +1,10 @@
-"""The loop of deployments: those that nobody wants any more end, and code that nobody runs goes."""
+"""The loop of deployments: those that nobody wants any more end, and code that nobody runs goes.
 
-from mercato.control.blobs.blobs import Blobs
+It goes once no link to it is good any more: until then somebody may still be bringing it, and what
+came after it had been removed would stay for ever.
+"""
+
+from mercato.control.blobs.blobs import LINK_S, Blobs
 from mercato.control.db import Database
 from mercato.control.flows import deploying
 from mercato.control.loops.loop import Each, Loop, Report, summed
@@ -21,7 +25,7 @@ def deployment_loop(db: Database, blobs: Blobs) -> Loop:
             silent,
             lambda one: {"ended": db.run_now(deploying.expire, one, now_ms, since_ms)},
         )
-        waste = db.run_now(deployments.waste)
+        waste = db.run_now(deployments.waste, now_ms - LINK_S * 1_000)
         for version in waste:
             if not db.run_now(deployments.is_needed, version):
                 blobs.remove(version.blob, now_ms)

@@ -286,11 +286,12 @@ def evict(tx: Tx, version: int, now_ms: int) -> None:
     tx.run("update deployment_versions set evicted_at_ms = %s where id = %s", now_ms, version)
 
 
-def waste(tx: Tx) -> list[StoredVersion]:
-    """Versions whose code need not be kept and may still lie in the store."""
+def waste(tx: Tx, until_ms: int) -> list[StoredVersion]:
+    """Versions whose code need not be kept since `until_ms`, and may still lie in the store."""
     rows = tx.all(
         f"select {_VERSION} from deployment_versions"  # noqa: S608 - the columns are fixed above
-        " where evicted_at_ms is not null and removed_at_ms is null order by id"
+        " where evicted_at_ms <= %s and removed_at_ms is null order by id",
+        until_ms,
     )
     return [_version(row) for row in rows]
 
