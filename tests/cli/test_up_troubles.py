@@ -119,3 +119,4 @@ def test_a_hardware_file_that_is_wrong(
         *("--hardware", file),
     )
     assert_one_clear_line(done, "machine.toml", words)
+    assert done.returncode == 2, "as for any argument that cannot be"

@@ -143,7 +143,7 @@ def _nonsense(declared: HardwareFile, network: Network) -> str:
         (declared.cpu.ram_gb > 0, "cpu.ram_gb must be above 0"),
         (declared.disk.size_gb > 0, "disk.size_gb must be above 0"),
         (
-            1 <= first <= last <= PORT_MAX,
+            network.ports_can_be,
             f"network.port_first to port_last must be a range to {PORT_MAX}, not {first} to {last}",
         ),
         (

@@ -5,11 +5,14 @@ import signal
 from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from mercato.cli.command import Argument, Option, command, group
 from mercato.cli.errors import Trouble
 from mercato.cli.session import print_json, print_line
+
+if TYPE_CHECKING:
+    from mercato.market.hardware import Network
 
 app = group("mercato")
 agent = group("agent", "Join this machine to a market, and be its agent.", below=app)
@@ -46,16 +49,17 @@ def join(  # noqa: PLR0913 - how a machine presents itself, each an option
     """
     from mercato.agent import main
     from mercato.agent.client import AgentTrouble
-    from mercato.market.hardware import PORT_MAX
+    from mercato.market.hardware import PORT_MAX, Network
 
-    if not 1 <= port_first <= port_last <= PORT_MAX:
+    reached = Network(port_first=port_first, port_last=port_last)
+    if not reached.ports_can_be:
         raise Trouble(
             f"--port-first to --port-last must be a range within 1 to {PORT_MAX},"
             f" not {port_first} to {port_last}",
             exit_code=2,
         )
     if hardware is not None:
-        _check(hardware, port_first, port_last)
+        _check(hardware, reached)
     setup = main.Setup(
         pretend=pretend,
         hardware_file=hardware,
@@ -70,13 +74,12 @@ def join(  # noqa: PLR0913 - how a machine presents itself, each an option
     print_line(f"Joined as machine {machine}. Next: mercato agent run --data {data}")
 
 
-def _check(hardware: Path, port_first: int, port_last: int) -> None:
-    """See that a hardware file can be used, with these ports where it says nothing."""
+def _check(hardware: Path, reached: "Network") -> None:
+    """See that a hardware file can be used, with this network where it says nothing."""
     from mercato.agent.hardware_file import BadHardwareFile, read_hardware_file
-    from mercato.market.hardware import Network
 
     try:
-        read_hardware_file(hardware, Network(port_first=port_first, port_last=port_last))
+        read_hardware_file(hardware, reached)
     except BadHardwareFile as bad:
         raise Trouble(str(bad), exit_code=2) from bad
 

@@ -70,6 +70,11 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     port_last: int = 40_199
     """Inclusive range of TCP and UDP ports that reach the machine from outside."""
 
+    @property
+    def ports_can_be(self) -> bool:
+        """Whether its ports are a range, and ports."""
+        return 1 <= self.port_first <= self.port_last <= PORT_MAX
+
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where the machine stands."""

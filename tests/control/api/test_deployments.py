@@ -1,7 +1,5 @@
 """Deployments through the API: who may do what, what is uploaded where, what changes what."""
 
-import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,77 +9,20 @@ from mercato.control.blobs.blobs import LINK_S
 from mercato.control.blobs.directory import Directory
 from mercato.control.flows import deploying
 from mercato.control.loops.deployments import deployment_loop
-from mercato.control.store import deployments, worker_groups
-from mercato.market.ids import ContractId
-from mercato.serverless.decision import Decision, Kind
-from mercato.serverless.endpoint import EndpointId, GroupId
-from tests.control.api.scripted import ScriptedAgent, join
+from mercato.control.store import deployments
+from tests.control.api.deployments import (
+    CODE,
+    DEPLOYMENTS,
+    deployed,
+    group_of,
+    put,
+    roll_out,
+    shown,
+    upload,
+    wish,
+)
 from tests.control.api.serving import Served
-from tests.control.api.test_endpoints import recruiter
-from tests.control.api.test_journey import eventually
-from tests.control.market import T0, hardware
-
-CODE = b"not really an archive"
-DEPLOYMENTS = "/api/v0/deployments/"
-
-
-def wish(number: int = 0, **changes: Any) -> dict[str, Any]:
-    """What the official client sends."""
-    return {
-        "name": "app",
-        "image": "python:3.11",
-        "file_hash": f"{number:064x}",
-        "file_size": len(CODE),
-        "env": "-p 3000:3000/tcp -e REPORT_ADDR=http://127.0.0.1",
-        "tag": "default",
-        "search_params": "verified=true rentable=true rented=false gpu_name in RTX_4090,H100",
-        "storage": 20,
-        **changes,
-    }
-
-
-def put(server: Served, asked: dict[str, Any], key: str = "renter") -> dict[str, Any]:
-    answer = server.call("PUT", DEPLOYMENTS, key, asked)
-    assert answer.status_code == 200, answer.text
-    told: dict[str, Any] = answer.json()
-    return told
-
-
-def upload(server: Served, told: dict[str, Any], code: bytes = CODE) -> Any:
-    files = {"file": ("app.tar.gz", code, "application/gzip")}
-    return server.client.post(told["upload_url"], data=told["upload_fields"], files=files)
-
-
-def deployed(server: Served, asked: dict[str, Any] | None = None) -> dict[str, Any]:
-    told = put(server, asked or wish())
-    assert upload(server, told).status_code == 200
-    return told
-
-
-def roll_out(server: Served, told: dict[str, Any]) -> int:
-    body = {"workergroup_id": told["workergroup_id"]}
-    answer = server.call("POST", "/update_workers/", "renter", body).json()
-    assert answer["success"], answer
-    return int(answer["workers_to_update"])
-
-
-def cancel(server: Served, told: dict[str, Any]) -> int:
-    body = {"workergroup_id": told["workergroup_id"], "cancel_update": True}
-    answer = server.call("POST", "/update_workers/", "renter", body).json()
-    assert answer["cancelled"], answer
-    return int(answer["workers_to_update"])
-
-
-def group_of(server: Served, told: dict[str, Any]) -> worker_groups.StoredGroup:
-    found = server.plane.db.run_now(worker_groups.get, told["workergroup_id"])
-    assert found is not None
-    return found
-
-
-def shown(server: Served, told: dict[str, Any]) -> dict[str, Any]:
-    found = server.call("GET", f"/api/v0/deployment/{told['deployment_id']}/", "renter").json()
-    row: dict[str, Any] = found["deployment"]
-    return row
+from tests.control.market import T0
 
 
 def test_code_is_uploaded_once_and_fetched(server: Served) -> None:
@@ -388,112 +329,6 @@ def test_nobody_reads_or_changes_anothers(server: Served) -> None:
         assert server.call(method, f"{path}{end}/", "other").status_code == 404, end
     assert server.call("DELETE", DEPLOYMENTS, "other", {"name": "app"}).status_code == 404
     assert put(server, wish(), "other")["deployment_id"] != told["deployment_id"]
-
-
-def recruit(server: Served, told: dict[str, Any]) -> None:
-    """One more worker of a deployment."""
-    market, group = recruiter(server), GroupId(told["workergroup_id"])
-
-    def rented() -> bool:  # an offer may be shown for a moment after it was taken
-        return any(
-            decided(server, told, Decision(kind=Kind.RENT, reason="a test", offer=one.offer))
-            for one in asyncio.run(market.candidates(group))[:1]
-        )
-
-    assert eventually(rented)
-
-
-def decided(server: Served, told: dict[str, Any], decision: Decision) -> bool:
-    """Whether an engine's decision could be carried out."""
-    endpoint, group = EndpointId(told["endpoint_id"]), GroupId(told["workergroup_id"])
-    done = asyncio.run(recruiter(server).carry_out(endpoint, group, decision, 0))
-    return done.text == "done"
-
-
-def instances(server: Served) -> list[dict[str, Any]]:
-    """Of the renter, the oldest first."""
-    rows = server.call("GET", "/api/v0/instances/", "renter").json()["instances"]
-    return sorted(rows, key=lambda row: row["id"])
-
-
-@pytest.fixture
-def agent(server: Served) -> Iterator[ScriptedAgent]:
-    """The agent of a machine that is listed."""
-    made = hardware()
-    joined = join(server, of=made)
-    agent = ScriptedAgent(server, joined, made)
-    with agent.working():
-        asked = {"machine": joined.machine, "price_gpu": 0.36, "price_disk": 0.1}
-        assert server.call("PUT", "/api/v0/machines/create_asks/", "host", asked).json()["success"]
-        yield agent
-
-
-def test_a_worker_fetches_the_code_of_its_own_deployment_only(
-    server: Served, agent: ScriptedAgent
-) -> None:
-    told, strange = deployed(server), put(server, wish(name="strange"))
-    recruit(server, told)
-    (instance,) = instances(server)
-    env = dict(instance["extra_env"])
-    assert env["IS_DEPLOYMENT"] == "true"
-    assert env["DEPLOYMENT_ID"] == str(told["deployment_id"])
-    assert env["VAST_API_URL"] == server.url
-    assert "serve_deployment" in instance["onstart"]
-    key = eventually(lambda: agent.told)[0].env["CONTAINER_API_KEY"]
-    path = f"/api/v0/deployment/{told['deployment_id']}/download_url/"
-    link = server.call("GET", path, key).json()["download_url"]
-    assert server.client.get(link).content == CODE
-    theirs = f"/api/v0/deployment/{strange['deployment_id']}/download_url/"
-    assert server.call("GET", theirs, key).status_code == 404
-    assert server.call("GET", DEPLOYMENTS, key).status_code == 403
-    assert shown(server, told)["worker_count"] == 1
-    assert server.call("DELETE", path.replace("download_url/", ""), "renter").json()["success"]
-    assert server.call("GET", "/api/v0/instances/", "renter").json()["instances"] == []
-
-
-@pytest.mark.usefixtures("agent")
-def test_a_cancelled_update_leaves_what_ran(server: Served) -> None:
-    old = wish(max_workers=2, cold_workers=0)
-    new = {**old, "file_hash": "1" * 64, "image": "python:3.10", "search_params": "num_gpus=1"}
-    told = deployed(server, old)
-    recruit(server, told)
-    before = group_of(server, told)
-    deployed(server, new)
-    assert roll_out(server, told) == 1
-    assert put(server, new)["action"] == "exists"
-    assert cancel(server, told) == 1
-    assert shown(server, told)["file_hash"] == old["file_hash"]
-    after = group_of(server, told)
-    assert after.template_hash == before.template_hash
-    assert after.search_params == before.search_params
-    assert put(server, new)["action"] == "soft_update", "workers run the old"
-    assert put(server, old)["action"] == "exists"
-    assert roll_out(server, told) == 1
-    assert cancel(server, told) == 1
-    assert shown(server, told)["file_hash"] == old["file_hash"], "it was of no other version"
-
-
-@pytest.mark.usefixtures("agent")
-def test_workers_that_a_cancelled_update_made_unlike_are_made_alike(server: Served) -> None:
-    old, new = wish(max_workers=2, cold_workers=0), wish(1, max_workers=2, cold_workers=0)
-    told = deployed(server, old)
-    recruit(server, told)
-    recruit(server, told)
-    deployed(server, new)
-    assert roll_out(server, told) == 2
-    first, second = instances(server)
-    worker = ContractId(first["id"])
-    assert decided(server, told, Decision(kind=Kind.UPDATE, reason="a test", worker=worker))
-    assert put(server, new)["action"] == "exists", "it goes on"
-    assert cancel(server, told) == 1
-    assert [one["template_hash_id"] for one in instances(server)] != [
-        second["template_hash_id"]
-    ] * 2
-    assert shown(server, told)["file_hash"] == old["file_hash"]
-    back = put(server, old)
-    assert (back["action"], back["upload_url"]) == ("soft_update", None)
-    assert roll_out(server, told) == 2
-    assert put(server, old)["action"] == "exists"
 
 
 def test_uploads_lie_beside_the_data_key(server: Served, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def check(files: Sequence[Path]) -> None:
         try:
             read_hardware_file(file, Network(port_first=first, port_last=last))
         except BadHardwareFile as bad:
-            raise Trouble(str(bad)) from bad
+            raise Trouble(str(bad), exit_code=2) from bad
 
 
 def _ports(number: int) -> tuple[int, int]:
