@@ -14,7 +14,8 @@ from tools import HERE, wrk
 
 from measure import quantile
 from mercato.http.call import Headers
-from mercato.http.client import Line, Origin, OriginFailed, Pool
+from mercato.http.client import Origin, OriginFailed, Pool
+from mercato.http.line import Line, Sink
 
 CONNECTIONS: Final = 32
 RATE_PER_S: Final = 1_000
@@ -28,7 +29,7 @@ STREAMS_PER_S_MAX: Final = 1_000
 """More than any candidate does: so many tickets are made for each second."""
 
 
-class Answer:
+class Answer(Sink):
     """A sink that counts, and notes when the body began."""
 
     def __init__(self) -> None:

@@ -15,7 +15,8 @@ from mercato.engine.clock import SystemClock
 from mercato.engine.engine import REFRESH_S, TICK_S, Engine
 from mercato.engine.standalone import StandaloneMarket
 from mercato.http import asgi
-from mercato.http.client import Answer, Origin, OriginFailed, Pool
+from mercato.http.client import Origin, OriginFailed, Pool
+from mercato.http.line import Answer
 from mercato.http.server import Server
 from mercato.market.ids import ContractId
 from mercato.serverless.decision import Decision, Kind

@@ -10,7 +10,8 @@ import pytest
 
 from mercato.http import server as server_module
 from mercato.http.call import Call
-from mercato.http.client import Origin, OriginFailed, Pool, Whole
+from mercato.http.client import Origin, OriginFailed, Pool
+from mercato.http.line import Whole
 from mercato.http.relay import Relay
 from mercato.http.server import HEAD_BYTES_MAX
 from tests.http.by_hand import Site, echo

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mercato.http.call import Call
-from mercato.http.client import Origin, OriginFailed, Pool, Whole
+from mercato.http.client import Origin, OriginFailed, Pool
+from mercato.http.line import Sink, Whole
 from mercato.http.relay import Relay
 from mercato.http.server import HEAD_BYTES_MAX
 from tests.http.by_hand import Site, echo
@@ -72,7 +73,7 @@ async def test_a_stream_comes_as_it_is_written() -> None:
             await gate.wait()
         call.end()
 
-    class Pieces:
+    class Pieces(Sink):
         def __init__(self) -> None:
             self.seen: list[bytes] = []
 

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mercato.http.call import Call
-from mercato.http.client import Answer, Origin, Pool
+from mercato.http.client import Origin, Pool
+from mercato.http.line import Answer
 from mercato.http.server import Handler, Server
 from mercato.pyworker.clock import SystemClock
 from mercato.pyworker.place import Place

@@ -20,7 +20,8 @@ from mercato.engine.engine import Engine
 from mercato.engine.peers import Peers
 from mercato.engine.request import Ask, Desk, Ready
 from mercato.http.call import Call, Headers
-from mercato.http.client import Line, OriginFailed
+from mercato.http.client import OriginFailed
+from mercato.http.line import Line
 from mercato.http.relay import Relay
 from mercato.serverless.prefix import CHAIN_MAX
 from mercato.wire.fleet import Definition

@@ -1,18 +1,14 @@
 """An answer as the bytes of HTTP/1.1 that go out on the caller's connection (server.py)."""
 
-import asyncio
 from functools import cache
 from http import HTTPStatus
 from typing import Protocol
 
-from mercato.http.call import HOP_BY_HOP, JSON, Call, Headers
+from mercato.http.call import JSON, Call, Headers, passed_on
 
 
 class Connection(Protocol):
     """What a call needs of the connection that it came over."""
-
-    transport: asyncio.Transport | None
-    """None once it is gone."""
 
     def write(self, data: bytes) -> None:
         """Put bytes on the line."""
@@ -66,16 +62,22 @@ class WireCall(Call):
         self, status: int, body: bytes = b"", content_type: bytes = JSON, headers: Headers = ()
     ) -> None:
         """As `Call.answer`: in one write."""
+        extra = b"".join([b"%s: %s\r\n" % pair for pair in headers]) if headers else b""
+        self._give(status, b"content-type: %s\r\n%s" % (content_type, extra), body)
+
+    def pass_on(self, status: int, headers: Headers, body: bytes) -> None:
+        """As `Call.pass_on`: in one write."""
+        self._give(status, passed_on(headers), body)
+
+    def _give(self, status: int, lines: bytes, body: bytes) -> None:
         if self.gone or self.begun:
             return
         self.begun = self.ended = True
-        extra = b"".join([b"%s: %s\r\n" % pair for pair in headers]) if headers else b""
         self._connection.write(
-            b"%scontent-type: %s\r\n%scontent-length: %d\r\n%s\r\n%s"
+            b"%s%scontent-length: %d\r\n%s\r\n%s"
             % (
                 status_line(status),
-                content_type,
-                extra,
+                lines,
                 len(body),
                 b"" if self._keep else b"connection: close\r\n",
                 b"" if self.method == "HEAD" else body,
@@ -88,10 +90,7 @@ class WireCall(Call):
         if self.gone or self.begun:
             return
         self.begun = True
-        parts = [status_line(status)]
-        for name, value in headers:
-            if name.lower() not in HOP_BY_HOP:
-                parts += (name, b": ", value, b"\r\n")
+        parts = [status_line(status), passed_on(headers)]
         if length is not None:
             parts.append(b"content-length: %d\r\n" % length)
         elif not (self.old or _bodiless(status)):
@@ -112,9 +111,7 @@ class WireCall(Call):
         piece = b"%x\r\n%s\r\n" % (len(chunk), chunk) if self._chunked else chunk
         if self._head:
             piece, self._head = self._head + piece, b""
-        transport = self._connection.transport  # not by `write`: streams come here at every piece
-        if transport is not None:
-            transport.write(piece)
+        self._connection.write(piece)
 
     def flush(self) -> None:
         """As `Call.flush`."""

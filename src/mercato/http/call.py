@@ -26,6 +26,33 @@ HOP_BY_HOP: Final = frozenset(
 """Headers that belong to one connection (RFC 9110, 7.6.1), and the length, which is told anew."""
 
 
+class Kept(list[tuple[bytes, bytes]]):
+    """Headers that come again and again: what becomes of them is reckoned once."""
+
+    __slots__ = ("lines",)
+
+    lines: bytes | None
+    """What `passed_on` makes of them; None before it has."""
+
+    def __init__(self, headers: Headers, lines: bytes | None = None) -> None:
+        list.__init__(self, headers)
+        self.lines = lines
+
+
+def passed_on(headers: Headers) -> bytes:
+    """The lines of those headers that do not belong to the connection that they came over."""
+    if type(headers) is Kept and headers.lines is not None:
+        return headers.lines
+    parts: list[bytes] = []
+    for name, value in headers:
+        if name.lower() not in HOP_BY_HOP:
+            parts += (name, b": ", value, b"\r\n")
+    lines = b"".join(parts)
+    if type(headers) is Kept:
+        headers.lines = lines
+    return lines
+
+
 def header(headers: Headers, name: bytes) -> bytes | None:
     """The first value of a header; `name` in lower case."""
     for key, value in headers:
@@ -93,6 +120,12 @@ class Call(ABC):
     @abstractmethod
     def write(self, chunk: bytes) -> None:
         """Give a piece of the body."""
+
+    def pass_on(self, status: int, headers: Headers, body: bytes) -> None:
+        """Give a whole answer that is another's: `begin`, `write` and `end` in one."""
+        self.begin(status, headers, len(body))
+        self.write(body)
+        self.end()
 
     def flush(self) -> None:  # noqa: B027 - most have nothing to send here
         """Nothing more comes for now: what was given and not sent yet goes out.

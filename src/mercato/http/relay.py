@@ -1,10 +1,10 @@
 """Answers a call with what an origin answers, as it comes."""
 
 from mercato.http.call import Call, Headers
-from mercato.http.client import Line
+from mercato.http.line import Line, Sink
 
 
-class Relay:
+class Relay(Sink):
     """A sink that passes an origin's answer on to a caller.
 
     When the caller reads more slowly than the origin writes, the origin is made to wait.

@@ -17,7 +17,9 @@ from urllib.parse import unquote
 import httptools
 
 from mercato.http.answer import WireCall, status_line
-from mercato.http.call import TEXT, Call, header
+from mercato.http.call import TEXT, Call, Headers, header
+from mercato.http.head import Heads
+from mercato.http.outbox import Outbox
 
 Handler = Callable[[Call], Coroutine[Any, Any, None] | None]
 Complaint = Callable[[str, BaseException], None]
@@ -29,6 +31,10 @@ a body and is no end of it."""
 BODY_BYTES_MAX: Final = 256 * 1024 * 1024
 PIPELINED_MAX: Final = 16
 """Requests of one connection that may wait behind the one at work."""
+PIECES_MAX: Final = 16
+PIECE_BYTES_MAX: Final = 16 * 1024
+"""What is written waits for others to be sent with it, but not more pieces than that, and no larger
+ones: whoever writes is to hear soon that the caller takes no more."""
 OF_ANOTHER_PROTOCOL: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 """Headers of a request that offers to go on in another protocol, which is not taken up."""
 
@@ -81,6 +87,11 @@ class _Connection(asyncio.Protocol):
         self._sweeps = 0
         self._half = False
         """Whether a request has come in part: as far as is known, in between packets."""
+        self._out: list[bytes] = []
+        """What has been written and not been sent."""
+        self._heads = Heads(server.body_bytes_max)
+        self._packet = b""
+        """The packet that is being read, if it begins with a request."""
         self._fresh()
 
     def _fresh(self) -> None:
@@ -121,11 +132,17 @@ class _Connection(asyncio.Protocol):
             return
         if self._body_bytes or not self._half:
             self._sweeps = 0
+        if not self._half:
+            if self._heads.again(data):
+                self._take(self._heads.what, self._heads.headers, data[self._heads.body_at :])
+                return
+            self._packet = data
         left: bytes | None = data
         while left is not None:
             self._more = len(left) if self._half else 0
             self._half = True
             left = self._feed(left)
+        self._packet = b""
         if self._half:
             self._look_at_half(self._more)
 
@@ -180,18 +197,32 @@ class _Connection(asyncio.Protocol):
         self._half = False
         if self._refusal:
             return
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        keep = self._parser.should_keep_alive() and not self._old
         path, _, query = self._url.decode("latin-1").partition("?")
-        call = WireCall(
-            self._parser.get_method().decode(),
-            unquote(path) if "%" in path else path,
-            query,
-            self._head or [],
-            self._body[0] if len(self._body) == 1 else b"".join(self._body),
-            self,
-            self._parser.should_keep_alive() and not (self._old or self._server.stopping),
-        )
-        call.old = self._old
+        if "%" in path:
+            path = unquote(path)
+        asked = self._parser.get_method().decode(), path, query
+        headers = self._head or []
+        if keep and self._packet:
+            self._heads.learn(self._packet, headers, len(body), asked)
         self._fresh()
+        self._take(asked, headers, body, keep=keep, old=self._old)
+
+    def _take(
+        self,
+        asked: tuple[str, str, str],
+        headers: Headers,
+        body: bytes,
+        *,
+        keep: bool = True,
+        old: bool = False,
+    ) -> None:
+        """A request has come whole: let it begin, or wait for those before it."""
+        method, path, query = asked
+        keep = keep and not self._server.stopping
+        call = WireCall(method, path, query, headers, body, self, keep)
+        call.old = old
         if self._call is None and not (self._waiting or self._full):
             self._start(call)
         else:
@@ -202,25 +233,41 @@ class _Connection(asyncio.Protocol):
     # What calls do.
 
     def write(self, data: bytes) -> None:
-        """Put bytes on the line."""
-        if self.transport is not None:
-            self.transport.write(data)
+        """Put bytes on the line: soon, and with others'."""
+        out = self._out
+        out.append(data)
+        if len(data) > PIECE_BYTES_MAX or len(out) > PIECES_MAX:
+            self.send()
+        elif len(out) == 1:
+            self._server.outbox.add(self)
+
+    def send(self) -> None:
+        """Put on the line what has been written."""
+        out = self._out
+        if out and self.transport is not None:
+            self._out = []
+            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def answered(self, keep: bool) -> None:  # noqa: FBT001 - by its name it would cost more
         """The call at work has its whole answer; `keep` the connection for more."""
         self._call = None
         self._sweeps = 0
-        if self.transport is None:
-            return
         if not keep:
-            self.transport.close()
+            self.close()
         elif self._waiting or self._refusal or self._half:
             # Not from here, so that a hundred requests in one packet are no deep recursion.
             self._server.loop.call_soon(self._next)
 
+    def close(self) -> None:
+        """Hang up after what has been written."""
+        if self.transport is not None:
+            self.send()
+            self.transport.close()
+
     def abort(self) -> None:
         """Break the connection off."""
         if self.transport is not None:
+            self.send()
             self.transport.abort()
 
     # Inside.
@@ -258,6 +305,7 @@ class _Connection(asyncio.Protocol):
         if b"close" in options.replace(b" ", b"").split(b","):
             lines.append(b"connection: close\r\n")
         self._parser = httptools.HttpRequestParser(self)
+        self._packet = b""
         self._fresh()
         return b"".join(lines) + b"\r\n" + rest
 
@@ -276,7 +324,8 @@ class _Connection(asyncio.Protocol):
         if self.transport is None or self._hung_up or self.transport.is_closing():
             return
         self._hung_up = True
-        self.transport.write(self._refusal)
+        self.write(self._refusal)
+        self.send()
         if self.transport.can_write_eof():
             # What still comes is thrown away for a while: a line that is cut while its caller
             # writes would take the answer with it.
@@ -345,11 +394,6 @@ class _Connection(asyncio.Protocol):
         """Whether no request is at work here, or waits to be."""
         return self._call is None and not self._waiting
 
-    def close(self) -> None:
-        """Hang up after what has been written."""
-        if self.transport is not None:
-            self.transport.close()
-
 
 class Server:
     """Listens on addresses and hands calls to one handler."""
@@ -362,6 +406,7 @@ class Server:
         self.complain = complain
         self.body_bytes_max = body_bytes_max
         self.connections: set[_Connection] = set()
+        self.outbox: Outbox
         self.stopping = False
         self.loop: asyncio.AbstractEventLoop
         self._listeners: list[asyncio.Server] = []
@@ -376,6 +421,7 @@ class Server:
         Raises OSError when the address cannot be had.
         """
         self.loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self.loop)
         listener = await self.loop.create_server(
             lambda: _Connection(self), host, port, ssl=tls, reuse_port=shared or None, backlog=4096
         )

@@ -4,7 +4,8 @@ from typing import Any, Final
 
 import msgspec
 
-from mercato.http.client import Done, Exchange, Origin, OriginFailed, Pool, Sink, filled
+from mercato.http.client import Done, Exchange, Origin, OriginFailed, Pool, filled
+from mercato.http.line import Sink
 
 _JSON: Final = ((b"content-type", b"application/json"), (b"accept", b"*/*"))
 

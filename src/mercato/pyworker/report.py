@@ -14,7 +14,8 @@ import msgspec
 import structlog
 
 from mercato.http.call import Headers, header
-from mercato.http.client import Answer, Origin, OriginFailed, Pool
+from mercato.http.client import Origin, OriginFailed, Pool
+from mercato.http.line import Answer
 from mercato.pyworker.clock import Clock
 from mercato.pyworker.measure import Measure
 from mercato.pyworker.place import Place

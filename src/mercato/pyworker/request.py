@@ -12,8 +12,9 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from mercato.http.call import JSON, Call
+from mercato.http.call import JSON, Call, Headers
 from mercato.http.client import Exchange, OriginFailed
+from mercato.http.line import Line
 from mercato.http.relay import Relay
 from mercato.pyworker.measure import Measure, Outcome
 from mercato.pyworker.model import Model, ModelFailed
@@ -185,6 +186,12 @@ class _PassedOn(Relay):
         self._number = number
         self._session = session
         self.exchange: Exchange | None = None
+
+    def take(self, line: Line, status: int, headers: Headers, body: bytes) -> None:
+        """The whole answer has come at once, as most do."""
+        del line
+        self.status = status
+        self.call.pass_on(status, headers, body)
 
     def over(self, failure: OriginFailed | None) -> None:
         """The model has answered, or broken off."""

@@ -59,7 +59,7 @@ class TicketCheck:
         self._born_ms: float | None = None
         self._signatures: dict[str, str] = {}
         """The signature last found good, by the address that it is over."""
-        # Seals used since the last turn, and between that and the turn before.
+        # Hashes of tickets used since the last turn, and between that and the turn before.
         self._used: set[int] = set()
         self._used_before: set[int] = set()
         self._turned_s = clock.steady_s()
@@ -123,12 +123,12 @@ class TicketCheck:
         # What was used before this worker's start is not remembered, so that none of it is good.
         if now_ms >= ticket.expires_ms or ticket.issued_ms < (self._born_ms or now_ms):
             return Verdict.LATE
-        return self._use(int(auth.ticket[-16:], 16), now_s)
+        return self._use(hash(auth.ticket), now_s)
 
-    def _use(self, seal: int, now_s: float) -> Verdict:
+    def _use(self, ticket: int, now_s: float) -> Verdict:
         if now_s - self._turned_s >= USED_KEPT_S:
             self._used_before, self._used, self._turned_s = self._used, set(), now_s
-        if seal in self._used or seal in self._used_before:
+        if ticket in self._used or ticket in self._used_before:
             return Verdict.USED
-        self._used.add(seal)
+        self._used.add(ticket)
         return GOOD
