@@ -16,7 +16,7 @@ from mercato.serverless.decision import Decision
 from mercato.serverless.endpoint import Endpoint, Policy
 from mercato.serverless.queue import RequestIdx
 from mercato.wire.fleet import Definition
-from mercato.wire.worker import Finished, Status
+from mercato.wire.worker import Finished, Status, issued_ms
 
 KEY = "endpoint key"
 NAME = "llm"
@@ -69,7 +69,13 @@ class Asking:
         if not self.answers:
             return None
         last = self.answers[-1]
-        return None if last is None else int(last.ticket.split(".")[0])
+        if last is None:
+            return None
+        return next(
+            int(post.worker.id)
+            for post in self._scene.fleet.posts.values()
+            if issued_ms(post.fact.token_hash, last, post.worker.id) is not None
+        )
 
 
 class Scene:

@@ -15,7 +15,7 @@ from mercato.engine.numbers import LARGEST, Numbers
 from mercato.engine.request import HOLD_S
 from mercato.serverless.endpoint import Endpoint
 from mercato.serverless.queue import RequestIdx
-from mercato.wire.worker import AuthData, opened
+from mercato.wire.worker import AuthData, issued_ms
 from tests.engine.scene import Asking, Scene, vast
 
 
@@ -37,9 +37,9 @@ async def test_02_the_answer_has_all_that_a_worker_wants_and_its_number_never_co
     assert said["url"] == "http://127.0.0.1:1"
     assert said["cost"] == 7.5
     auth = msgspec.convert(said, AuthData)
-    ticket = opened(scene.post(1).fact.token_hash, auth)
-    assert ticket is not None
-    assert ticket.worker == 1
+    secret = scene.post(1).fact.token_hash
+    assert issued_ms(secret, auth, 1) == scene.clock.now_ms()
+    assert issued_ms(secret, auth, 2) is None
 
 
 def test_02_numbers_are_unique_over_a_million_and_over_a_restart() -> None:

@@ -45,16 +45,8 @@ class AuthData(msgspec.Struct, kw_only=True):
     signature: str
     """Over `signed_text(url)` with RSA PKCS#1 v1.5 and SHA-256, in base64."""
     ticket: str = ""
-    """`worker.issued_ms.expires_ms.seal`; the seal is keyed BLAKE2b (RFC 7693) of all of these
-    fields, in hex."""
-
-
-class Ticket(msgspec.Struct, frozen=True):
-    """What a ticket's text says, once its seal has been found good."""
-
-    worker: int
-    issued_ms: int
-    expires_ms: int
+    """`issued_ms.seal`; the seal is keyed BLAKE2b (RFC 7693), in hex, of that, of these fields and
+    of the worker's number."""
 
 
 def signed_text(url: str) -> bytes:
@@ -75,25 +67,23 @@ def issue(secret: bytes, auth: AuthData, worker: int, now_ms: int) -> str:
 
     `secret` is `shared_secret` of the worker's token.
     """
-    stamp = f"{worker}.{now_ms}.{now_ms + TICKET_TTL_MS}"
-    return f"{stamp}.{_seal(secret, auth, stamp)}"
+    return f"{now_ms}.{_seal(secret, auth, worker, str(now_ms))}"
 
 
-def opened(secret: bytes, auth: AuthData) -> Ticket | None:
-    """What the ticket in `auth` says; None when it was not issued with this secret for this."""
-    stamp, _, seal = auth.ticket.rpartition(".")
+def issued_ms(secret: bytes, auth: AuthData, worker: int) -> int | None:
+    """When the ticket in `auth` was issued; None when it was not, with this secret for this."""
+    issued, _, seal = auth.ticket.partition(".")
     # What is not ASCII is no seal, and would not be compared.
-    if not (seal.isascii() and hmac.compare_digest(_seal(secret, auth, stamp), seal)):
-        return None
-    worker, issued_ms, expires_ms = stamp.split(".")
-    return Ticket(int(worker), int(issued_ms), int(expires_ms))
+    if seal.isascii() and hmac.compare_digest(_seal(secret, auth, worker, issued), seal):
+        return int(issued)
+    return None
 
 
-def _seal(secret: bytes, auth: AuthData, stamp: str) -> str:
+def _seal(secret: bytes, auth: AuthData, worker: int, issued: str) -> str:
     # Lengths first: no two tickets have the same text.
     text = (
         f"{len(auth.endpoint)}:{auth.endpoint}{len(auth.url)}:{auth.url}"
-        f"{float(auth.cost)!r}.{auth.reqnum}.{auth.request_idx}.{stamp}"
+        f"{float(auth.cost)!r}.{auth.reqnum}.{auth.request_idx}.{worker}.{issued}"
     )
     # On the path of every request, where HMAC-SHA-256 costs nearly three times as much.
     return hashlib.blake2b(text.encode(), key=secret, digest_size=SEAL_BYTES).hexdigest()
