@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mercato.market.money import NanoUsdPerHour, nano
-from mercato.serverless.auto import KEEP_S
+from mercato.serverless.auto import KEEP_S, AutoMemory, auto
 from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint
 from mercato.serverless.load import Load, Waiting
@@ -183,6 +183,20 @@ def test_27_a_crowd_wakes_no_more_than_may_be_and_then_rests() -> None:
         assert len(stage.workers) <= FREE.workers_max
     wakes = [decision.worker for _, decision in stage.done if decision.kind is Kind.WAKE]
     assert len(wakes) == len(set(wakes)) == 4
+
+
+@given(took_s=st.floats(0.0, 900.0))
+def test_it_learns_how_long_its_workers_take_to_wake(took_s: float) -> None:
+    memory, load, one, now_s = AutoMemory(), Load(), worker(1), 1_000.0
+    for _ in range(200):
+        for state, passes_s in ((State.STOPPED, took_s), (State.STARTING, took_s)):
+            one.state, one.since_s = state, now_s
+            auto(now_s, FREE, load, [one], [], memory)
+            now_s += passes_s
+        one.state, one.since_s = State.READY, now_s
+        auto(now_s, FREE, load, [one], [], memory)
+    assert memory.start_s == pytest.approx(took_s, rel=0.03, abs=1.0)
+    assert memory.starting == {}
 
 
 def test_28_a_steady_load_leaves_the_fleet_alone() -> None:

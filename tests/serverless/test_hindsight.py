@@ -46,6 +46,23 @@ def test_it_tells_who_would_have_been_in_time_under_the_chosen_rule(beta: float)
     assert hindsight.live((300.0, 300.0), 300.0, 10, PRICES) == (10 if beta else 0)
 
 
+@pytest.mark.parametrize(("start_s", "bins"), [(5.0, 1), (30.0, 7), (50.0, 7), (60.0, 12)])
+def test_capacity_comes_a_start_later_as_starts_are_here(start_s: float, bins: int) -> None:
+    hindsight = Hindsight()
+    prices = msgspec.structs.replace(PRICES, start_s=start_s)
+    for _ in range(3):  # what was told last is what is believed, and stays
+        hindsight.live((0.0, 0.0), 0.0, 0, prices)
+        assert hindsight.start_bins == bins
+        assert {low.bins for low in hindsight.lows} == {bins}
+    for _ in range(2 * int(SETTLE_S) // BIN_S):
+        hindsight.live((0.0, 0.0), 0.0, 0, prices)
+    ahead = next(at for at, one in enumerate(RULES) if (one.alpha, one.beta) == (1.0, 0.0))
+    for count in range(1, 2 * bins + 2):
+        hindsight.chosen = ahead
+        in_time = hindsight.live((3_000.0, 3_000.0), 0.0, 10, prices)
+        assert in_time == (10 if count >= bins else 0), count
+
+
 @pytest.mark.parametrize("kind", [Hindsight, Pool])
 def test_what_a_version_with_other_rules_kept_cannot_be_read(
     kind: type[Hindsight] | type[Pool],

@@ -18,7 +18,7 @@ from mercato.market.money import NanoUsd, NanoUsdPerHour, dollars
 from mercato.serverless.decision import Decision, Kind
 from mercato.serverless.endpoint import Endpoint
 from mercato.serverless.fleet import HOUR_S, UNKNOWN_PERF, FleetNow, Usual, look
-from mercato.serverless.hindsight import BIN_S, CLEAR_FROM_S, Hindsight, Prices
+from mercato.serverless.hindsight import BIN_S, CLEAR_FROM_S, START_S, Hindsight, Prices
 from mercato.serverless.limits import dismiss, make_room
 from mercato.serverless.load import Load
 from mercato.serverless.pool import POOL_BIN_S, SOME, Pool
@@ -40,6 +40,10 @@ weighed in bills of the cheapest possible fleet (Endpoint.late_weight). Renting 
 fleet cheaper, and does not make anybody wait more gladly."""
 NEUTRAL_UTILISATION: Final = 0.9
 """The client's default, which leaves the headroom to the policy."""
+STARTS_BEFORE: Final = 10
+"""What a start is taken to take before any was seen counts as so many seen ones."""
+STARTS_MAX: Final = 50
+"""Of more than so many the oldest count less and less."""
 CALM_WAIT_S: Final = 2.0
 """No worker is put to sleep while more than this many seconds of work wait."""
 NO_SLEEP_S: Final = 60.0
@@ -78,6 +82,12 @@ class AutoMemory(msgspec.Struct, kw_only=True):
     kinds: Kinds = msgspec.field(default_factory=Kinds)
     usual: Usual | None = None
     """An average worker, when there last was one."""
+    starting: dict[int, float] = msgspec.field(default_factory=dict)
+    """Workers that wake, and since when."""
+    starts: int = STARTS_BEFORE
+    """How many the mean below is of."""
+    start_s: float = START_S
+    """How long one takes."""
     hindsight: Hindsight = msgspec.field(default_factory=Hindsight)
     bin: Bin = msgspec.field(default_factory=Bin)
     pool: Pool = msgspec.field(default_factory=Pool)
@@ -149,6 +159,7 @@ def auto(
     if fleet.workers:
         memory.usual = fleet.usual
     load.slot_perf = fleet.slot_perf
+    _time_starts(workers, memory)
     moment = _Moment(
         now_s=now_s,
         endpoint=endpoint,
@@ -157,7 +168,7 @@ def auto(
         offers=offers,
         memory=memory,
         fleet=fleet,
-        prices=_prices(endpoint, load, fleet),
+        prices=_prices(endpoint, load, fleet, memory.start_s),
         rule=memory.hindsight.wanted((load.quick, load.calm), fleet.worker),
     )
     _pass_time(moment)
@@ -174,7 +185,7 @@ def auto(
 # What is wanted.
 
 
-def _prices(endpoint: Endpoint, load: Load, fleet: FleetNow) -> Prices:
+def _prices(endpoint: Endpoint, load: Load, fleet: FleetNow, start_s: float) -> Prices:
     units = load.units / load.requests if load.requests else 0.0
     disk = fleet.storage_price / fleet.workers if fleet.workers else float(DISK)
     return Prices(
@@ -185,6 +196,7 @@ def _prices(endpoint: Endpoint, load: Load, fleet: FleetNow) -> Prices:
         worker=fleet.worker,
         aim_s=endpoint.wait_aim_s,
         request_s=units / fleet.slot_perf,
+        start_s=start_s,
     )
 
 
@@ -242,6 +254,19 @@ def _shortage(m: _Moment) -> Shortage:
 
 
 # How the past is kept.
+
+
+def _time_starts(workers: Sequence[Worker], memory: AutoMemory) -> None:
+    """See how long those took to wake that have woken."""
+    before, memory.starting = memory.starting, {}
+    for worker in workers:
+        name = int(worker.id)
+        if worker.state is State.STARTING:
+            memory.starting[name] = before.get(name, worker.since_s)
+        elif worker.state is State.READY and name in before:
+            memory.starts = min(memory.starts + 1, STARTS_MAX)
+            took_s = max(0.0, worker.since_s - before[name])
+            memory.start_s += (took_s - memory.start_s) / memory.starts
 
 
 def _pass_time(m: _Moment) -> None:

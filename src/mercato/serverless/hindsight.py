@@ -3,13 +3,15 @@
 A rule says how much capacity to have awake: alpha x (the highest smoothed need of the last w
 seconds) + beta x (one average worker), and more when requests wait. The patient rules have nothing
 awake ahead of time, or one worker, and take long to work off what waits: cheapest where a batch
-comes at one moment and would be late whatever is woken for it. Every few seconds each rule's
-shadow fleet lives through what was really asked: it pays for what it has awake or starting, and for
-what a worker put to sleep has yet to finish; its capacity comes a start later and in whole workers,
-its backlog makes requests late. Old cost is forgotten exponentially. The rule with the least cost
-is the one to follow; nothing about the shape of the load is assumed.
+comes at one moment and would be late whatever is woken for it. Every few seconds each rule's shadow
+fleet lives through what was really asked: it pays for what it has awake or starting, and for what a
+worker put to sleep has yet to finish; its capacity comes a start later, as long as this endpoint's
+starts take, and in whole workers, its backlog makes requests late. Old cost is forgotten
+exponentially. The rule with the least cost is the one to follow; nothing about the shape of the
+load is assumed.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,8 +20,13 @@ import msgspec
 from mercato.serverless.peak import Peak
 
 BIN_S: Final = 5
+START_S: Final = 35.0
+"""What a start takes, before any was seen."""
 START_BINS: Final = 7
-"""A start takes this many bins."""
+"""The same in bins."""
+ANOTHER_START: Final = 1.5
+"""Starts that take so many times as long, or a part of it, are of another kind; what is less may be
+a few slow machines, and the shadows' past would be of both."""
 HALF_LIFE_S: Final = 3_600.0
 HYSTERESIS: Final = 0.03
 """Another rule must have been better by this share to be followed instead."""
@@ -107,6 +114,8 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
     """A request that waits longer is late."""
     request_s: float
     """How long a request takes: about as long, a worker put to sleep is paid for in vain."""
+    start_s: float = START_S
+    """How long a worker takes to wake."""
 
 
 class Hindsight(msgspec.Struct, kw_only=True):
@@ -114,6 +123,8 @@ class Hindsight(msgspec.Struct, kw_only=True):
 
     chosen: int = FIRST
     bins: int = 0
+    start_bins: int = START_BINS
+    """A start takes this many bins."""
     costs: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(RULES))
     backlogs: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(RULES))
     extras: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(RULES))
@@ -153,8 +164,12 @@ class Hindsight(msgspec.Struct, kw_only=True):
             prices: what capacity and lateness cost.
         """
         self.bins += 1
+        start_bins = prices.start_s / BIN_S
+        if not 1 / ANOTHER_START < start_bins / self.start_bins < ANOTHER_START:
+            self.start_bins = max(1, math.ceil(start_bins))
         lows: list[float] = []
         for at, (peak, low) in enumerate(zip(self.peaks, self.lows, strict=True)):
+            low.bins = self.start_bins
             top = self.tops[at] = peak.push(self.bins, needs[at // len(WINDOWS_S)])
             lows.append(-low.push(self.bins, -top) / prices.worker)
         if self.bins * BIN_S < SETTLE_S:
@@ -171,7 +186,7 @@ class Hindsight(msgspec.Struct, kw_only=True):
         worker, keep = prices.worker, 0.5 ** (BIN_S / HALF_LIFE_S)
         worker_bin, late = prices.awake_s * worker * BIN_S, prices.late * requests
         tops = [top / worker for top in self.tops]
-        late_s, rise = prices.aim_s * LATE_SHARE, 1 / START_BINS
+        late_s, rise = prices.aim_s * LATE_SHARE, 1 / self.start_bins
         drain = prices.awake_s * worker * prices.request_s
         costs, backlogs, extras, had = self.costs, self.backlogs, self.extras, self.had
         for at, (place, alpha, beta, clear_s) in enumerate(_TABLE):
