@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 
 from mercato.http.call import Call
@@ -58,3 +59,19 @@ class Site:
 
 def echo(call: Call) -> None:
     call.answer(200, f"{call.method} {call.path} {call.query} ".encode() + call.body, b"text/plain")
+
+
+def half(call: Call) -> None:
+    """A handler that breaks off in the middle of its answer."""
+    call.begin(200, [], 100)
+    call.write(b"half")
+    call.abort()
+
+
+async def slow_socket(port: int, takes: int = 65_536) -> socket.socket:
+    """A connection whose kernel takes little before its owner reads."""
+    caller = socket.socket()
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, takes)
+    caller.setblocking(False)  # noqa: FBT003 - its name is its own
+    await asyncio.get_running_loop().sock_connect(caller, ("127.0.0.1", port))
+    return caller

@@ -14,7 +14,7 @@ from mercato.http.client import Origin, OriginFailed, Pool
 from mercato.http.line import Whole
 from mercato.http.relay import Relay
 from mercato.http.server import HEAD_BYTES_MAX
-from tests.http.by_hand import Site, echo
+from tests.http.by_hand import Site, echo, half, slow_socket
 
 UPGRADE = (
     b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n"
@@ -60,15 +60,6 @@ async def written_by_hand(*answers: bytes) -> AsyncIterator[Pool]:
         pool = Pool(Origin("127.0.0.1", behind.sockets[0].getsockname()[1], tls=False))
         yield pool
         pool.close()
-
-
-async def slow_socket(port: int, takes: int = 65_536) -> socket.socket:
-    """A connection whose kernel takes little before its owner reads."""
-    caller = socket.socket()
-    caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, takes)
-    caller.setblocking(False)  # noqa: FBT003 - its name is its own
-    await asyncio.get_running_loop().sock_connect(caller, ("127.0.0.1", port))
-    return caller
 
 
 async def test_a_slow_reader_leaves_no_line_that_nobody_reads() -> None:
@@ -337,12 +328,10 @@ async def test_the_end_of_a_stream_is_told_from_a_break(asked: bytes, *, chunked
 
 
 async def test_breaking_an_answer_off_is_no_bug_of_the_handlers() -> None:
-    async def half(call: Call) -> None:
-        call.begin(200, [], 100)
-        call.write(b"half")
-        call.abort()
+    async def half_and_end(call: Call) -> None:
+        half(call)
 
-    async with Site(half).up() as site:
+    async with Site(half_and_end).up() as site:
         with pytest.raises(OriginFailed):
             await site.pool().fetch("GET", "/")
         assert site.complaints == []

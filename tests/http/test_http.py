@@ -14,7 +14,7 @@ from mercato.http.client import Origin, OriginFailed, Pool
 from mercato.http.line import Sink, Whole
 from mercato.http.relay import Relay
 from mercato.http.server import HEAD_BYTES_MAX
-from tests.http.by_hand import Site, echo
+from tests.http.by_hand import Site, echo, half
 
 
 async def test_a_request_is_answered_and_the_connection_kept() -> None:
@@ -264,11 +264,6 @@ async def test_an_exchange_that_is_broken_off_tells_nobody_and_hangs_up() -> Non
 
 
 async def test_an_origin_that_breaks_off_is_a_failure_not_a_short_answer() -> None:
-    def half(call: Call) -> None:
-        call.begin(200, [], 100)
-        call.write(b"half")
-        call.abort()
-
     async with Site(half).up() as site:
         with pytest.raises(OriginFailed):
             await site.pool().fetch("GET", "/")

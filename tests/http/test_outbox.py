@@ -1,7 +1,6 @@
 """What is sent together: nothing waits long, nothing overtakes, nothing is lost."""
 
 import asyncio
-import socket
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,7 @@ from mercato.http.client import OriginFailed
 from mercato.http.line import Whole
 from mercato.http.outbox import TOGETHER_MAX, Outbox
 from mercato.http.server import PIECE_BYTES_MAX, PIECES_MAX
-from tests.http.by_hand import Site
+from tests.http.by_hand import Site, half, slow_socket
 
 
 class _Letter:
@@ -83,10 +82,7 @@ async def test_a_handler_that_never_waits_hears_soon_that_its_caller_takes_no_mo
         over.set()
 
     async with Site(pour).up() as site:
-        caller = socket.socket()
-        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        caller.setblocking(False)  # noqa: FBT003 - its name is its own
-        await asyncio.get_running_loop().sock_connect(caller, ("127.0.0.1", site.port))
+        caller = await slow_socket(site.port, 4_096)
         await asyncio.get_running_loop().sock_sendall(caller, b"GET / HTTP/1.1\r\n\r\n")
         await over.wait()
         caller.close()
@@ -94,11 +90,6 @@ async def test_a_handler_that_never_waits_hears_soon_that_its_caller_takes_no_mo
 
 
 async def test_what_was_written_before_a_break_comes() -> None:
-    def half(call: Call) -> None:
-        call.begin(200, [], 100)
-        call.write(b"half")
-        call.abort()
-
     async with Site(half).up() as site:
         assert (await site.said(b"GET / HTTP/1.1\r\n\r\n")).endswith(b"\r\n\r\nhalf")
 

@@ -185,18 +185,34 @@ def test_27_a_crowd_wakes_no_more_than_may_be_and_then_rests() -> None:
     assert len(wakes) == len(set(wakes)) == 4
 
 
-@given(took_s=st.floats(0.0, 900.0))
-def test_it_learns_how_long_its_workers_take_to_wake(took_s: float) -> None:
-    memory, load, one, now_s = AutoMemory(), Load(), worker(1), 1_000.0
-    for _ in range(200):
-        for state, passes_s in ((State.STOPPED, took_s), (State.STARTING, took_s)):
-            one.state, one.since_s = state, now_s
+def _woken(memory: AutoMemory, now_s: float, took_s: float, look_s: float) -> float:
+    """A worker wakes in `took_s`, looked at every `look_s`; what time it is then."""
+    load, one = Load(), worker(1)
+    for state, ends_s in ((State.STARTING, now_s + took_s), (State.READY, now_s + took_s)):
+        one.state, one.since_s = state, now_s
+        while now_s < ends_s:
             auto(now_s, FREE, load, [one], [], memory)
-            now_s += passes_s
-        one.state, one.since_s = State.READY, now_s
+            now_s = min(now_s + look_s, ends_s)
         auto(now_s, FREE, load, [one], [], memory)
+    return now_s
+
+
+@pytest.mark.parametrize("took_s", [0.0, 3.0, 30.0, 120.0, 600.0])
+def test_it_learns_how_long_its_workers_take_to_wake(took_s: float) -> None:
+    memory, now_s = AutoMemory(), 1_000.0
+    for _ in range(200):
+        now_s = _woken(memory, now_s, took_s, look_s=20.0) + 10.0
     assert memory.start_s == pytest.approx(took_s, rel=0.03, abs=1.0)
     assert memory.starting == {}
+
+
+def test_how_long_one_took_to_wake_while_nobody_looked_is_not_known() -> None:
+    memory = AutoMemory()
+    now_s = _woken(memory, 1_000.0, took_s=30.0, look_s=20.0)
+    before_s = memory.start_s
+    now_s = _woken(memory, now_s + 10.0, took_s=3_600.0, look_s=3_600.0)
+    auto(now_s + 10.0, FREE, Load(), [worker(1)], [], memory)
+    assert memory.start_s == before_s
 
 
 def test_28_a_steady_load_leaves_the_fleet_alone() -> None:

@@ -5,11 +5,18 @@ import math
 import msgspec
 import pytest
 
-from mercato.serverless.hindsight import BIN_S, RULES, SETTLE_S, Hindsight, Prices
+from mercato.serverless.hindsight import BIN_S, RULES, SETTLE_S, START_S, Hindsight, Prices
 from mercato.serverless.pool import Pool
 
 PRICES = Prices(
-    awake_s=1.0, asleep_s=1.0, rent=1.0, late=1e9, worker=300.0, aim_s=10.0, request_s=1.0
+    awake_s=1.0,
+    asleep_s=1.0,
+    rent=1.0,
+    late=1e9,
+    worker=300.0,
+    aim_s=10.0,
+    request_s=1.0,
+    start_s=START_S,
 )
 
 

@@ -159,7 +159,6 @@ def auto(
     if fleet.workers:
         memory.usual = fleet.usual
     load.slot_perf = fleet.slot_perf
-    _time_starts(workers, memory)
     moment = _Moment(
         now_s=now_s,
         endpoint=endpoint,
@@ -256,28 +255,17 @@ def _shortage(m: _Moment) -> Shortage:
 # How the past is kept.
 
 
-def _time_starts(workers: Sequence[Worker], memory: AutoMemory) -> None:
-    """See how long those took to wake that have woken."""
-    before, memory.starting = memory.starting, {}
-    for worker in workers:
-        name = int(worker.id)
-        if worker.state is State.STARTING:
-            memory.starting[name] = before.get(name, worker.since_s)
-        elif worker.state is State.READY and name in before:
-            memory.starts = min(memory.starts + 1, STARTS_MAX)
-            took_s = max(0.0, worker.since_s - before[name])
-            memory.start_s += (took_s - memory.start_s) / memory.starts
-
-
 def _pass_time(m: _Moment) -> None:
     """Let the shadows live through what was seen."""
     memory, requests = m.memory, m.load.requests
     short, long = memory.bin, memory.pool_bin
     if short.since_s < 0 or m.now_s - short.since_s > 2 * POOL_BIN_S:
-        # Nobody looked for a while: what was asked then is not known.
+        # Nobody looked for a while: what was asked then is not known, nor when who woke was awake.
+        memory.starting = {}
         memory.bin = Bin(since_s=m.now_s, requests=requests)
         memory.pool_bin = Bin(since_s=m.now_s, requests=requests)
         return
+    _time_starts(m)
     short.add(m.load, m.rule)
     long.add(m.load, m.base)
     if m.now_s - short.since_s >= BIN_S:
@@ -291,6 +279,20 @@ def _pass_time(m: _Moment) -> None:
         need = long.need / long.ticks
         memory.pool.live(wanted, need, long.in_time, _lost(m), m.prices)
         memory.pool_bin = Bin(since_s=m.now_s, requests=requests)
+
+
+def _time_starts(m: _Moment) -> None:
+    """See how long those took to wake that have woken."""
+    memory = m.memory
+    before, memory.starting = memory.starting, {}
+    for worker in m.workers:
+        name = int(worker.id)
+        if worker.state is State.STARTING:
+            memory.starting[name] = before.get(name, worker.since_s)
+        elif worker.state is State.READY and name in before:
+            memory.starts = min(memory.starts + 1, STARTS_MAX)
+            took_s = max(0.0, worker.since_s - before[name])
+            memory.start_s += (took_s - memory.start_s) / memory.starts
 
 
 def _lost(m: _Moment) -> float:

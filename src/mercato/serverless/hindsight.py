@@ -22,7 +22,7 @@ from mercato.serverless.peak import Peak
 BIN_S: Final = 5
 START_S: Final = 35.0
 """What a start takes, before any was seen."""
-START_BINS: Final = 7
+START_BINS: Final = math.ceil(START_S / BIN_S)
 """The same in bins."""
 ANOTHER_START: Final = 1.5
 """Starts that take so many times as long, or a part of it, are of another kind; what is less may be
@@ -114,7 +114,7 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
     """A request that waits longer is late."""
     request_s: float
     """How long a request takes: about as long, a worker put to sleep is paid for in vain."""
-    start_s: float = START_S
+    start_s: float
     """How long a worker takes to wake."""
 
 
